@@ -1,0 +1,88 @@
+//! The schema of banklink, one file per step. A step that has been released is never changed.
+
+mod m20261122_000001_bank_links;
+mod m20261122_000002_outbox_events;
+mod m20261122_000003_dead_letters;
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{
+    self, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions,
+    TransactionTrait,
+};
+
+/// The lock that processes take turns by when they migrate a PostgreSQL database: an arbitrary number of our own.
+const LOCK: i64 = 0x6261_6e6b_6c69_6e6b;
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_bank_links::Migration),
+            Box::new(m20261122_000002_outbox_events::Migration),
+            Box::new(m20261122_000003_dead_letters::Migration),
+        ]
+    }
+}
+
+/// One step of the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+/// Applies every step that the database lacks: all of them, or none. Processes that do so at once take turns.
+///
+/// # Errors
+/// When the database is away or refuses a step.
+pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
+    let transaction = lock(database).await?;
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
+}
+
+/// Takes back every step: the tables and all that is in them are gone.
+///
+/// # Errors
+/// When the database is away or refuses a step.
+pub async fn down(database: &DatabaseConnection) -> Result<(), DbErr> {
+    let transaction = lock(database).await?;
+    Migrator::down(&transaction, None).await?;
+    transaction.commit().await
+}
+
+/// Every step, oldest first. Only reads: a database that was never migrated stays untouched.
+///
+/// # Errors
+/// When the database is away.
+pub async fn status(database: &DatabaseConnection) -> Result<Vec<Step>, DbErr> {
+    let applied = applied(database).await?;
+    let steps = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());
+    Ok(steps.map(|name| Step { applied: applied.contains(&name), name }).collect())
+}
+
+async fn applied(database: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    if !SchemaManager::new(database).has_table("seaql_migrations").await? {
+        return Ok(Vec::new());
+    }
+    let versions = Query::select().column("version").from("seaql_migrations").to_owned();
+    let rows = database.query_all(&versions).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
+}
+
+/// Begins the transaction that all steps run in, once nobody else is migrating.
+async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let immediate = TransactionOptions {
+        sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
+        ..Default::default()
+    };
+    let transaction = database.begin_with_options(immediate).await?;
+    if database.get_database_backend() == DbBackend::Postgres {
+        let take_turns = format!("SELECT pg_advisory_xact_lock({LOCK})");
+        transaction.execute_raw(Statement::from_string(DbBackend::Postgres, take_turns)).await?;
+    }
+    Ok(transaction)
+}
