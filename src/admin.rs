@@ -1,0 +1,99 @@
+//! The admin address of every process: is it alive, can each role do its job, and the metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::future::{BoxFuture, join_all};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often the metrics' histograms are tidied, so that they do not grow while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Something a role needs, and whether it is there.
+pub type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// A role of this process and what it needs.
+pub struct Role {
+    /// Its name.
+    pub name: &'static str,
+    /// Each thing it needs, by name.
+    pub checks: Vec<(&'static str, Check)>,
+}
+
+/// A check out of a function that answers at once, or soon.
+pub fn check<F, E>(check: impl Fn() -> F + Send + Sync + 'static) -> Check
+where
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::fmt::Display,
+{
+    Box::new(move || {
+        let answer = check();
+        Box::pin(async move { answer.await.map_err(|error| error.to_string()) })
+    })
+}
+
+struct Admin {
+    roles: Vec<Role>,
+    metrics: PrometheusHandle,
+}
+
+/// Serves probes and metrics on `listener` until `stop`.
+pub async fn run(listener: TcpListener, roles: Vec<Role>, metrics: PrometheusHandle, stop: CancellationToken) {
+    let admin = Arc::new(Admin { roles, metrics: metrics.clone() });
+    let router = Router::new()
+        .route("/livez", get(async || Json(json!({ "status": "alive" }))))
+        .route("/readyz", get(async |State(admin): State<Arc<Admin>>| admin.ready(None).await))
+        .route("/readyz/{role}", get(async |State(admin): State<Arc<Admin>>, Path(role): Path<String>| admin.ready(Some(&role)).await))
+        .route("/metrics", get(async |State(admin): State<Arc<Admin>>| admin.render()))
+        .with_state(admin);
+    let upkeep = async {
+        while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+            metrics.run_upkeep();
+        }
+    };
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let (served, ()) = tokio::join!(served, upkeep);
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin address is gone");
+    }
+}
+
+impl Admin {
+    /// 200 only if every role asked about can do its job; else 503, with the state of each check.
+    async fn ready(&self, role: Option<&str>) -> Response {
+        let asked = self.roles.iter().filter(|known| role.is_none_or(|role| role == known.name));
+        let states = join_all(asked.map(state)).await;
+        // A role that is not of this process cannot do its job here.
+        let ready = !states.is_empty() && states.iter().all(|(_, ready, _)| *ready);
+        let roles: Map<String, Value> = states.into_iter().map(|(name, _, state)| (name.to_owned(), state)).collect();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(json!({ "status": word(ready), "roles": roles }))).into_response()
+    }
+
+    fn render(&self) -> Response {
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.metrics.render()).into_response()
+    }
+}
+
+async fn state(role: &Role) -> (&'static str, bool, Value) {
+    let answers = join_all(role.checks.iter().map(async |(name, check)| (*name, check().await))).await;
+    let ready = answers.iter().all(|(_, answer)| answer.is_ok());
+    let checks: Map<String, Value> = answers
+        .into_iter()
+        .map(|(name, answer)| (name.to_owned(), answer.map_or_else(|cause| json!(cause), |()| json!("ok"))))
+        .collect();
+    (role.name, ready, json!({ "status": word(ready), "checks": checks }))
+}
+
+fn word(ready: bool) -> &'static str {
+    if ready { "ready" } else { "not ready" }
+}

@@ -1,0 +1,238 @@
+//! Keeps one connection to RabbitMQ alive: connects, declares the topology, watches it, and begins anew when it is lost.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, Event};
+use metrics::{counter, gauge};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::declare::declare;
+use super::{Error, Topology, in_time};
+use crate::reconnect;
+
+/// Seconds between two heartbeats unless the URL says otherwise: a half-open connection is noticed within two of them.
+const HEARTBEAT: u16 = 10;
+/// How often the connection's own state is looked at, beside its events.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where RabbitMQ is, and who to be there. Never shown: it holds a password.
+#[derive(Clone)]
+pub struct Address(AMQPUri);
+
+impl Address {
+    /// Reads an `amqp://` or `amqps://` URL; `None` if it is none.
+    #[must_use]
+    pub fn parse(url: &str) -> Option<Self> {
+        let mut uri = AMQPUri::from_str(url).ok()?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        Some(Self(uri))
+    }
+
+    /// The virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.0.vhost
+    }
+}
+
+/// What a connection is for: a broker that blocks publishers must not keep a worker from acknowledging.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// For publishing.
+    Publish,
+    /// For consuming.
+    Consume,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+}
+
+/// Starts connections and keeps them alive.
+pub struct Supervisor {
+    address: Address,
+    topology: Arc<Topology>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// How many of this process's connections are down.
+    down: Arc<AtomicUsize>,
+}
+
+impl Supervisor {
+    /// A supervisor that works on `tasks` until `stop`, and then closes its connections.
+    #[must_use]
+    pub fn new(address: Address, topology: Arc<Topology>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        gauge!("banklink_broker_connected").set(0);
+        counter!("banklink_broker_reconnects_total").absolute(0);
+        Self { address, topology, tasks, stop, down: Arc::default() }
+    }
+
+    /// Keeps one more connection alive.
+    #[must_use]
+    pub fn keep(&self, purpose: Purpose) -> Link {
+        let (state, watched) = watch::channel(State::Down(Error::Disconnected));
+        let (address, topology) = (self.address.clone(), Arc::clone(&self.topology));
+        let kept = Kept { address, topology, purpose, state, down: Arc::clone(&self.down) };
+        self.tasks.spawn(kept.run(self.stop.clone()));
+        Link { state: watched, topology: Arc::clone(&self.topology) }
+    }
+}
+
+/// A supervised connection. Clones share it.
+#[derive(Clone)]
+pub struct Link {
+    state: watch::Receiver<State>,
+    topology: Arc<Topology>,
+}
+
+#[derive(Clone)]
+enum State {
+    Down(Error),
+    Up(Arc<Connection>),
+}
+
+impl Link {
+    /// Connects once, without a supervisor: for commands that do one thing and end.
+    ///
+    /// # Errors
+    /// When RabbitMQ cannot be reached, refuses us, or has something declared differently.
+    pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
+        let connection = connect(address, purpose).await?;
+        declare(&connection, &topology).await?;
+        Ok(Self { state: watch::channel(State::Up(Arc::new(connection))).1, topology })
+    }
+
+    /// The map that is declared on each connect.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Whether there is a connection that takes messages.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`], or why there is none.
+    pub fn ready(&self) -> Result<(), Error> {
+        self.current().map(|_| ())
+    }
+
+    /// Waits until [`Link::ready`].
+    pub async fn until_ready(&self) {
+        while self.ready().is_err() {
+            let mut state = self.state.clone();
+            // A connection that is blocked or dying is still up: look again after a moment, or when the state changes.
+            let _ = tokio::time::timeout(LOOK, state.changed()).await;
+        }
+    }
+
+    /// What the supervisor cannot mend: something is declared differently. For ever pending if that never happens.
+    pub async fn mismatch(&self) -> Error {
+        let mut state = self.state.clone();
+        let found = state.wait_for(|state| matches!(state, State::Down(Error::Mismatch(_)))).await.map(|s| s.clone());
+        match found {
+            Ok(State::Down(error)) => error,
+            Ok(State::Up(_)) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Declares everything again, for what somebody deleted meanwhile, and opens a channel.
+    pub(super) async fn channel(&self) -> Result<lapin::Channel, Error> {
+        let connection = self.current()?;
+        declare(&connection, &self.topology).await?;
+        in_time(connection.create_channel()).await
+    }
+
+    fn current(&self) -> Result<Arc<Connection>, Error> {
+        match &*self.state.borrow() {
+            State::Down(error) => Err(error.clone()),
+            State::Up(connection) if connection.status().blocked() => Err(Error::Blocked),
+            State::Up(connection) if !connection.status().connected() => Err(Error::Disconnected),
+            State::Up(connection) => Ok(Arc::clone(connection)),
+        }
+    }
+}
+
+/// What it takes to keep one connection.
+struct Kept {
+    address: Address,
+    topology: Arc<Topology>,
+    purpose: Purpose,
+    state: watch::Sender<State>,
+    down: Arc<AtomicUsize>,
+}
+
+impl Kept {
+    async fn run(self, stop: CancellationToken) {
+        let connection = self.purpose.as_str();
+        self.down.fetch_add(1, Ordering::Relaxed);
+        while let Some(up) = stop.run_until_cancelled(self.until_connected()).await {
+            info!(connection, "connected to RabbitMQ");
+            let others_down = self.down.fetch_sub(1, Ordering::Relaxed) - 1;
+            gauge!("banklink_broker_connected").set(if others_down == 0 { 1 } else { 0 });
+            self.state.send_replace(State::Up(Arc::clone(&up)));
+
+            let lost = stop.run_until_cancelled(lost(&up)).await;
+            self.down.fetch_add(1, Ordering::Relaxed);
+            gauge!("banklink_broker_connected").set(0);
+            self.state.send_replace(State::Down(Error::Disconnected));
+            let Some(cause) = lost else {
+                let _ = in_time(up.close(200, "stopping".into())).await;
+                return;
+            };
+            warn!(connection, cause, "lost the connection to RabbitMQ");
+            counter!("banklink_broker_reconnects_total").increment(1);
+        }
+    }
+
+    async fn until_connected(&self) -> Arc<Connection> {
+        let connection = self.purpose.as_str();
+        let attempt = async || {
+            let connection = connect(&self.address, self.purpose).await?;
+            declare(&connection, &self.topology).await?;
+            Ok(Arc::new(connection))
+        };
+        let failed = |cause: &Error, pause: Duration| {
+            match cause {
+                Error::Mismatch(cause) => error!(connection, cause, "the broker holds something else"),
+                cause => warn!(connection, %cause, retry_in = ?pause, "no connection to RabbitMQ"),
+            }
+            self.state.send_replace(State::Down(cause.clone()));
+        };
+        reconnect::until_done(attempt, failed).await
+    }
+}
+
+pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
+    let name = format!("banklink {}", purpose.as_str());
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    in_time(Connection::connect_uri(address.0.clone(), properties)).await
+}
+
+/// Waits until the connection is lost, and says why.
+async fn lost(connection: &Connection) -> String {
+    let mut events = std::pin::pin!(connection.events_listener());
+    loop {
+        match tokio::time::timeout(LOOK, events.next()).await {
+            Ok(Some(Event::Error(error))) => return error.to_string(),
+            Ok(Some(Event::ConnectionBlocked(reason))) => warn!(reason, "RabbitMQ has blocked publishing"),
+            Ok(Some(Event::ConnectionUnblocked)) => info!("RabbitMQ takes messages again"),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) if connection.status().connected() => {}
+            Ok(None) | Err(_) => return "closed".to_owned(),
+        }
+    }
+}
+

@@ -1,0 +1,68 @@
+//! `banklink events tail`: downstream events as they come; also the smallest subscriber one can learn from.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::flags::{Asks, Flags};
+use super::{Failure, output, settings};
+use crate::broker::{Link, Purpose, Tail};
+use crate::config::Setting;
+use crate::{reconnect, shutdown};
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Print events as they come, one JSON object a line
+    Tail(Args),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// End after that many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    #[command(flatten)]
+    flags: Flags<Broker>,
+}
+
+pub(super) struct Broker;
+
+impl Asks for Broker {
+    const FOR: &'static [&'static Setting] = &settings::BROKER;
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    let Command::Tail(args) = command;
+    let mut resolver = args.flags.resolver();
+    let broker = settings::broker(&mut resolver);
+    let (address, topology) = resolver.finish(broker)?;
+    let stop = shutdown::on_signal()?;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let told = |cause: &anyhow::Error, pause: Duration| output::remark(&format!("{cause:#}; again in {pause:?}"));
+    while left > 0 && !stop.is_cancelled() {
+        let subscribe = async || {
+            let link = Link::once(&address, topology.clone(), Purpose::Consume).await?;
+            anyhow::Ok((Tail::open(&link).await?, link))
+        };
+        let Some((mut tail, _link)) = stop.run_until_cancelled(reconnect::until_done(subscribe, told)).await else { break };
+        output::remark(&format!("waiting for events on {}", topology.events()));
+        print(&mut tail, &mut left, &stop).await?;
+    }
+    Ok(())
+}
+
+/// Prints events until enough have come, the process is to stop, or the connection is lost.
+async fn print(tail: &mut Tail, left: &mut u64, stop: &CancellationToken) -> Result<(), Failure> {
+    while *left > 0 {
+        match stop.run_until_cancelled(tail.next()).await {
+            Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event))?,
+            Some(Err(cause)) => {
+                output::remark(&cause.to_string());
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+        *left -= 1;
+    }
+    Ok(())
+}

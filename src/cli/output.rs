@@ -1,0 +1,42 @@
+//! What a command prints: results to stdout, the rest to stderr.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table};
+
+use super::Failure;
+
+/// Prints one line of a result. A reader that has gone away is no error of ours, and ends the command.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Told),
+        written => Ok(written?),
+    }
+}
+
+/// Prints rows under a header, aligned, and as wide as the terminal allows.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(u16::MAX);
+    }
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for printed in table.lines() {
+        line(printed.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Says on stderr what went wrong, in one line.
+pub(super) fn complain(problem: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "banklink: {}", problem.replace('\n', " "));
+}
+
+/// Says something on stderr that is no result.
+pub(super) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

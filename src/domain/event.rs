@@ -1,0 +1,151 @@
+//! What other services are told when a bank link changes: CloudEvents 1.0 in structured JSON.
+//!
+//! An event's id follows from what it says, so that an event which is published twice has one id and a subscriber that
+//! remembers ids sees it once.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::bank_link::{BankLink, Field};
+
+/// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// An event that is ready to be stored and published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id: the same each time it is published.
+    pub id: Uuid,
+    /// Its type, which is also its routing key.
+    pub event_type: &'static str,
+    /// The bank link it speaks of.
+    pub entity_id: Uuid,
+    /// The whole event as JSON.
+    pub json: String,
+}
+
+/// What happened to a bank link, for those who subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Linked,
+    Updated,
+    Reconnected,
+}
+
+impl Change {
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Linked => "customer.bank_linked",
+            Self::Updated => "customer.bank_link_updated",
+            Self::Reconnected => "customer.bank_reconnected",
+        }
+    }
+
+    /// Linking happens once per link; the other two once per revision.
+    fn id(self, link: &BankLink) -> Uuid {
+        let name = match self {
+            Self::Linked => format!("urn:banklink:{}:{}", self.event_type(), link.entity_id),
+            Self::Updated | Self::Reconnected => {
+                format!("urn:banklink:{}:{}:{}", self.event_type(), link.entity_id, link.revision)
+            }
+        };
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())
+    }
+}
+
+/// The events that follow from a row before and the row after, under the CloudEvents `source` given.
+///
+/// Nothing is announced of a link that no `entity.created` has spoken for yet.
+#[must_use]
+pub fn between(before: Option<&BankLink>, after: &BankLink, source: &str) -> Vec<Event> {
+    if after.linked_at.is_none() {
+        return Vec::new();
+    }
+    let was_linked = before.is_some_and(|link| link.linked_at.is_some());
+    let main = match before {
+        Some(before) if was_linked => (!after.looks_like(before)).then_some(Change::Updated),
+        _ => Some(Change::Linked),
+    };
+    let reconnected = after.reconnected_at > before.and_then(|link| link.reconnected_at);
+    let also = reconnected.then_some(Change::Reconnected);
+    main.into_iter().chain(also).map(|change| event(change, after, source)).collect()
+}
+
+fn event(change: Change, link: &BankLink, source: &str) -> Event {
+    let id = change.id(link);
+    let event_type = change.event_type();
+    let customer_id = link.get(Field::CustomerId);
+    let envelope = Envelope {
+        specversion: "1.0",
+        id,
+        source,
+        event_type,
+        subject: customer_id,
+        time: link.version.rfc3339_micros(),
+        datacontenttype: "application/json",
+        dataschema: format!("urn:banklink:{event_type}:1"),
+        data: Data {
+            entity_id: link.entity_id,
+            customer_id,
+            app_user_id: link.get(Field::AppUserId),
+            revision: link.revision,
+            version: link.version.nanos(),
+            bank: Bank {
+                identifier: link.get(Field::BankIdentifier),
+                name: link.get(Field::BankName),
+                logo: link.get(Field::BankLogo),
+                main_color: link.get(Field::BankMainColor),
+                background_color: link.get(Field::BankBackgroundColor),
+                swift_code: link.get(Field::BankSwiftCode),
+                account_type: link.get(Field::BankAccountType),
+                bank_type: link.get(Field::BankType),
+            },
+            permissions: serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL),
+            linked_at: link.linked_at.map(|instant| instant.rfc3339_micros()),
+            reconnected_at: link.reconnected_at.map(|instant| instant.rfc3339_micros()),
+        },
+    };
+    let json = serde_json::to_string(&envelope).unwrap_or_default();
+    Event { id, event_type, entity_id: link.entity_id, json }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    specversion: &'static str,
+    id: Uuid,
+    source: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    subject: Option<&'a str>,
+    time: String,
+    datacontenttype: &'static str,
+    dataschema: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    entity_id: Uuid,
+    customer_id: Option<&'a str>,
+    app_user_id: Option<&'a str>,
+    revision: i64,
+    version: i64,
+    bank: Bank<'a>,
+    permissions: &'a RawValue,
+    linked_at: Option<String>,
+    reconnected_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Bank<'a> {
+    identifier: Option<&'a str>,
+    name: Option<&'a str>,
+    logo: Option<&'a str>,
+    main_color: Option<&'a str>,
+    background_color: Option<&'a str>,
+    swift_code: Option<&'a str>,
+    account_type: Option<&'a str>,
+    #[serde(rename = "type")]
+    bank_type: Option<&'a str>,
+}

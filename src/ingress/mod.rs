@@ -1,0 +1,52 @@
+//! The ingress: takes webhooks in, and answers 200 only once RabbitMQ has them.
+//!
+//! It never reads what a body means, and needs no database.
+
+mod problem;
+mod senders;
+mod server;
+mod signature;
+mod webhooks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use senders::{Network, Senders, parse_networks};
+pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
+
+use crate::broker::Publisher;
+
+/// What the ingress has to know.
+pub struct Settings {
+    /// The application's webhook secrets.
+    pub keys: Keys,
+    /// Who may post.
+    pub senders: Senders,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest wait for a confirm.
+    pub deadline: Duration,
+    /// Unconfirmed publishes, at most.
+    pub max_in_flight: usize,
+}
+
+/// What the handlers share.
+struct Ingress {
+    settings: Settings,
+    publisher: Publisher,
+    /// One permit for each publish that may be unconfirmed at a time.
+    slots: Semaphore,
+    stop: CancellationToken,
+}
+
+/// Serves webhooks on `listener` until `stop`; then lets those under way be answered.
+pub async fn run(listener: TcpListener, settings: Settings, publisher: Publisher, stop: CancellationToken) {
+    webhooks::register_metrics(settings.keys.count());
+    let slots = Semaphore::new(settings.max_in_flight);
+    let ingress = Arc::new(Ingress { settings, publisher, slots, stop: stop.clone() });
+    server::serve(listener, webhooks::router(ingress), stop).await;
+}

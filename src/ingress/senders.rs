@@ -1,0 +1,106 @@
+//! Who may post: an allow-list of networks, seen through the proxies that are trusted and no others.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// An address, or a CIDR range.
+pub type Network = IpNet;
+
+/// The allow-list and the trusted proxies.
+#[derive(Clone, Debug, Default)]
+pub struct Senders {
+    /// Who may post; empty: everybody.
+    pub allowed: Vec<Network>,
+    /// Whose `x-forwarded-for` is believed.
+    pub trusted: Vec<Network>,
+}
+
+/// Reads comma separated addresses and ranges; none of an empty text.
+#[must_use]
+pub fn parse_networks(text: &str) -> Option<Vec<Network>> {
+    let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+    parts.map(|part| part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
+}
+
+impl Senders {
+    /// Whether a request from `peer` with those headers may be looked at.
+    #[must_use]
+    pub fn allow(&self, peer: SocketAddr, headers: &HeaderMap) -> bool {
+        self.allowed.is_empty() || self.sender(peer, headers).is_some_and(|sender| contains(&self.allowed, sender))
+    }
+
+    /// The nearest address that no trusted proxy speaks for; `None` where a trusted proxy says something that is no address.
+    fn sender(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut sender = peer.ip().to_canonical();
+        let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
+        // Each proxy appends, so the list is read from its end, and over several lines from the last.
+        for line in lines.into_iter().rev() {
+            for hop in line.to_str().ok()?.rsplit(',') {
+                if !contains(&self.trusted, sender) {
+                    return Some(sender);
+                }
+                sender = address(hop.trim())?;
+            }
+        }
+        Some(sender)
+    }
+}
+
+/// An address with or without a port, in brackets or not.
+fn address(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
+    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    address.or_else(bracketed).map(|address| address.to_canonical())
+}
+
+fn contains(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn senders() -> Senders {
+        let (allowed, trusted) = (parse_networks("203.0.113.0/24, 2001:db8::1"), parse_networks("10.0.0.0/8"));
+        Senders { allowed: allowed.unwrap(), trusted: trusted.unwrap() }
+    }
+
+    fn allowed(peer: &str, forwarded_for: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for line in forwarded_for {
+            headers.append(FORWARDED_FOR, line.parse().unwrap());
+        }
+        senders().allow(peer.parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn a_direct_sender_is_judged_by_its_own_address() {
+        assert!(allowed("203.0.113.9:1", &[]));
+        assert!(allowed("[::ffff:203.0.113.9]:1", &[]));
+        assert!(allowed("[2001:db8::1]:1", &[]));
+        assert!(!allowed("198.51.100.1:1", &["203.0.113.9"]));
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
+        assert!(allowed("10.1.1.1:1", &["203.0.113.9"]));
+        assert!(allowed("10.1.1.1:1", &["203.0.113.9, 10.2.2.2"]));
+        assert!(allowed("10.1.1.1:1", &["198.51.100.1", "203.0.113.9:443, 10.2.2.2"]));
+        assert!(!allowed("10.1.1.1:1", &["203.0.113.9, 198.51.100.1"]), "the client wrote the first entry itself");
+        assert!(!allowed("10.1.1.1:1", &["203.0.113.9, nonsense"]));
+        assert!(!allowed("10.1.1.1:1", &[]));
+    }
+
+    #[test]
+    fn an_empty_list_allows_everybody_and_nonsense_is_no_list() {
+        assert!(Senders::default().allow("198.51.100.1:1".parse().unwrap(), &HeaderMap::new()));
+        assert_eq!(parse_networks(" "), Some(Vec::new()));
+        assert_eq!(parse_networks("10.0.0.0/33"), None);
+        assert_eq!(parse_networks("10.0.0.1,"), None);
+    }
+}

@@ -1,0 +1,22 @@
+//! banklink: consumes Lean's webhooks so that no bank link is ever lost.
+//!
+//! One webhook, straight through: [`ingress`] checks the signature and has the broker confirm the bytes; [`worker`] merges
+//! a batch into the bank links and writes the events in the same transaction; [`relay`] publishes them. What a message
+//! could not be brought to becomes a dead letter.
+//!
+//! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
+//! `cli` → `ingress`, `worker`, `relay`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
+//! `reconnect`.
+
+pub mod admin;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod ingress;
+pub mod reconnect;
+pub mod relay;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

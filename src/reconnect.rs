@@ -1,0 +1,68 @@
+//! Trying again until it works: the one use of the `backoff` crate.
+//!
+//! `backoff` is unmaintained (RUSTSEC-2025-0012) and asked for by the product's owner; it stays behind this page so that
+//! replacing it is one small change. Its defaults give up silently after 15 minutes, ours never do.
+
+use std::time::Duration;
+
+use backoff::backoff::Backoff;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+/// The longest pause before jitter; with it, no pause exceeds 3 s. The contract promises that work resumes within 5 s of a
+/// dependency's return, and the attempt itself takes time as well.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Growing pauses, with jitter, without end.
+pub struct Pauses(ExponentialBackoff);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let policy = ExponentialBackoffBuilder::new()
+            .with_initial_interval(Duration::from_millis(100))
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.5)
+            .with_max_interval(LONGEST_PAUSE)
+            .with_max_elapsed_time(None)
+            .build();
+        Self(policy)
+    }
+}
+
+impl Pauses {
+    /// The next pause: from about 100 ms to at most 3 s.
+    pub fn next_pause(&mut self) -> Duration {
+        self.0.next_backoff().unwrap_or(LONGEST_PAUSE)
+    }
+}
+
+/// Calls `attempt` until it succeeds. `failed` is told of each failure and the pause that follows. Dropping the future ends
+/// it at any await.
+pub async fn until_done<T, E, F>(mut attempt: impl FnMut() -> F, mut failed: impl FnMut(&E, Duration)) -> T
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut pauses = Pauses::default();
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => {
+                let pause = pauses.next_pause();
+                failed(&error, pause);
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_three_seconds_at_most_and_there_is_always_another() {
+        let mut pauses = Pauses::default();
+        let pauses: Vec<Duration> = (0..1_000).map(|_| pauses.next_pause()).collect();
+        assert!(pauses[0] <= Duration::from_millis(150));
+        assert!(pauses[10..].iter().all(|pause| (Duration::from_secs(1)..=Duration::from_secs(3)).contains(pause)));
+    }
+}

@@ -1,0 +1,156 @@
+//! The relay: events out of the outbox, to whoever has subscribed.
+//!
+//! Each one is deleted once RabbitMQ has confirmed it and did not send it back; dying in between publishes it again under the
+//! same id. Several relays side by side do no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use metrics::{counter, gauge, histogram};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::broker::{self, Outgoing, Publisher};
+use crate::reconnect::Pauses;
+use crate::store::outbox::{self, Claim, Pending};
+use crate::store::{self, Store};
+
+/// Events in one claim, at most.
+const CLAIM: u64 = 256;
+/// How often the outbox is looked at when nobody says that something was written.
+const POLL: Duration = Duration::from_millis(200);
+/// The longest wait for the confirm of one event.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the outbox is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// What the relay works with.
+pub struct Relay {
+    /// The database.
+    pub store: Store,
+    /// Where events go.
+    pub publisher: Publisher,
+    /// Told by a worker in the same process whenever it has written an event.
+    pub events_written: Arc<Notify>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Away {
+    #[error(transparent)]
+    Database(#[from] store::Error),
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}
+
+/// Relays until `stop`; what is in hand is finished.
+pub async fn run(relay: Relay, stop: CancellationToken) {
+    register_metrics();
+    tokio::join!(relay.keep_publishing(&stop), relay.keep_counting(&stop));
+}
+
+impl Relay {
+    async fn keep_publishing(&self, stop: &CancellationToken) {
+        let mut pauses = Pauses::default();
+        let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
+        while until_connected().await.is_some() && !stop.is_cancelled() {
+            let wait = match self.step().await {
+                Ok(0) => POLL,
+                Ok(_) => {
+                    pauses = Pauses::default();
+                    continue;
+                }
+                Err(cause) => {
+                    let pause = pauses.next_pause();
+                    warn!(%cause, retry_in = ?pause, "events wait: a dependency is away");
+                    pause
+                }
+            };
+            let told_or_waited = tokio::time::timeout(wait, self.events_written.notified());
+            let _ = stop.run_until_cancelled(told_or_waited).await;
+        }
+    }
+
+    /// Claims, publishes, and settles one round; how many events it claimed.
+    ///
+    /// # Errors
+    /// When a dependency is away; nothing is lost, what was published may be published again.
+    async fn step(&self) -> Result<usize, Away> {
+        self.publisher.link().ready()?;
+        let claim = in_time(outbox::claim(&self.store, CLAIM)).await?;
+        if claim.events.is_empty() {
+            return Ok(0);
+        }
+        let verdicts = join_all(claim.events.iter().map(|event| self.publish(event))).await;
+        let claimed = claim.events.len();
+        let away = self.settle(claim, verdicts).await?;
+        away.map_or(Ok(claimed), |cause| Err(cause.into()))
+    }
+
+    /// Deletes what is published and puts off what was refused. The rest met a broker that was away: why.
+    async fn settle(
+        &self,
+        claim: Claim,
+        verdicts: Vec<Result<(), broker::Error>>,
+    ) -> Result<Option<broker::Error>, store::Error> {
+        let (mut published, mut refused, mut away) = (Vec::new(), Vec::new(), None);
+        for (event, verdict) in claim.events.iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => {
+                    tell(event);
+                    published.push(event.id);
+                }
+                Err(cause) if cause.is_refusal() => {
+                    warn!(event.id = %event.id, event.refusals, %cause, "an event was refused and is put off");
+                    refused.push(event.id);
+                }
+                Err(cause) => away = Some(cause),
+            }
+        }
+        in_time(claim.finish(&published, &refused)).await?;
+        Ok(away)
+    }
+
+    async fn publish(&self, event: &Pending) -> Result<(), broker::Error> {
+        let Pending { id, event_type, routing_key, json, traceparent, .. } = event;
+        let topology = self.publisher.link().topology();
+        let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
+        self.publisher.publish(outgoing, CONFIRM_DEADLINE).await
+    }
+
+    async fn keep_counting(&self, stop: &CancellationToken) {
+        loop {
+            match in_time(outbox::backlog(&self.store)).await {
+                Ok((pending, oldest)) => {
+                    let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
+                    gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));
+                    gauge!("banklink_outbox_oldest_age_seconds").set(u32::try_from(age).unwrap_or(u32::MAX));
+                }
+                Err(cause) => debug!(%cause, "cannot count the outbox"),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(COUNT_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+fn tell(event: &Pending) {
+    let latency = (Utc::now() - event.received_at).to_std().unwrap_or_default();
+    histogram!("banklink_link_latency_seconds").record(latency);
+    counter!("banklink_events_published_total", "type" => event.event_type.clone()).increment(1);
+    debug!(event.id = %event.id, event.event_type, "published an event");
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, store::Error>>) -> Result<T, store::Error> {
+    tokio::time::timeout(store::DEADLINE, work).await.map_err(|_| store::Error::TimedOut)?
+}
+
+/// Shows the metrics from the start, at 0.
+fn register_metrics() {
+    for event_type in ["customer.bank_linked", "customer.bank_link_updated", "customer.bank_reconnected"] {
+        counter!("banklink_events_published_total", "type" => event_type).absolute(0);
+    }
+}

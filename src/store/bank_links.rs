@@ -1,0 +1,86 @@
+//! `bank_links`: reads the rows that a batch speaks of, and writes them unless somebody else has meanwhile.
+
+use std::collections::HashMap;
+
+use chrono::Utc;
+use entity::bank_link::{Column, Entity};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryTrait};
+use uuid::Uuid;
+
+use super::bank_link_row::{from_row, to_row};
+use super::{Error, MOST_BINDS, Store, Transaction};
+use crate::domain::bank_link::BankLink;
+use crate::domain::instant::Instant;
+
+/// The columns of the table: what one row binds.
+const COLUMNS: usize = 21;
+
+/// The bank links of those entities, as they are now.
+///
+/// # Errors
+/// When the database is away.
+pub async fn read(transaction: &Transaction, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
+    read_with(&transaction.0, entity_ids).await
+}
+
+/// The same outside any transaction, for those who only look.
+///
+/// # Errors
+/// When the database is away.
+pub async fn look(store: &Store, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
+    read_with(&store.connection, entity_ids).await
+}
+
+async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
+    let mut links = HashMap::with_capacity(entity_ids.len());
+    for ids in entity_ids.chunks(MOST_BINDS) {
+        for row in Entity::find().filter(Column::EntityId.is_in(ids.iter().copied())).all(connection).await? {
+            links.insert(row.entity_id, from_row(row)?);
+        }
+    }
+    Ok(links)
+}
+
+/// Writes each link whose row is still the revision before it, or is not there yet, and returns the ids of those written.
+/// An id that is missing lost a race: its row has to be read and merged again.
+///
+/// The links must be sorted by entity id, so that two batches cannot wait for each other's rows.
+///
+/// # Errors
+/// [`Error::Rejected`] when a row is at fault; else the database is away.
+pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Vec<Uuid>, Error> {
+    debug_assert!(links.is_sorted_by_key(|link| link.entity_id), "unsorted batches deadlock");
+    let mut written = Vec::with_capacity(links.len());
+    for links in links.chunks(MOST_BINDS / COLUMNS) {
+        let now = Utc::now();
+        let mut insert = Entity::insert_many(links.iter().map(|link| to_row(link, now)))
+            .on_conflict(unless_it_moved_on())
+            .into_query();
+        insert.returning_col(Column::EntityId);
+        for row in transaction.0.query_all(&insert).await? {
+            written.push(row.try_get("", Column::EntityId.as_str())?);
+        }
+    }
+    Ok(written)
+}
+
+/// Reads and writes a row that no webhook can name, for the probe to take back.
+///
+/// # Errors
+/// When either cannot be done.
+pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
+    let nobody = BankLink::unknown(Uuid::nil(), Instant::EPOCH);
+    read(transaction, &[nobody.entity_id]).await?;
+    upsert(transaction, &[&nobody]).await?;
+    Ok(())
+}
+
+fn unless_it_moved_on() -> OnConflict {
+    let excluded = |column: Column| Expr::col((Alias::new("excluded"), column));
+    let kept = [Column::EntityId, Column::CreatedAt];
+    OnConflict::column(Column::EntityId)
+        .update_columns(Column::iter().filter(|column| !kept.iter().any(|kept| kept.as_str() == column.as_str())))
+        .action_and_where(Expr::col((Entity, Column::Revision)).eq(excluded(Column::Revision).sub(1)))
+        .to_owned()
+}

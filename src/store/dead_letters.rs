@@ -1,0 +1,226 @@
+//! `dead_letters` and their history: what is kept of a message that died.
+//!
+//! Recording never fails on content, for it is the last place a message comes to. A letter is changed only by a death in
+//! the life that it is in: the message's `x-replay` has to equal the letter's `replays`.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+use entity::{dead_letter, dead_letter_history};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{Error, Store, Transaction};
+use crate::domain::dead_letter::{Died, State, fingerprint};
+use crate::domain::webhook::glimpse;
+
+/// The longest text kept of what a stranger may have written, in bytes.
+const LONGEST_TEXT: usize = 1024;
+const DIED: &str = "died";
+
+/// What is dead now, for the metrics.
+#[derive(Clone, Debug)]
+pub struct Census {
+    /// Letters by failure class.
+    pub by_class: Vec<(String, u64)>,
+    /// The oldest last death.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Records `deaths`, each once, however often it is handed in.
+///
+/// # Errors
+/// [`Error::Contended`] when another recorder met the same new letter first: to be tried again; else the database is away.
+pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Error> {
+    let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|died| [died.letter_id(), died.derived_id()]).collect();
+    let mut letters = known(transaction, &ids).await?;
+    let mut recorded = recorded(transaction, &ids).await?;
+    let (mut new, mut changed, mut history) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+
+    for died in deaths {
+        let own = died.letter_id();
+        let is_anothers = letters.get(&own).is_some_and(|letter| letter.body != died.body);
+        let id = if is_anothers { died.derived_id() } else { own };
+        let at = died.at.to_micros();
+        if recorded.contains(&(id, at)) {
+            continue;
+        }
+        match letters.get_mut(&id) {
+            None => {
+                letters.insert(id, first_death(id, died));
+                new.insert(id);
+            }
+            Some(letter) if belongs_to(died, letter) => {
+                further_death(letter, died);
+                changed.insert(id);
+            }
+            Some(_) => continue,
+        }
+        recorded.insert((id, at));
+        history.push(entry(id, at, died));
+    }
+
+    insert(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
+    for letter in changed.difference(&new).filter_map(|id| letters.get(id)).cloned() {
+        let mut letter = letter.into_active_model().reset_all();
+        letter.body = NotSet;
+        letter.update(&transaction.0).await?;
+    }
+    if !history.is_empty() {
+        dead_letter_history::Entity::insert_many(history).exec_without_returning(&transaction.0).await?;
+    }
+    Ok(())
+}
+
+/// Counts what is dead.
+///
+/// # Errors
+/// When the database is away.
+pub async fn census(store: &Store) -> Result<Census, Error> {
+    use dead_letter::Column;
+    let select = Query::select()
+        .column(Column::FailureClass)
+        .expr_as(Expr::col(Column::MessageId).count(), "letters")
+        .expr_as(Expr::col(Column::LastDiedAt).min(), "oldest")
+        .from(dead_letter::Entity)
+        .and_where(Column::State.eq(State::Dead.as_str()))
+        .group_by_col(Column::FailureClass)
+        .take();
+    let mut census = Census { by_class: Vec::new(), oldest: None };
+    for row in store.connection.query_all(&select).await? {
+        let letters: i64 = row.try_get("", "letters")?;
+        census.by_class.push((row.try_get("", "failure_class")?, letters.unsigned_abs()));
+        let oldest: DateTime<Utc> = row.try_get("", "oldest")?;
+        census.oldest = Some(census.oldest.map_or(oldest, |known| Ord::min(known, oldest)));
+    }
+    Ok(census)
+}
+
+/// Reads and writes the way recording does, for the probe to take back.
+///
+/// # Errors
+/// When it cannot be done.
+pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
+    known(transaction, &BTreeSet::from([Uuid::nil()])).await?;
+    let entry = dead_letter_history::ActiveModel {
+        message_id: Set(Uuid::nil()),
+        at: Set(Utc::now()),
+        action: Set("probe".to_owned()),
+        ..Default::default()
+    };
+    dead_letter_history::Entity::insert(entry).exec_without_returning(&transaction.0).await?;
+    Ok(())
+}
+
+/// The letters of those ids, locked on PostgreSQL against operators and other recorders.
+async fn known(
+    transaction: &Transaction,
+    ids: &BTreeSet<Uuid>,
+) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
+    let letters = dead_letter::Entity::find()
+        .filter(dead_letter::Column::MessageId.is_in(ids.iter().copied()))
+        .order_by_asc(dead_letter::Column::MessageId)
+        .lock_exclusive()
+        .all(&transaction.0)
+        .await?;
+    Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
+}
+
+/// The deaths already told of, by letter and time.
+async fn recorded(
+    transaction: &Transaction,
+    ids: &BTreeSet<Uuid>,
+) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
+    use dead_letter_history::{Column, Entity};
+    let deaths = Entity::find()
+        .filter(Column::MessageId.is_in(ids.iter().copied()))
+        .filter(Column::Action.eq(DIED))
+        .all(&transaction.0)
+        .await?;
+    Ok(deaths.into_iter().map(|death| (death.message_id, death.at)).collect())
+}
+
+async fn insert(transaction: &Transaction, letters: Vec<dead_letter::Model>) -> Result<(), Error> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let expected = letters.len() as u64;
+    let letters = letters.into_iter().map(|letter| letter.into_active_model().reset_all());
+    let inserted = dead_letter::Entity::insert_many(letters)
+        .on_conflict(OnConflict::column(dead_letter::Column::MessageId).do_nothing().to_owned())
+        .exec_without_returning(&transaction.0)
+        .await?;
+    if inserted == expected { Ok(()) } else { Err(Error::Contended) }
+}
+
+/// Whether a death is one of the letter's present life, and the letter is still open to it.
+fn belongs_to(died: &Died, letter: &dead_letter::Model) -> bool {
+    count(died.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
+}
+
+fn first_death(id: Uuid, died: &Died) -> dead_letter::Model {
+    let (event_type, entity_id) = glimpse(&died.body);
+    let mut letter = dead_letter::Model {
+        message_id: id,
+        source: clean(&died.source),
+        body: died.body.to_vec(),
+        event_type: event_type.map(|event_type| clean(&event_type)),
+        entity_id,
+        failure_class: String::new(),
+        failure: String::new(),
+        fingerprint: String::new(),
+        attempts: 0,
+        received_at: died.received_at.to_micros(),
+        first_died_at: died.at.to_micros(),
+        last_died_at: died.at.to_micros(),
+        deaths: 0,
+        state: String::new(),
+        outcome: None,
+        replays: count(died.replay),
+        replayed_at: None,
+        replayed_by: None,
+        resolved_at: None,
+        note: None,
+        wire_id: (died.wire_id != id.to_string()).then(|| clean(&died.wire_id)),
+        received_nanos: died.received_at.nanos(),
+        edited_from: died.edited_from.as_deref().map(clean),
+        traceparent: died.traceparent.as_deref().map(clean),
+        claimed_until: None,
+    };
+    further_death(&mut letter, died);
+    letter
+}
+
+fn further_death(letter: &mut dead_letter::Model, died: &Died) {
+    died.failure.class.as_str().clone_into(&mut letter.failure_class);
+    letter.failure = clean(&died.failure.reason);
+    letter.fingerprint = fingerprint(died.failure.class, &letter.failure);
+    letter.attempts = count(died.attempt);
+    letter.last_died_at = died.at.to_micros();
+    letter.deaths += 1;
+    State::Dead.as_str().clone_into(&mut letter.state);
+    letter.claimed_until = None;
+}
+
+fn entry(id: Uuid, at: DateTime<Utc>, died: &Died) -> dead_letter_history::ActiveModel {
+    dead_letter_history::ActiveModel {
+        id: NotSet,
+        message_id: Set(id),
+        at: Set(at),
+        by: Set(None),
+        action: Set(DIED.to_owned()),
+        detail: Set(Some(clean(&format!("{}: {}", died.failure.class, died.failure.reason)))),
+    }
+}
+
+/// Text that both databases can hold: without U+0000, and not too long.
+fn clean(text: &str) -> String {
+    let text = text.replace('\0', "\u{fffd}");
+    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

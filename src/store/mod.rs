@@ -1,0 +1,140 @@
+//! The database, PostgreSQL or SQLite: the only home of SeaORM.
+//!
+//! Whoever begins a transaction commits it, on the same screen; nothing here begins one behind a caller's back but where
+//! the function's name says so.
+
+mod bank_link_row;
+pub mod bank_links;
+pub mod dead_letters;
+mod error;
+pub mod outbox;
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+pub use error::Error;
+
+/// How long one transaction may take, with all that is in it, before it counts as lost.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a probe may take.
+const PROBE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long to wait for a connection: to be made, or to come back to the pool.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections to PostgreSQL, at most: the worker's batch, the recorder's, the relay's claim and the probes.
+const CONNECTIONS: u32 = 8;
+/// How long SQLite waits for another process's lock.
+const BUSY: Duration = Duration::from_secs(5);
+/// Bound values in one statement, at most: SQLite's limit is 32,766, PostgreSQL's 65,535.
+const MOST_BINDS: usize = 32_000;
+
+/// Whether a SQLite file that is not there is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Made, if the URL says so (`mode=rwc`).
+    Create,
+    /// An error.
+    Refuse,
+}
+
+/// A database. Clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    connection: DatabaseConnection,
+}
+
+/// Changes that go together. Dropping it takes them back.
+pub struct Transaction(DatabaseTransaction);
+
+impl Store {
+    /// Prepares to use the database at `url`; the first use connects.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub async fn open(url: &str, missing: Missing) -> Result<Self, Error> {
+        let mut options = ConnectOptions::new(url);
+        let connections = if url.starts_with("sqlite:") { 1 } else { CONNECTIONS };
+        options
+            .connect_lazy(true)
+            .max_connections(connections)
+            .connect_timeout(CONNECT_DEADLINE)
+            .acquire_timeout(CONNECT_DEADLINE)
+            .sqlx_logging(false)
+            .map_sqlx_postgres_opts(|options| options.application_name("banklink"))
+            .map_sqlx_sqlite_opts(move |options| {
+                // An acknowledged message must survive a power cut, so a commit waits for the disk.
+                let options = options
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(BUSY);
+                if missing == Missing::Refuse { options.create_if_missing(false) } else { options }
+            });
+        let connection = Database::connect(options).await?;
+        Ok(Self { connection })
+    }
+
+    /// The connection, for those who migrate it.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// Begins a transaction that may write: on SQLite it takes the one writer's place at once, so that it cannot fail for it
+    /// half-way.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        let options =
+            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+        Ok(Transaction(self.connection.begin_with_options(options).await?))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not, within 3 s.
+    pub async fn ping(&self) -> Result<(), Error> {
+        error::in_time(PROBE_DEADLINE, async { Ok(self.connection.ping().await?) }).await
+    }
+
+    /// Whether a batch could be written just now: writes a bank link and an event, and takes both back. Tells an outage from
+    /// a database that answers and yet cannot be written: read-only, a table missing, a right revoked, a full disk.
+    ///
+    /// # Errors
+    /// When it could not, within 3 s.
+    pub async fn probe(&self) -> Result<(), Error> {
+        error::in_time(PROBE_DEADLINE, async {
+            let transaction = self.begin().await?;
+            bank_links::probe(&transaction).await?;
+            outbox::probe(&transaction).await?;
+            dead_letters::probe(&transaction).await?;
+            transaction.0.rollback().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(CONNECT_DEADLINE, self.connection.close_by_ref()).await;
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+}
+
+impl Transaction {
+    /// Makes the changes last.
+    ///
+    /// # Errors
+    /// When the database is away; whether they last is then unknown, so they are made again, which changes nothing.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.0.commit().await?)
+    }
+}

@@ -1,0 +1,119 @@
+//! Logs, metrics and traces: set up once, by the program, and used everywhere.
+//!
+//! No log line of ours carries a body or a secret. lapin's and sqlx's might, at whatever level RUST_LOG asks for, so nothing
+//! of theirs is let through: what they have to say comes back as errors, which are logged where they are handled.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Libraries that may log what they carry.
+const INDISCREET: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
+/// Seconds; from half a millisecond, which one confirm takes, to longer than any deadline.
+const DURATIONS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Reads `text` or `json`; of an empty text, what suits stderr.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            "" if std::io::stderr().is_terminal() => Some(Self::Text),
+            "" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// What must be finished when the program ends.
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Begins to log to stderr and, given an endpoint, to send traces there. Once per process; call it inside the runtime.
+///
+/// # Errors
+/// When RUST_LOG or the endpoint makes no sense, or logging has begun already.
+pub fn start(format: LogFormat, otlp_endpoint: Option<&str>) -> Result<Telemetry, Box<dyn std::error::Error + Send + Sync>> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let traces = otlp_endpoint.map(tracer_provider).transpose()?;
+    let spans = traces.as_ref().map(|provider| {
+        let ours = filter_fn(|metadata| metadata.target().starts_with("banklink"));
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
+    });
+    tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_discreet))).with(spans).try_init()?;
+    Ok(Telemetry { traces })
+}
+
+impl Telemetry {
+    /// Sends what traces are left.
+    pub fn finish(self) {
+        if let Some(traces) = self.traces {
+            let _ = traces.shutdown();
+        }
+    }
+}
+
+/// Begins to collect metrics. Once per process.
+///
+/// # Errors
+/// When metrics are collected already.
+pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)?
+        .install_recorder()
+}
+
+/// The current span as a `traceparent` header (W3C Trace Context), or what came in where no traces are sent.
+#[must_use]
+pub fn traceparent(came_in: Option<&str>) -> Option<String> {
+    let mut carrier = std::collections::HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
+    carrier.remove("traceparent").or_else(|| came_in.map(str::to_owned))
+}
+
+/// Makes `span` a child of the span that a `traceparent` header names.
+pub fn follow(span: &Span, traceparent: Option<&str>) {
+    if let Some(traceparent) = traceparent {
+        let carrier = std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+    }
+}
+
+fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
+    use opentelemetry_otlp::WithExportConfig;
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let resource = opentelemetry_sdk::Resource::builder().with_service_name("banklink").build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    !INDISCREET.iter().any(|library| metadata.target().starts_with(library))
+}

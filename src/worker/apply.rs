@@ -1,0 +1,159 @@
+//! Applies a batch: parse each webhook, then one transaction for all that speak of bank links.
+//!
+//! A batch that fails because of one webhook is halved until that one stands alone; the rest go through.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::Worker;
+use super::decide::{Ended, Handled};
+use crate::broker::Message;
+use crate::domain::bank_link::{Outcome, merge};
+use crate::domain::event;
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::webhook::{Parsed, Webhook, parse};
+use crate::store::outbox::Append;
+use crate::store::{self, bank_links, outbox};
+
+/// How often rows that others keep writing are read and merged again in one transaction.
+const MOST_ROUNDS: usize = 5;
+
+/// A webhook that speaks of a bank link, and where in the batch it stands.
+struct Spoken<'a> {
+    place: usize,
+    message: &'a Message,
+    webhook: Webhook,
+}
+
+impl Worker {
+    /// What each message of the batch came to, in its order.
+    ///
+    /// # Errors
+    /// When the world is at fault, not a message: nothing is decided then, and the batch is to be applied again.
+    pub(super) async fn apply(&self, batch: &[&Message]) -> Result<Vec<Handled>, store::Error> {
+        let mut handled = Vec::with_capacity(batch.len());
+        let mut spoken = Vec::new();
+        for (place, message) in batch.iter().enumerate() {
+            handled.push(match read(message) {
+                Ok(Parsed::Ignored(event_type)) => Ok(Ended::Ignored(event_type)),
+                Ok(Parsed::Link(webhook)) => {
+                    spoken.push(Spoken { place, message, webhook });
+                    Ok(Ended::Stale)
+                }
+                Err(failure) => Err(failure),
+            });
+        }
+        let mut parts = vec![spoken.as_slice()];
+        while let Some(part) = parts.pop() {
+            let failure = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
+                Ok(Ok(outcomes)) => {
+                    for (spoken, outcome) in part.iter().zip(outcomes) {
+                        handled[spoken.place] = ended(outcome);
+                    }
+                    continue;
+                }
+                Ok(Err(store::Error::Rejected(reason))) => Failure::new(FailureClass::RejectedByDatabase, reason),
+                Ok(Err(away)) => return Err(away),
+                Err(panic) => panicked(panic.as_ref()),
+            };
+            match part {
+                [alone] => handled[alone.place] = Err(failure),
+                several => {
+                    let (first, second) = several.split_at(several.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(handled)
+    }
+
+    /// One transaction: read the rows, merge, write what nobody else has written meanwhile, append the events.
+    async fn transact(&self, part: &[Spoken<'_>]) -> Result<Vec<Outcome>, store::Error> {
+        if part.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Sorted by entity, so that two batches cannot wait for each other's rows.
+        let mut by_entity = BTreeMap::<Uuid, Vec<usize>>::new();
+        for (index, spoken) in part.iter().enumerate() {
+            by_entity.entry(spoken.webhook.entity_id).or_default().push(index);
+        }
+        let mut outcomes = vec![Outcome::Stale; part.len()];
+        let work = async {
+            let transaction = self.store.begin().await?;
+            let mut entities: Vec<Uuid> = by_entity.keys().copied().collect();
+            let mut events = Vec::new();
+            for _ in 0..MOST_ROUNDS {
+                let rows = bank_links::read(&transaction, &entities).await?;
+                let merged: Vec<_> = entities
+                    .iter()
+                    .map(|id| (id, rows.get(id), merge(rows.get(id), by_entity[id].iter().map(|i| &part[*i].webhook))))
+                    .collect();
+                let changed: Vec<_> = merged.iter().filter_map(|(_, _, merged)| merged.after.as_ref()).collect();
+                let written: HashSet<Uuid> = bank_links::upsert(&transaction, &changed).await?.into_iter().collect();
+
+                let mut lost = Vec::new();
+                for (id, before, merged) in &merged {
+                    if merged.after.is_some() && !written.contains(id) {
+                        lost.push(**id);
+                        continue;
+                    }
+                    let places = &by_entity[id];
+                    for (index, outcome) in places.iter().zip(&merged.outcomes) {
+                        outcomes[*index] = *outcome;
+                    }
+                    if let Some(after) = &merged.after {
+                        let cause = places.iter().rev().find(|index| outcomes[**index] == Outcome::Applied);
+                        let message = cause.map_or(part[places[0]].message, |index| part[*index].message);
+                        let follow = event::between(*before, after, &self.settings.event_source);
+                        events.extend(follow.into_iter().map(|event| caused_by(message, event)));
+                    }
+                }
+                if lost.is_empty() {
+                    outbox::append(&transaction, &events).await?;
+                    transaction.commit().await?;
+                    return Ok(!events.is_empty());
+                }
+                entities = lost;
+            }
+            Err(store::Error::Contended)
+        };
+        let announced = tokio::time::timeout(store::DEADLINE, work).await.map_err(|_| store::Error::TimedOut)??;
+        if announced {
+            self.events_written.notify_one();
+        }
+        Ok(outcomes)
+    }
+}
+
+fn caused_by(message: &Message, event: event::Event) -> Append {
+    Append { event, received_at: message.received_at, traceparent: message.traceparent.clone() }
+}
+
+fn ended(outcome: Outcome) -> Handled {
+    match outcome {
+        Outcome::Applied => Ok(Ended::Applied),
+        Outcome::Stale => Ok(Ended::Stale),
+        Outcome::NoSuchLink => {
+            Err(Failure::new(FailureClass::UnknownEntity, "payload.id: no bank link of this entity is known"))
+        }
+    }
+}
+
+/// Parses; a panic is a failed attempt, not the end of the process.
+fn read(message: &Message) -> Result<Parsed, Failure> {
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(feature = "faults")]
+        super::faults::strike(&message.body);
+        parse(&message.body, message.received_at)
+    }));
+    parsed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::new(FailureClass::Panicked, said.unwrap_or("without a word"))
+}

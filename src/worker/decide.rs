@@ -1,0 +1,83 @@
+//! What follows from what a delivery came to: acknowledged, tried again later, or dead. Pure.
+
+use crate::domain::failure::Failure;
+use crate::domain::retry::{Delay, Schedule};
+
+/// What handling a delivery came to.
+pub(super) type Handled = Result<Ended, Failure>;
+
+/// How a delivery ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It changed a bank link.
+    Applied,
+    /// It brought nothing new.
+    Stale,
+    /// It is not about a bank link; its published type.
+    Ignored(&'static str),
+}
+
+/// What is to be done with a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// Nothing but to acknowledge it.
+    Ack(Ended),
+    /// A copy waits that long, then comes back.
+    Retry(Delay, Failure),
+    /// A copy is kept for an operator.
+    Dead(Failure),
+}
+
+/// Decides by outcome, attempt and schedule.
+pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule) -> Disposition {
+    match handled {
+        Ok(ended) => Disposition::Ack(ended),
+        Err(failure) if !failure.class.is_worth_a_retry() => Disposition::Dead(failure),
+        Err(failure) => match schedule.after(attempt) {
+            Some(delay) => Disposition::Retry(delay, failure),
+            None => Disposition::Dead(failure),
+        },
+    }
+}
+
+/// Whether webhooks of that type say nothing of a bank link.
+pub(super) fn is_ignored(event_type: &str) -> bool {
+    !matches!(event_type, "entity.created" | "entity.updated" | "entity.reconnected")
+}
+
+impl Disposition {
+    /// The name it is counted under.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ack(Ended::Applied) => "applied",
+            Self::Ack(Ended::Stale) => "stale",
+            Self::Ack(Ended::Ignored(_)) => "ignored",
+            Self::Retry(..) => "retried",
+            Self::Dead(_) => "dead",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::FailureClass;
+
+    fn decided(class: FailureClass, attempt: u32) -> &'static str {
+        let schedule = Schedule::parse("5s,30s").unwrap();
+        decide(Err(Failure::new(class, "x")), attempt, &schedule).as_str()
+    }
+
+    #[test]
+    fn a_failure_is_retried_by_the_schedule_and_then_dead() {
+        for class in [FailureClass::UnknownEntity, FailureClass::RejectedByDatabase, FailureClass::Panicked] {
+            assert_eq!([1, 2, 3].map(|attempt| decided(class, attempt)), ["retried", "retried", "dead"]);
+        }
+    }
+
+    #[test]
+    fn what_trying_again_cannot_help_is_dead_at_once() {
+        assert_eq!(decided(FailureClass::MalformedJson, 1), "dead");
+        assert_eq!(decided(FailureClass::InvalidWebhook, 1), "dead");
+    }
+}
