@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::Utc;
 use entity::bank_link::{Column, Entity};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryTrait};
@@ -53,7 +52,7 @@ pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Ve
     debug_assert!(links.is_sorted_by_key(|link| link.entity_id), "unsorted batches deadlock");
     let mut written = Vec::with_capacity(links.len());
     for links in links.chunks(MOST_BINDS / COLUMNS) {
-        let now = Utc::now();
+        let now = Instant::now().to_micros();
         let mut insert = Entity::insert_many(links.iter().map(|link| to_row(link, now)))
             .on_conflict(unless_it_moved_on())
             .into_query();

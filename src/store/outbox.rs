@@ -61,7 +61,7 @@ pub struct Claim {
 /// When the database is away.
 pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), Error> {
     let backend = transaction.0.get_database_backend();
-    let now = Utc::now();
+    let now = Instant::now().to_micros();
     for events in events.chunks(MOST_BINDS / COLUMNS) {
         let mut insert = Query::insert();
         insert.into_table(Entity).columns([

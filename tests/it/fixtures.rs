@@ -1,0 +1,62 @@
+//! Webhooks to post, and their signature.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha512;
+use uuid::Uuid;
+
+/// The webhook of Lean's page "Creating an entity", 35-character customer id and all.
+pub(crate) fn seed() -> Value {
+    serde_json::from_str(include_str!("../fixtures/entity_created.json")).expect("the fixture is JSON")
+}
+
+/// The entity of the seed.
+pub(crate) fn seed_entity() -> Uuid {
+    Uuid::parse_str("f08fb010-878f-407a-9ac2-a7840fb56185").expect("a UUID")
+}
+
+/// An `entity.created` with everything Lean may send.
+pub(crate) fn created(entity: Uuid) -> Value {
+    json!({
+        "type": "entity.created",
+        "message": "An entity object has been created.",
+        "payload": {
+            "id": entity,
+            "customer_id": "6bc2336a-6d74-4e59-a492-65313423a8f8",
+            "app_user_id": "user-1",
+            "permissions": ["transactions", "balance", "identity", "accounts"],
+            "bank_details": {
+                "name": "Lean Mock Bank", "identifier": "LEANMB2", "logo": "https://example.com/logo.png",
+                "main_color": "#1beb75", "background_color": "#001E26", "swift_code": "LEANAEAD",
+                "account_type": "PERSONAL", "bank_type": "RETAIL",
+            },
+        },
+        "timestamp": "2026-05-12T14:34:40.391243281Z",
+        "event_id": Uuid::new_v4(),
+    })
+}
+
+/// The same link connected again, later, with another set of permissions.
+pub(crate) fn updated(entity: Uuid, timestamp: &str, permissions: &Value) -> Value {
+    let mut webhook = created(entity);
+    webhook["type"] = json!("entity.updated");
+    webhook["timestamp"] = json!(timestamp);
+    webhook["payload"]["permissions"] = permissions.clone();
+    webhook
+}
+
+/// An `entity.reconnected`, which carries next to nothing.
+pub(crate) fn reconnected(entity: Uuid, timestamp: &str) -> Value {
+    json!({
+        "type": "entity.reconnected",
+        "payload": { "id": entity, "reconnect_id": Uuid::new_v4() },
+        "timestamp": timestamp,
+        "event_id": Uuid::new_v4(),
+    })
+}
+
+/// The header that Lean would send with `body`; computed here, not by what is tested.
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha512>::new_from_slice(secret.as_bytes()).expect("any key fits");
+    format!("sha512={}", hex::encode(mac.chain_update(body).finalize().into_bytes()))
+}

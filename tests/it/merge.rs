@@ -1,0 +1,100 @@
+//! The pure merge converges: any order, any duplicates, any batches, one row.
+
+use banklink::domain::bank_link::{BankLink, Field, Outcome, merge};
+use banklink::domain::event;
+use banklink::domain::instant::Instant;
+use banklink::domain::webhook::{Parsed, Webhook, parse};
+use proptest::prelude::*;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::model::{Expected, any_webhook, expected};
+
+const ENTITY: Uuid = Uuid::from_u128(7);
+
+fn read(webhook: &Value) -> Webhook {
+    let received_at = Instant::parse("2026-06-01T12:00:00Z").unwrap();
+    match parse(webhook.to_string().as_bytes(), received_at) {
+        Ok(Parsed::Link(webhook)) => webhook,
+        other => panic!("{other:?} of {webhook}"),
+    }
+}
+
+/// Webhooks, an order with duplicates in which they come, and where that order is cut into batches.
+fn deliveries() -> impl Strategy<Value = (Vec<Value>, Vec<usize>, usize)> {
+    prop::collection::vec(any_webhook(ENTITY), 1..8).prop_flat_map(|webhooks| {
+        let everything: Vec<usize> = (0..webhooks.len()).collect();
+        let again = prop::collection::vec(0..webhooks.len(), 0..6);
+        let order = again.prop_map(move |again| [everything.clone(), again].concat()).prop_shuffle();
+        (Just(webhooks), order, 1..5_usize)
+    })
+}
+
+/// Merges batch by batch; a reconnect of a link that is not there yet comes again with the next batch.
+fn merge_all(webhooks: &[Webhook], order: &[usize], batch_size: usize) -> (Option<BankLink>, Vec<event::Event>) {
+    let (mut row, mut events, mut again) = (None, Vec::new(), Vec::new());
+    let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    batches.push(Vec::new());
+    for batch in batches {
+        let batch: Vec<usize> = again.drain(..).chain(batch).collect();
+        let merged = merge(row.as_ref(), batch.iter().map(|index| &webhooks[*index]));
+        let unknown = batch.iter().zip(&merged.outcomes).filter(|(_, outcome)| **outcome == Outcome::NoSuchLink);
+        again.extend(unknown.map(|(index, _)| *index));
+        if let Some(after) = merged.after {
+            events.extend(event::between(row.as_ref(), &after, "/banklink"));
+            row = Some(after);
+        }
+    }
+    (row, events)
+}
+
+fn told(row: &BankLink) -> Expected {
+    let columns = Field::ALL.into_iter().filter(|f| !matches!(f, Field::Permissions | Field::BankBackgroundColor));
+    Expected {
+        columns: columns.map(|field| (field.name(), row.get(field).map(str::to_owned))).collect(),
+        permissions: serde_json::from_str(row.permissions()).unwrap(),
+        linked_at: row.linked_at.map(Instant::nanos),
+        reconnected_at: row.reconnected_at.map(Instant::nanos),
+        version: row.version.nanos(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_duplicates_and_batches_give_the_row_that_the_model_says((webhooks, order, batch_size) in deliveries()) {
+        let parsed: Vec<Webhook> = webhooks.iter().map(read).collect();
+        let (row, events) = merge_all(&parsed, &order, batch_size);
+        prop_assert_eq!(row.as_ref().map(told), expected(webhooks.iter()));
+
+        let created = webhooks.iter().any(|webhook| webhook["type"] == "entity.created");
+        let linked = events.iter().filter(|event| event.event_type == "customer.bank_linked").count();
+        prop_assert_eq!(linked, usize::from(created), "announced once per link that was created");
+    }
+
+    #[test]
+    fn what_was_merged_once_is_stale((webhooks, order, batch_size) in deliveries()) {
+        let parsed: Vec<Webhook> = webhooks.iter().map(read).collect();
+        let (row, _) = merge_all(&parsed, &order, batch_size);
+        let merged = merge(row.as_ref(), &parsed);
+        prop_assert_eq!(merged.after, None);
+        prop_assert!(merged.outcomes.iter().all(|outcome| *outcome != Outcome::Applied));
+    }
+
+    #[test]
+    fn a_change_is_one_revision_and_never_erases((webhooks, order, _) in deliveries()) {
+        let parsed: Vec<Webhook> = webhooks.iter().map(read).collect();
+        let mut row: Option<BankLink> = None;
+        for index in order {
+            let Some(after) = merge(row.as_ref(), [&parsed[index]]).after else { continue };
+            prop_assert_eq!(after.revision, row.as_ref().map_or(0, |row| row.revision) + 1);
+            if let Some(before) = &row {
+                for (held, had) in after.fields.iter().zip(&before.fields) {
+                    prop_assert!(held >= had, "{had:?} became {held:?}");
+                }
+            }
+            row = Some(after);
+        }
+    }
+}

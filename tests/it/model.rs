@@ -1,0 +1,112 @@
+//! What a bank link must be for a set of webhooks: computed from the contract alone, knowing nothing of the product's merge.
+//!
+//! Every field is the greatest (time, value) that any webhook carries, `linked_at` the earliest creation, `reconnected_at`
+//! the latest reconnect. No order comes into it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The text fields of a webhook, and the columns they end in.
+const FIELDS: [(&str, &str); 10] = [
+    ("/payload/customer_id", "customer_id"),
+    ("/payload/app_user_id", "app_user_id"),
+    ("/payload/bank_details/identifier", "bank_identifier"),
+    ("/payload/bank_details/name", "bank_name"),
+    ("/payload/bank_details/logo", "bank_logo"),
+    ("/payload/bank_details/main_color", "bank_main_color"),
+    ("/payload/bank_details/swift_code", "bank_swift_code"),
+    ("/payload/bank_details/account_type", "bank_account_type"),
+    ("/payload/bank_details/bank_type", "bank_type"),
+    ("/event_id", "last_event_id"),
+];
+
+/// What must be held of one bank link.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Expected {
+    pub(crate) columns: BTreeMap<&'static str, Option<String>>,
+    pub(crate) permissions: Vec<String>,
+    pub(crate) linked_at: Option<i64>,
+    pub(crate) reconnected_at: Option<i64>,
+    pub(crate) version: i64,
+}
+
+/// What must be held of the link that all of `webhooks` speak of; `None` if none of them makes one.
+pub(crate) fn expected<'a>(webhooks: impl Iterator<Item = &'a Value> + Clone) -> Option<Expected> {
+    let of = |kind: &'static str| webhooks.clone().filter(move |webhook| webhook["type"] == kind);
+    let makes_a_link = of("entity.created").chain(of("entity.updated")).next().is_some();
+    let newest = |pointer: &'static str, carries_payload: bool| {
+        let carriers = webhooks.clone().filter(move |w| !carries_payload || w["type"] != "entity.reconnected");
+        let values = carriers.filter_map(move |w| Some((nanos(w), w.pointer(pointer)?.as_str()?)));
+        values.filter(|(_, value)| !value.is_empty()).max().map(|(_, value)| value.to_owned())
+    };
+    let columns = FIELDS.into_iter().map(|(pointer, column)| (column, newest(pointer, pointer.starts_with("/payload"))));
+    let granted = of("entity.created").chain(of("entity.updated")).filter_map(|webhook| {
+        let permissions = names(webhook.pointer("/payload/permissions")?)?;
+        Some((nanos(webhook), serde_json::to_string(&permissions).ok()?, permissions))
+    });
+    makes_a_link.then(|| Expected {
+        columns: columns.collect(),
+        permissions: granted.max().map(|(_, _, permissions)| permissions).unwrap_or_default(),
+        linked_at: of("entity.created").map(nanos).min(),
+        reconnected_at: of("entity.reconnected").map(nanos).max(),
+        version: webhooks.clone().map(nanos).max().unwrap_or_default(),
+    })
+}
+
+fn names(permissions: &Value) -> Option<Vec<String>> {
+    let mut names: Vec<String> = match permissions {
+        Value::Array(names) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        Value::Object(map) => map.iter().filter(|(_, granted)| **granted == json!(true)).map(|(name, _)| name.clone()).collect(),
+        _ => return None,
+    };
+    names.sort();
+    names.dedup();
+    Some(names)
+}
+
+fn nanos(webhook: &Value) -> i64 {
+    let time = webhook["timestamp"].as_str().unwrap_or_default();
+    chrono::DateTime::parse_from_rfc3339(time).expect("a time").timestamp_nanos_opt().expect("nanoseconds")
+}
+
+/// Any webhook about that entity: fields missing here and there, few instants so that many are equal.
+pub(crate) fn any_webhook(entity: Uuid) -> impl Strategy<Value = Value> {
+    let text = || prop_oneof![Just(Value::Null), Just(json!("")), "[abÄ]{1,2}".prop_map(Value::from)];
+    let permission = prop::sample::select(vec!["accounts", "balance", "identity", "new_one"]);
+    let permissions = prop_oneof![
+        Just(Value::Null),
+        prop::collection::vec(permission.clone(), 0..4).prop_map(Value::from),
+        prop::collection::btree_map(permission, any::<bool>(), 0..3).prop_map(|map| json!(map)),
+    ];
+    let kind = prop::sample::select(vec!["entity.created", "entity.updated", "entity.updated", "entity.reconnected"]);
+    let bank = prop::collection::vec(text(), 7);
+    (kind, 0..6_u32, "[xyz]", text(), text(), bank, permissions).prop_map(
+        move |(kind, nanos, customer, app_user, event_id, bank, permissions)| {
+            let timestamp = format!("2026-06-01T00:00:00.00000000{nanos}Z");
+            let payload = if kind == "entity.reconnected" {
+                json!({ "id": entity, "reconnect_id": "r" })
+            } else {
+                json!({
+                    "id": entity, "customer_id": customer, "app_user_id": app_user, "permissions": permissions,
+                    "bank_details": {
+                        "identifier": bank[0], "name": bank[1], "logo": bank[2], "main_color": bank[3],
+                        "swift_code": bank[4], "account_type": bank[5], "bank_type": bank[6],
+                    },
+                })
+            };
+            json!({ "type": kind, "payload": payload, "timestamp": timestamp, "event_id": event_id })
+        },
+    )
+}
+
+/// The entities that a set of webhooks speaks of, each with its webhooks.
+pub(crate) fn by_entity(webhooks: &[Value]) -> BTreeMap<String, Vec<&Value>> {
+    let mut by_entity = BTreeMap::<String, Vec<&Value>>::new();
+    for webhook in webhooks {
+        by_entity.entry(webhook["payload"]["id"].as_str().unwrap_or_default().to_owned()).or_default().push(webhook);
+    }
+    by_entity
+}
