@@ -6,13 +6,14 @@
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
 //! `cli` → `ingress`, `worker`, `relay`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
-//! `reconnect`.
+//! `reconnect`, `faults`.
 
 pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod faults;
 pub mod ingress;
 pub mod reconnect;
 pub mod relay;

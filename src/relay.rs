@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{self, Outgoing, Publisher};
+use crate::faults;
 use crate::reconnect::Pauses;
 use crate::store::outbox::{self, Claim, Pending};
 use crate::store::{self, Store};
@@ -84,6 +85,7 @@ impl Relay {
             return Ok(0);
         }
         let verdicts = join_all(claim.events.iter().map(|event| self.publish(event))).await;
+        faults::strike_at("before deleting");
         let claimed = claim.events.len();
         let away = self.settle(claim, verdicts).await?;
         away.map_or(Ok(claimed), |cause| Err(cause.into()))

@@ -1,11 +1,16 @@
 //! The end of the program: a token that SIGTERM or SIGINT cancels. It cancels waiting, never work.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for whoever cannot
-/// wait for the drain.
+/// How soon after the first signal another is taken for the same one, sent to the process and its group alike.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
+/// A token that is cancelled by the first SIGTERM or SIGINT. A later SIGINT, from somebody at a terminal who cannot wait for
+/// the drain, ends the process at once.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
@@ -15,19 +20,18 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        let first = either(&mut terminate, &mut interrupt).await;
+        let first = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
         info!(signal = first, "stopping: no new work, what is in hand is finished");
         cancelled.cancel();
-        let signal = either(&mut terminate, &mut interrupt).await;
-        tracing::warn!(signal, "stopping at once: what was in hand comes back from the broker");
+        let since = Instant::now();
+        while since.elapsed() < SAME_SIGNAL {
+            interrupt.recv().await;
+        }
+        tracing::warn!("stopping at once: what was in hand comes back from the broker");
         std::process::exit(1);
     });
     Ok(token)
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
 }

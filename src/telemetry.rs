@@ -10,7 +10,7 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::level_filters::LevelFilter;
+pub use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
@@ -51,12 +51,17 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Begins to log to stderr and, given an endpoint, to send traces there. Once per process; call it inside the runtime.
+/// Begins to log to stderr what is at least of `level`, unless RUST_LOG says otherwise, and, given an endpoint, to send traces
+/// there. Once per process; call it inside the runtime.
 ///
 /// # Errors
 /// When RUST_LOG or the endpoint makes no sense, or logging has begun already.
-pub fn start(format: LogFormat, otlp_endpoint: Option<&str>) -> Result<Telemetry, Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+pub fn start(
+    format: LogFormat,
+    level: LevelFilter,
+    otlp_endpoint: Option<&str>,
+) -> Result<Telemetry, Box<dyn std::error::Error + Send + Sync>> {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env()?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),

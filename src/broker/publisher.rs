@@ -73,32 +73,29 @@ impl Publisher {
 /// Opens a channel whenever there is none, and serves requests on it until it fails.
 async fn own_channel(link: Link, mut requests: mpsc::Receiver<Request>) {
     loop {
-        let opened = tokio::select! {
-            opened = open(&link) => opened,
+        tokio::select! {
+            () = link.until_ready() => {}
             () = refuse(&mut requests) => return,
-        };
-        match opened {
+        }
+        // There is a connection, so a channel is a moment away: whoever asks now waits for it, within its own deadline.
+        match open(&link).await {
             Ok(channel) => match serve(&channel, &mut requests).await {
                 Served::Done => return,
                 Served::Failed => debug!("the publishing channel is thrown away and opened again"),
             },
             Err(error) => warn!(%error, "cannot open a publishing channel"),
         }
-        tokio::select! {
-            () = sleep(REOPEN) => {}
-            () = refuse(&mut requests) => return,
-        }
+        sleep(REOPEN).await;
     }
 }
 
 async fn open(link: &Link) -> Result<Channel, Error> {
-    link.until_ready().await;
     let channel = link.channel().await?;
     in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
-/// Answers whoever asks while there is no channel; ends when nobody can ask any more.
+/// Answers whoever asks while there is no connection; ends when nobody can ask any more.
 async fn refuse(requests: &mut mpsc::Receiver<Request>) {
     while let Some(request) = requests.recv().await {
         let _ = request.verdict.send(Err(Error::Disconnected));

@@ -1,10 +1,10 @@
-//! `banklink check`: is everything reachable, declared and migrated as it should be? Changes nothing.
+//! `banklink check`: is everything reachable, declared and migrated as it should be? Makes nothing that is missing.
 
 use super::flags::{Asks, Flags};
 use super::{Failure, output, settings};
 use crate::broker::Inspection;
 use crate::config::{self, Setting};
-use crate::store::{Missing, Store};
+use crate::store::{self, Missing, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -42,16 +42,21 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         }
         Err(error) => findings.push(("broker", Err(error.to_string()))),
     }
-    let store = Store::open(&url, Missing::Refuse).await?;
-    match store.ping().await {
-        Ok(()) => {
+    match reach(&url).await {
+        Ok(store) => {
             findings.push(("database", Ok("reachable".to_owned())));
             findings.push(("schema", schema(&store).await));
+            store.close().await;
         }
         Err(error) => findings.push(("database", Err(error.to_string()))),
     }
-    store.close().await;
     report(findings, args.json)
+}
+
+async fn reach(url: &str) -> Result<Store, store::Error> {
+    let store = Store::open(url, Missing::Refuse).await?;
+    store.ping().await?;
+    Ok(store)
 }
 
 async fn schema(store: &Store) -> Result<String, String> {

@@ -39,16 +39,21 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let stop = shutdown::on_signal()?;
     let mut left = args.count.unwrap_or(u64::MAX);
     let told = |cause: &anyhow::Error, pause: Duration| output::remark(&format!("{cause:#}; again in {pause:?}"));
-    while left > 0 && !stop.is_cancelled() {
-        let subscribe = async || {
-            let link = Link::once(&address, topology.clone(), Purpose::Consume).await?;
-            anyhow::Ok((Tail::open(&link).await?, link))
-        };
-        let Some((mut tail, _link)) = stop.run_until_cancelled(reconnect::until_done(subscribe, told)).await else { break };
+    let subscribe = async || {
+        let link = Link::once(&address, topology.clone(), Purpose::Consume).await?;
+        anyhow::Ok((Tail::open(&link).await?, link))
+    };
+    // A broker that cannot be reached at the start is somebody's mistake; one that goes away is waited for.
+    let mut subscription = subscribe().await?;
+    loop {
         output::remark(&format!("waiting for events on {}", topology.events()));
-        print(&mut tail, &mut left, &stop).await?;
+        print(&mut subscription.0, &mut left, &stop).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        let Some(again) = stop.run_until_cancelled(reconnect::until_done(subscribe, told)).await else { return Ok(()) };
+        subscription = again;
     }
-    Ok(())
 }
 
 /// Prints events until enough have come, the process is to stop, or the connection is lost.

@@ -7,6 +7,7 @@ mod events;
 mod flags;
 mod migrate;
 mod output;
+mod process;
 mod run;
 mod send;
 mod settings;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Problems;
+use crate::telemetry::{self, LevelFilter, LogFormat};
 
 /// Consumes Lean's webhooks so that no bank link is ever lost.
 #[derive(Parser)]
@@ -93,6 +95,10 @@ pub fn main() -> ExitCode {
 }
 
 async fn execute(command: Command) -> Result<(), Failure> {
+    if !matches!(command, Command::Run(_)) {
+        // Only what a person should know, such as a queue that exists with another number.
+        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(|error| anyhow::anyhow!("cannot log: {error}"))?;
+    }
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,

@@ -125,13 +125,13 @@ impl Tally {
         bar.set_message(format!("{} refused", self.refused));
     }
 
-    /// The time within which that share of the answers came, in milliseconds.
+    /// The time within which that share of the answers came, in tenths of milliseconds.
     fn percentile(&self, share: f64) -> f64 {
         let mut took = self.took.clone();
         took.sort_unstable();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
         let place = (share * took.len() as f64).ceil() as usize;
-        took.get(place.saturating_sub(1)).map_or(0.0, |took| took.as_secs_f64() * 1_000.0)
+        took.get(place.saturating_sub(1)).map_or(0.0, |took| (took.as_secs_f64() * 10_000.0).round() / 10.0)
     }
 }
 

@@ -53,6 +53,7 @@ impl Refusal {
             Self::Interrupted => "the body broke off".to_owned(),
             Self::Empty => "the body is empty".to_owned(),
             Self::Unsigned => "lean-signature is missing, malformed or of no known secret".to_owned(),
+            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => "RabbitMQ failed".to_owned(),
             Self::Unconfirmed(error) => error.to_string(),
         }
     }

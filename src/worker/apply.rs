@@ -16,6 +16,7 @@ use crate::domain::bank_link::{Outcome, merge};
 use crate::domain::event;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::webhook::{Parsed, Webhook, parse};
+use crate::faults;
 use crate::store::outbox::Append;
 use crate::store::{self, bank_links, outbox};
 
@@ -146,8 +147,7 @@ fn ended(outcome: Outcome) -> Handled {
 /// Parses; a panic is a failed attempt, not the end of the process.
 fn read(message: &Message) -> Result<Parsed, Failure> {
     let parsed = catch_unwind(AssertUnwindSafe(|| {
-        #[cfg(feature = "faults")]
-        super::faults::strike(&message.body);
+        faults::strike_for(&message.body);
         parse(&message.body, message.received_at)
     }));
     parsed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))

@@ -4,8 +4,6 @@ mod apply;
 mod census;
 mod consume;
 mod decide;
-#[cfg(feature = "faults")]
-mod faults;
 mod patience;
 mod record;
 mod settle;
@@ -50,10 +48,12 @@ pub struct Worker {
 pub struct Attached(Arc<AtomicBool>);
 
 impl Attached {
-    /// Whether a consumer is open.
-    #[must_use]
-    pub fn is_attached(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether it is, as a probe asks.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn answer(&self) -> Result<(), &'static str> {
+        if self.0.load(Ordering::Relaxed) { Ok(()) } else { Err("no consumer is attached") }
     }
 
     fn set(&self, attached: bool) {

@@ -15,7 +15,7 @@ use super::decide::{Disposition, Ended, decide};
 use super::patience::Patience;
 use crate::broker::{self, Consumer, DEADLINE, Delivery, Outgoing};
 use crate::domain::instant::Instant;
-use crate::telemetry;
+use crate::{faults, telemetry};
 
 impl Worker {
     /// Handles one batch from start to finish: apply, decide, settle.
@@ -45,6 +45,7 @@ impl Worker {
         for (delivery, disposition) in &unsettled {
             tell(delivery, disposition);
         }
+        faults::strike_at("before settling");
         while let Err(away) = self.settle(consumer, &mut unsettled).await {
             patience.wait(&away, consumer).await?;
         }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{Address, Link, Publisher, Purpose, Supervisor, Topology};
+use banklink::broker::{Address, Publisher, Purpose, Supervisor, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::store::{Missing, Store};
 use banklink::worker::{self, Attached, Worker};
 use banklink::{ingress, relay};
 use entity::{bank_link, dead_letter, dead_letter_history, outbox_event};
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use sea_orm::{ConnectionTrait, Database, EntityTrait, PaginatorTrait, QueryOrder};
@@ -61,6 +64,7 @@ pub(crate) use on_both;
 
 /// What an app is made of; tests change what they are about.
 pub(crate) struct Recipe {
+    pub(crate) namespace: String,
     pub(crate) on: On,
     pub(crate) schedule: &'static str,
     pub(crate) delivery_limit: u32,
@@ -72,12 +76,12 @@ pub(crate) struct Recipe {
     pub(crate) max_body_bytes: usize,
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
-    pub(crate) amqp_url: Option<String>,
 }
 
 impl Recipe {
     pub(crate) fn on(on: On) -> Self {
         Self {
+            namespace: format!("it-{}", Uuid::new_v4().simple()),
             on,
             schedule: "100ms,200ms",
             delivery_limit: 20,
@@ -89,7 +93,6 @@ impl Recipe {
             max_body_bytes: 262_144,
             deadline: Duration::from_secs(4),
             max_in_flight: 4096,
-            amqp_url: None,
         }
     }
 
@@ -114,7 +117,11 @@ pub(crate) struct TestApp {
     /// A channel of the test's own.
     pub(crate) channel: Channel,
     pub(crate) topology: Arc<Topology>,
-    pub(crate) publish: Link,
+    supervisor: Supervisor,
+    publisher: Option<Publisher>,
+    events_written: Arc<Notify>,
+    batch_size: usize,
+    delivery_limit: u32,
     pub(crate) http: reqwest::Client,
     stop_ingress: CancellationToken,
     stop: CancellationToken,
@@ -131,21 +138,20 @@ impl TestApp {
     }
 
     async fn cook(recipe: Recipe) -> Self {
-        let namespace = format!("it-{}", Uuid::new_v4().simple());
+        let namespace = recipe.namespace.clone();
         let database = TestDatabase::create(recipe.on, &namespace).await;
         let store = Store::open(&database.url, Missing::Create).await.expect("a store");
         migration::up(store.connection()).await.expect("a schema");
 
-        let amqp_url = recipe.amqp_url.unwrap_or_else(amqp_url);
+        let amqp_url = amqp_url();
         let address = Address::parse(&amqp_url).expect("AMQP_URL is an AMQP URL");
         let schedule = Schedule::parse(recipe.schedule).expect("a schedule");
         let topology = Arc::new(Topology::new(&namespace, schedule, recipe.delivery_limit));
         let (stop, stop_ingress, closing) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (roles, connections) = (TaskTracker::new(), TaskTracker::new());
         let supervisor = Supervisor::new(address, Arc::clone(&topology), connections.clone(), closing.clone());
-        let publish = supervisor.keep(Purpose::Publish);
-        let publisher = Publisher::start(publish.clone(), &connections);
-        within(publish.until_ready()).await;
+        let publisher = Publisher::start(supervisor.keep(Purpose::Publish), &connections);
+        within(publisher.link().until_ready()).await;
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/webhooks/lean", listener.local_addr().expect("an address"));
@@ -157,34 +163,18 @@ impl TestApp {
             max_in_flight: recipe.max_in_flight,
         };
         roles.spawn(ingress::run(listener, settings, publisher.clone(), stop_ingress.clone()));
-        let events_written = Arc::new(Notify::new());
-        for _ in 0..recipe.workers {
-            let settings =
-                worker::Settings { batch_size: recipe.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
-            let worker = Worker {
-                settings,
-                store: store.clone(),
-                publisher: publisher.clone(),
-                events_written: Arc::clone(&events_written),
-            };
-            let consume = supervisor.keep(Purpose::Consume);
-            roles.spawn(worker::run(worker, consume, Attached::default(), stop.clone()));
-        }
-        for _ in 0..recipe.relays {
-            let (store, publisher) = (store.clone(), publisher.clone());
-            let relay = relay::Relay { store, publisher, events_written: Arc::clone(&events_written) };
-            roles.spawn(relay::run(relay, stop.clone()));
-        }
-
-        let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await.expect(UNREACHABLE);
-        let channel = connection.create_channel().await.expect("a channel");
+        let channel = channel().await;
         let app = Self {
             namespace,
             url,
             store,
             channel,
             topology,
-            publish,
+            supervisor,
+            publisher: Some(publisher),
+            events_written: Arc::new(Notify::new()),
+            batch_size: recipe.batch_size,
+            delivery_limit: recipe.delivery_limit,
             http: http_client(),
             stop_ingress,
             stop,
@@ -195,7 +185,37 @@ impl TestApp {
             finished: false,
         };
         app.subscribe("subscriber", "#").await;
+        for _ in 0..recipe.workers {
+            app.start_worker();
+        }
+        for _ in 0..recipe.relays {
+            app.start_relay();
+        }
         app
+    }
+
+    /// Starts one more worker.
+    pub(crate) fn start_worker(&self) {
+        let settings = worker::Settings { batch_size: self.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
+        let worker = Worker {
+            settings,
+            store: self.store.clone(),
+            publisher: self.publisher(),
+            events_written: Arc::clone(&self.events_written),
+        };
+        let consume = self.supervisor.keep(Purpose::Consume);
+        self.roles.spawn(worker::run(worker, consume, Attached::default(), self.stop.clone()));
+    }
+
+    /// Starts one more relay.
+    pub(crate) fn start_relay(&self) {
+        let (store, events_written) = (self.store.clone(), Arc::clone(&self.events_written));
+        let relay = relay::Relay { store, publisher: self.publisher(), events_written };
+        self.roles.spawn(relay::run(relay, self.stop.clone()));
+    }
+
+    fn publisher(&self) -> Publisher {
+        self.publisher.clone().expect("the app has not been stopped")
     }
 
     /// Declares a subscriber's queue and binds it to the events.
@@ -206,6 +226,16 @@ impl TestApp {
         let (queue, events) = (queue.as_str().into(), self.topology.events().as_str().into());
         let bound = self.channel.queue_bind(queue, events, key.into(), QueueBindOptions::default(), FieldTable::default());
         bound.await.expect("a binding");
+    }
+
+    /// The database, as a URL.
+    pub(crate) fn database_url(&self) -> String {
+        self.database.url.clone()
+    }
+
+    /// The delivery limit of the work queue.
+    pub(crate) fn delivery_limit(&self) -> u32 {
+        self.delivery_limit
     }
 
     /// The full name of one of this app's queues.
@@ -232,7 +262,8 @@ impl TestApp {
         let exchange = self.topology.webhooks();
         let options = BasicPublishOptions::default();
         let published = self.channel.basic_publish(exchange.as_str().into(), "lean".into(), options, body, properties);
-        published.await.expect("published");
+        let confirmed = published.await.expect("published").await.expect("confirmed");
+        assert!(confirmed.is_ack(), "{confirmed:?}");
     }
 
     /// Waits until everything posted so far is dealt with: a last webhook, behind all the others, has become an event.
@@ -317,9 +348,9 @@ impl TestApp {
         within(self.roles.wait()).await;
     }
 
-    /// Stops worker and relay, but not the ingress.
-    pub(crate) fn stop_consuming(&self) {
-        self.stop.cancel();
+    /// Tells the ingress to stop, without waiting for it.
+    pub(crate) fn stop_ingress(&self) {
+        self.stop_ingress.cancel();
     }
 
     /// Stops, and checks that no message and no event is left on any way.
@@ -347,7 +378,10 @@ impl TestApp {
 
     async fn clean_up(&mut self) {
         self.finished = true;
+        self.publisher = None;
         self.closing.cancel();
+        self.connections.close();
+        within(self.connections.wait()).await;
         for queue in self.queues().into_iter().chain([self.queue("events.log")]) {
             let _ = self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
         }
@@ -363,9 +397,11 @@ impl Drop for TestApp {
     /// A test that failed cleans up as well.
     fn drop(&mut self) {
         if !self.finished {
-            self.stop_ingress.cancel();
-            self.stop.cancel();
-            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.clean_up()));
+            let clean_up = async {
+                self.stop().await;
+                self.clean_up().await;
+            };
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(clean_up));
         }
     }
 }
@@ -448,6 +484,14 @@ pub(crate) fn postgres_url() -> String {
     let url = std::env::var("DATABASE_URL").expect(UNREACHABLE);
     assert!(url.starts_with("postgres"), "{UNREACHABLE}");
     url
+}
+
+/// A channel of the test's own.
+pub(crate) async fn channel() -> Channel {
+    let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect(UNREACHABLE);
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    channel
 }
 
 /// An HTTP client; reqwest wants to be told which TLS library there is.

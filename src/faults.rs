@@ -1,0 +1,28 @@
+//! Test-only: makes the program fail in ways that no input should, at points that no test could hit by luck. Compiled with
+//! the feature `faults` and never into a release.
+
+/// Fails the way that a webhook's body asks for, if it does: `{"banklink_fault":"panic"}` or `"abort"`.
+#[cfg(feature = "faults")]
+pub fn strike_for(body: &[u8]) {
+    let asks = |fault: &str| body.windows(fault.len()).any(|window| window == fault.as_bytes());
+    if asks(r#""banklink_fault":"abort""#) {
+        std::process::abort();
+    }
+    assert!(!asks(r#""banklink_fault":"panic""#), "asked to panic");
+}
+
+/// Ends the process at `point`, if BANKLINK_FAULT names it.
+#[cfg(feature = "faults")]
+pub fn strike_at(point: &str) {
+    if std::env::var("BANKLINK_FAULT").is_ok_and(|fault| fault == point) {
+        std::process::abort();
+    }
+}
+
+/// Nothing.
+#[cfg(not(feature = "faults"))]
+pub fn strike_for(_body: &[u8]) {}
+
+/// Nothing.
+#[cfg(not(feature = "faults"))]
+pub fn strike_at(_point: &str) {}

@@ -1,0 +1,120 @@
+//! The commands, as a person or a script calls them.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, on_both};
+use crate::fixtures;
+use crate::process::{Invocation, banklink};
+
+/// The program on an app's namespace and database.
+fn on(app: &TestApp, arguments: &[&str]) -> Invocation {
+    banklink(arguments)
+        .env("AMQP_URL", amqp_url())
+        .env("DATABASE_URL", app.database_url())
+        .env("BANKLINK_NAMESPACE", &app.namespace)
+        .env("BANKLINK_RETRY_SCHEDULE", "100ms,200ms")
+}
+
+on_both! {
+    async fn check_says_what_is_well_and_what_is_not(app: TestApp) {
+        let well = on(&app, &["check"]).run().await;
+        assert_eq!((well.code, well.stdout.lines().count()), (0, 4), "{well:?}");
+        assert!(well.stdout.lines().all(|line| line.contains(" ok ")), "{}", well.stdout);
+        let json = on(&app, &["check", "--json"]).run().await;
+        let lines: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.iter().all(|line| line["state"] == "ok"), "{lines:?}");
+
+        let undeclared = on(&app, &["check", "--namespace", "it-nobody-has-this"]).run().await;
+        assert_eq!(undeclared.code, 1);
+        assert!(undeclared.stdout.contains("it-nobody-has-this.webhooks.dead"), "{}", undeclared.stdout);
+        let away = on(&app, &["check", "--amqp-url", "amqp://127.0.0.1:1"]).run().await;
+        assert!(away.code == 1 && away.stdout.contains("broker     failed"), "{away:?}");
+        app.finish().await;
+    }
+
+    async fn migrate_goes_down_and_up_again_and_says_where_it_stands(app: TestApp) {
+        let states = async |app: &TestApp| {
+            let status = on(app, &["migrate", "status", "--json"]).run().await;
+            let steps = status.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["applied"] == true);
+            steps.collect::<Vec<_>>()
+        };
+        assert!(states(&app).await.into_iter().all(|applied| applied));
+        assert_eq!(on(&app, &["migrate", "down"]).run().await.code, 0);
+        assert!(states(&app).await.into_iter().all(|applied| !applied));
+        let unmigrated = on(&app, &["run", "worker", "--admin-listen", "127.0.0.1:0"]).run().await;
+        assert_eq!(unmigrated.code, 1);
+        assert!(unmigrated.stderr.contains("banklink migrate up"), "{}", unmigrated.stderr);
+        let unwell = on(&app, &["check"]).run().await;
+        assert!(unwell.code == 1 && unwell.stdout.contains("banklink migrate up"), "{unwell:?}");
+        let at_once = tokio::join!(on(&app, &["migrate", "up"]).run(), on(&app, &["migrate", "up"]).run());
+        assert_eq!((at_once.0.code, at_once.1.code), (0, 0), "{at_once:?}");
+        assert!(states(&app).await.into_iter().all(|applied| applied));
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_run_and_migrate_create_a_sqlite_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("new.db");
+    let url = format!("sqlite://{}?mode=rwc", file.display());
+    assert_eq!(banklink(&["check"]).env("DATABASE_URL", &url).run().await.code, 1);
+    assert!(!file.exists());
+    assert_eq!(banklink(&["migrate", "up"]).env("DATABASE_URL", &url).run().await.code, 0);
+    assert!(file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_posts_a_file_lines_stdin_or_samples_and_sums_up() {
+    let app = TestApp::start(On::Sqlite).await;
+    let send = |arguments: &[&str]| {
+        let all = [&["send", "--url", &app.url, "--json"], arguments].concat();
+        banklink(&all).env("LEAN_WEBHOOK_SECRETS", SECRET)
+    };
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/entity_created.json");
+    let sent = send(&[file]).run().await;
+    assert_eq!(sent.code, 0, "{sent:?}");
+    let summary: Value = serde_json::from_str(&sent.stdout).unwrap();
+    assert_eq!((&summary["sent"], &summary["accepted"], &summary["refused"]), (&json!(1), &json!(1), &json!(0)));
+
+    let (first, second) = (fixtures::created(Uuid::new_v4()).to_string(), fixtures::created(Uuid::new_v4()).to_string());
+    let exported = json!({ "message_id": Uuid::now_v7(), "body": base64(second.as_bytes()) });
+    let lines = format!("{first}\n\n{exported}\n");
+    assert_eq!(send(&["-"]).input(lines).run().await.code, 0);
+    assert_eq!(send(&["--count", "3", "--rate", "1000"]).run().await.code, 0);
+    app.settle_everything().await;
+    assert_eq!(app.bank_links().await.len(), 1 + 2 + 3);
+    assert_eq!(app.dead_letters().await.len(), 0, "bodies arrive as they were");
+
+    let refused = send(&[file]).env("LEAN_WEBHOOK_SECRETS", "wrong").run().await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("answered 401"), "{}", refused.stderr);
+    assert_eq!(send(&["-"]).input("neither JSON\nnor lines").run().await.code, 1);
+    app.assert_nothing_left_behind().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tail_prints_each_event_on_a_line() {
+    let app = Recipe::on(On::Sqlite).start().await;
+    let tail = on(&app, &["events", "tail", "--count", "2"]).start();
+    tail.until_log("waiting for events").await;
+    app.post(&fixtures::created(Uuid::new_v4())).await.assert_accepted();
+    app.post(&fixtures::created(Uuid::new_v4())).await.assert_accepted();
+    let mut tail = tail;
+    assert_eq!(tail.ended().await, 0);
+    let printed = tail.log();
+    let events: Vec<Value> = printed.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.len() == 2 && events.iter().all(|event| event["specversion"] == "1.0"), "{printed}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_a_shell() {
+    let bash = banklink(&["completions", "bash"]).run().await;
+    assert!(bash.code == 0 && bash.stdout.contains("_banklink"), "{bash:?}");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
+}

@@ -1,0 +1,63 @@
+//! A RabbitMQ and a PostgreSQL of one test's own, which it may stop and start.
+
+use std::path::PathBuf;
+
+use tokio::process::Command;
+
+use crate::app::within;
+
+/// A private instance of `deploy/services`. Dropping it takes it down.
+pub(crate) struct Services {
+    directory: PathBuf,
+    pub(crate) amqp_url: String,
+    pub(crate) database_url: String,
+}
+
+impl Services {
+    /// Brings those services up, under a directory of that name.
+    pub(crate) async fn up(name: &str, services: &[&str]) -> Self {
+        let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".local").join(name);
+        let mut up = Self { directory, amqp_url: String::new(), database_url: String::new() };
+        let printed = up.call(&[&["up", "--private"], services].concat()).await;
+        let url = |name: &str| {
+            printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
+        };
+        (up.amqp_url, up.database_url) = (url("AMQP_URL"), url("DATABASE_URL"));
+        up
+    }
+
+    /// Stops a service, and keeps its data.
+    pub(crate) async fn stop(&self, service: &str) {
+        self.call(&["stop", service]).await;
+    }
+
+    /// Starts a service that was stopped, where it was.
+    pub(crate) async fn start(&self, service: &str) {
+        self.call(&["start", service]).await;
+    }
+
+    /// Runs rabbitmqctl.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) {
+        self.call(&[&["ctl"], arguments].concat()).await;
+    }
+
+    async fn call(&self, arguments: &[&str]) -> String {
+        let output = within(command(&self.directory, arguments).output()).await.expect("deploy/services runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let down = command(&self.directory, &["down"]).into_std().output();
+        assert!(down.is_ok_and(|down| down.status.success()), "deploy/services down");
+    }
+}
+
+fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/services");
+    let mut command = Command::new(script);
+    command.args(arguments).env("BANKLINK_SERVICES_DIR", directory).env_remove("AMQP_URL").env_remove("DATABASE_URL");
+    command
+}

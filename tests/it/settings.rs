@@ -1,0 +1,93 @@
+//! Settings as a user meets them: flags, variables, files, and what is said about wrong ones.
+
+use crate::process::banklink;
+
+#[tokio::test]
+async fn the_ingress_refuses_to_start_without_a_secret() {
+    let run = banklink(&["run", "ingress"]).run().await;
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("LEAN_WEBHOOK_SECRETS is not set"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_told_at_once_in_one_line() {
+    let run = banklink(&["run", "--batch-size", "0"])
+        .env("BANKLINK_RETRY_SCHEDULE", "soon")
+        .env("DATABASE_URL", "mysql://user:hunter2@host/x")
+        .env("AMQP_URL", "hunter2")
+        .env("LEAN_WEBHOOK_SECRETS", "")
+        .run()
+        .await;
+    assert_eq!(run.code, 2);
+    for name in ["BANKLINK_BATCH_SIZE", "BANKLINK_RETRY_SCHEDULE", "DATABASE_URL", "AMQP_URL", "LEAN_WEBHOOK_SECRETS"] {
+        assert!(run.stderr.contains(name), "{name}: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("hunter2") && run.stderr.lines().count() == 1, "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_role_asks_only_for_what_it_needs() {
+    let run = banklink(&["run", "relay"]).env("LEAN_WEBHOOK_SECRETS", "").env("DATABASE_URL", "nonsense").run().await;
+    assert!(run.stderr.contains("DATABASE_URL") && !run.stderr.contains("SECRETS"), "{}", run.stderr);
+    let run = banklink(&["run", "ingress"]).env("DATABASE_URL", "nonsense").run().await;
+    assert!(!run.stderr.contains("DATABASE_URL"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_secret_and_its_file_are_not_both_set() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let run = banklink(&["run", "ingress"]).env("LEAN_WEBHOOK_SECRETS", "x").env("LEAN_WEBHOOK_SECRETS_FILE", path).run().await;
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("LEAN_WEBHOOK_SECRETS_FILE are both set"), "{}", run.stderr);
+    let run = banklink(&["check", "--database-url-file", "/does/not/exist"]).run().await;
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("DATABASE_URL_FILE: cannot read"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn help_shows_every_setting_and_no_secret() {
+    let run = banklink(&["run", "--help"]).env("LEAN_WEBHOOK_SECRETS", "hunter2").env("AMQP_URL", "hunter2").run().await;
+    assert_eq!(run.code, 0);
+    assert!(!run.stdout.contains("hunter2"), "{}", run.stdout);
+    insta::assert_snapshot!("run_help", run.stdout);
+    for command in [["--help"].as_slice(), &["send", "--help"], &["migrate", "--help"], &["events", "tail", "--help"], &["--version"]] {
+        assert_eq!(banklink(command).run().await.code, 0, "{command:?}");
+    }
+    for wrong in [[].as_slice(), &["nonsense"], &["migrate"], &["run", "painter"], &["send", "--count", "0"]] {
+        assert_eq!(banklink(wrong).run().await.code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    use banklink::config::{self, Setting};
+    let readme = include_str!("../../README.md");
+    let all: [&Setting; 19] = [
+        &config::DATABASE_URL,
+        &config::AMQP_URL,
+        &config::NAMESPACE,
+        &config::MIGRATE,
+        &config::SECRETS,
+        &config::LISTEN,
+        &config::ADMIN_LISTEN,
+        &config::MAX_BODY_BYTES,
+        &config::INGRESS_DEADLINE,
+        &config::INGRESS_MAX_IN_FLIGHT,
+        &config::ALLOWED_IPS,
+        &config::TRUSTED_PROXIES,
+        &config::BATCH_SIZE,
+        &config::PREFETCH,
+        &config::RETRY_SCHEDULE,
+        &config::DELIVERY_LIMIT,
+        &config::EVENT_SOURCE,
+        &config::LOG_FORMAT,
+        &config::OTLP_ENDPOINT,
+    ];
+    for setting in all {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{}`", setting.variable)));
+        let row = row.unwrap_or_else(|| panic!("{} is not in README.md", setting.variable));
+        let default = setting.default.unwrap_or_default();
+        assert!(row.contains(default), "{row} lacks {default}");
+    }
+}
