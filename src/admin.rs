@@ -52,7 +52,10 @@ pub async fn run(listener: TcpListener, roles: Vec<Role>, metrics: PrometheusHan
     let router = Router::new()
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(async |State(admin): State<Arc<Admin>>| admin.ready(None).await))
-        .route("/readyz/{role}", get(async |State(admin): State<Arc<Admin>>, Path(role): Path<String>| admin.ready(Some(&role)).await))
+        .route(
+            "/readyz/{role}",
+            get(async |State(admin): State<Arc<Admin>>, Path(role): Path<String>| admin.ready(Some(&role)).await),
+        )
         .route("/metrics", get(async |State(admin): State<Arc<Admin>>| admin.render()))
         .with_state(admin);
     let upkeep = async {

@@ -144,7 +144,8 @@ impl<F: Fn(&str) -> Option<String>> Resolver<F> {
 
     fn value(&mut self, setting: &Setting) -> Option<String> {
         let file_variable = setting.file_variable();
-        let flags = (self.flags.remove(setting.variable), file_variable.as_ref().and_then(|file| self.flags.remove(file)));
+        let flags =
+            (self.flags.remove(setting.variable), file_variable.as_ref().and_then(|file| self.flags.remove(file)));
         let set = |name: &str| (self.variable)(name).filter(|value| !value.is_empty());
         let variables = (set(setting.variable), file_variable.as_ref().and_then(|file| set(file)));
         let file_variable = file_variable.unwrap_or_default();
@@ -155,9 +156,15 @@ impl<F: Fn(&str) -> Option<String>> Resolver<F> {
                 self.problems.push(format!("{} and {file_variable} are both set: keep one", setting.variable));
                 None
             }
+            (Some(value), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
+                self.problems.push(format!("{} is not UTF-8", setting.variable));
+                None
+            }
             (Some(value), None) => Some(value),
             (None, Some(file)) => match std::fs::read_to_string(&file) {
-                Ok(value) => Some(value.strip_suffix('\n').map(|v| v.strip_suffix('\r').unwrap_or(v)).unwrap_or(&value).to_owned()),
+                Ok(value) => Some(
+                    value.strip_suffix('\n').map(|v| v.strip_suffix('\r').unwrap_or(v)).unwrap_or(&value).to_owned(),
+                ),
                 Err(error) => {
                     self.problems.push(format!("{file_variable}: cannot read {file:?}: {error}"));
                     None
@@ -177,7 +184,10 @@ impl<F: Fn(&str) -> Option<String>> Resolver<F> {
 mod tests {
     use super::*;
 
-    fn resolver<'a>(flags: &[(&str, &str)], variables: &'a [(&str, &str)]) -> Resolver<impl Fn(&str) -> Option<String> + 'a> {
+    fn resolver<'a>(
+        flags: &[(&str, &str)],
+        variables: &'a [(&str, &str)],
+    ) -> Resolver<impl Fn(&str) -> Option<String> + 'a> {
         let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Resolver::new(flags, |name| {
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use crate::broker::{self, Outgoing, Publisher};
 use crate::faults;
 use crate::reconnect::Pauses;
-use crate::store::outbox::{self, Claim, Pending};
+use crate::store::outbox::{self, Claim, Pending, Which};
 use crate::store::{self, Store};
 
 /// Events in one claim, at most.
@@ -25,6 +25,10 @@ const CLAIM: u64 = 256;
 const POLL: Duration = Duration::from_millis(200);
 /// The longest wait for the confirm of one event.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest pause before a refused event is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause after no answer at all: that may be one queue in trouble, or a broker that is about to be well again.
+const LONGEST_PAUSE_UNANSWERED: Duration = Duration::from_secs(3);
 /// How often the outbox is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,6 +38,8 @@ pub struct Relay {
     pub store: Store,
     /// Where events go.
     pub publisher: Publisher,
+    /// Where those go that were put off, on a channel of their own: one that never answers costs its channel.
+    pub publisher_of_put_off: Publisher,
     /// Told by a worker in the same process whenever it has written an event.
     pub events_written: Arc<Notify>,
 }
@@ -49,15 +55,19 @@ enum Away {
 /// Relays until `stop`; what is in hand is finished.
 pub async fn run(relay: Relay, stop: CancellationToken) {
     register_metrics();
-    tokio::join!(relay.keep_publishing(&stop), relay.keep_counting(&stop));
+    tokio::join!(
+        relay.keep_publishing(Which::Fresh, &stop),
+        relay.keep_publishing(Which::PutOff, &stop),
+        relay.keep_counting(&stop),
+    );
 }
 
 impl Relay {
-    async fn keep_publishing(&self, stop: &CancellationToken) {
+    async fn keep_publishing(&self, which: Which, stop: &CancellationToken) {
         let mut pauses = Pauses::default();
         let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
         while until_connected().await.is_some() && !stop.is_cancelled() {
-            let wait = match self.step().await {
+            let wait = match self.step(which).await {
                 Ok(0) => POLL,
                 Ok(_) => {
                     pauses = Pauses::default();
@@ -69,8 +79,13 @@ impl Relay {
                     pause
                 }
             };
-            let told_or_waited = tokio::time::timeout(wait, self.events_written.notified());
-            let _ = stop.run_until_cancelled(told_or_waited).await;
+            let told = async {
+                match which {
+                    Which::Fresh => self.events_written.notified().await,
+                    Which::PutOff => std::future::pending().await,
+                }
+            };
+            let _ = stop.run_until_cancelled(tokio::time::timeout(wait, told)).await;
         }
     }
 
@@ -78,13 +93,17 @@ impl Relay {
     ///
     /// # Errors
     /// When a dependency is away; nothing is lost, what was published may be published again.
-    async fn step(&self) -> Result<usize, Away> {
-        self.publisher.link().ready()?;
-        let claim = in_time(outbox::claim(&self.store, CLAIM)).await?;
+    async fn step(&self, which: Which) -> Result<usize, Away> {
+        let publisher = match which {
+            Which::Fresh => &self.publisher,
+            Which::PutOff => &self.publisher_of_put_off,
+        };
+        publisher.link().ready()?;
+        let claim = store::in_time(store::DEADLINE, outbox::claim(&self.store, which, CLAIM)).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }
-        let verdicts = join_all(claim.events.iter().map(|event| self.publish(event))).await;
+        let verdicts = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
         faults::strike_at("before deleting");
         let claimed = claim.events.len();
         let away = self.settle(claim, verdicts).await?;
@@ -97,34 +116,29 @@ impl Relay {
         claim: Claim,
         verdicts: Vec<Result<(), broker::Error>>,
     ) -> Result<Option<broker::Error>, store::Error> {
-        let (mut published, mut refused, mut away) = (Vec::new(), Vec::new(), None);
+        let (mut published, mut put_off, mut away) = (Vec::new(), Vec::new(), None);
         for (event, verdict) in claim.events.iter().zip(verdicts) {
             match verdict {
                 Ok(()) => {
                     tell(event);
                     published.push(event.id);
                 }
-                Err(cause) if cause.is_refusal() => {
-                    warn!(event.id = %event.id, event.refusals, %cause, "an event was refused and is put off");
-                    refused.push(event.id);
+                Err(cause) if cause.is_refusal() || matches!(cause, broker::Error::TimedOut) => {
+                    let longest = if cause.is_refusal() { LONGEST_PAUSE } else { LONGEST_PAUSE_UNANSWERED };
+                    let pause = pause(event.refusals).min(longest);
+                    warn!(event.id = %event.id, event.refusals, ?pause, %cause, "an event is put off");
+                    put_off.push((event.id, pause));
                 }
                 Err(cause) => away = Some(cause),
             }
         }
-        in_time(claim.finish(&published, &refused)).await?;
+        store::in_time(store::DEADLINE, claim.finish(&published, &put_off)).await?;
         Ok(away)
-    }
-
-    async fn publish(&self, event: &Pending) -> Result<(), broker::Error> {
-        let Pending { id, event_type, routing_key, json, traceparent, .. } = event;
-        let topology = self.publisher.link().topology();
-        let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
-        self.publisher.publish(outgoing, CONFIRM_DEADLINE).await
     }
 
     async fn keep_counting(&self, stop: &CancellationToken) {
         loop {
-            match in_time(outbox::backlog(&self.store)).await {
+            match store::in_time(store::DEADLINE, outbox::backlog(&self.store)).await {
                 Ok((pending, oldest)) => {
                     let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
                     gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));
@@ -146,13 +160,33 @@ fn tell(event: &Pending) {
     debug!(event.id = %event.id, event.event_type, "published an event");
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, store::Error>>) -> Result<T, store::Error> {
-    tokio::time::timeout(store::DEADLINE, work).await.map_err(|_| store::Error::TimedOut)?
+async fn publish(publisher: &Publisher, event: &Pending) -> Result<(), broker::Error> {
+    let Pending { id, event_type, routing_key, json, traceparent, .. } = event;
+    let topology = publisher.link().topology();
+    let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
+    publisher.publish(outgoing, CONFIRM_DEADLINE).await
+}
+
+/// 1 s, 2 s, 4 s … up to a minute, after that many refusals before this one.
+fn pause(refusals: i32) -> Duration {
+    let doublings = u32::try_from(refusals.clamp(0, 10)).unwrap_or_default();
+    Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
 }
 
 /// Shows the metrics from the start, at 0.
 fn register_metrics() {
     for event_type in ["customer.bank_linked", "customer.bank_link_updated", "customer.bank_reconnected"] {
         counter!("banklink_events_published_total", "type" => event_type).absolute(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
+        let pauses: Vec<u64> = [0, 1, 2, 5, 6, 1_000].into_iter().map(|refusals| pause(refusals).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 32, 60, 60]);
     }
 }

@@ -72,7 +72,10 @@ pub fn start(
         let ours = filter_fn(|metadata| metadata.target().starts_with("banklink"));
         tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
     });
-    tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_discreet))).with(spans).try_init()?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter).with_filter(filter_fn(is_discreet)))
+        .with(spans)
+        .try_init()?;
     Ok(Telemetry { traces })
 }
 
@@ -94,6 +97,14 @@ pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)?
         .install_recorder()
+}
+
+/// A `traceparent` header as others sent it, if it is one (W3C Trace Context, version 00).
+#[must_use]
+pub fn valid_traceparent(header: &str) -> Option<&str> {
+    let shape = "00-................................-................-..";
+    let fits = |(byte, shape): (u8, u8)| byte == shape || (shape == b'.' && matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
 /// The current span as a `traceparent` header (W3C Trace Context), or what came in where no traces are sent.
@@ -121,4 +132,25 @@ fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_ot
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     !INDISCREET.iter().any(|library| metadata.target().starts_with(library))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_traceparent_of_the_right_shape_is_one() {
+        let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(valid_traceparent(right), Some(right));
+        for wrong in [
+            "",
+            "00",
+            &right.to_uppercase(),
+            &right.replace("00-4", "01-4"),
+            &format!("{right}0"),
+            &right.replace('7', "\0"),
+        ] {
+            assert_eq!(valid_traceparent(wrong), None, "{wrong:?}");
+        }
+    }
 }

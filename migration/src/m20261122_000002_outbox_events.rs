@@ -22,7 +22,8 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new("retry_at").timestamp_with_time_zone().null())
             .take();
         manager.create_table(table).await?;
-        let due = Index::create().name("outbox_events_due").table("outbox_events").col("retry_at").col("created_at").take();
+        let due =
+            Index::create().name("outbox_events_due").table("outbox_events").col("retry_at").col("created_at").take();
         manager.create_index(due).await
     }
 

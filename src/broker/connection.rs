@@ -1,47 +1,23 @@
 //! Keeps one connection to RabbitMQ alive: connects, declares the topology, watches it, and begins anew when it is lost.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::declare::declare;
-use super::{Error, Topology, in_time};
+use super::{Address, Error, Topology, in_time};
 use crate::reconnect;
 
-/// Seconds between two heartbeats unless the URL says otherwise: a half-open connection is noticed within two of them.
-const HEARTBEAT: u16 = 10;
 /// How often the connection's own state is looked at, beside its events.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Where RabbitMQ is, and who to be there. Never shown: it holds a password.
-#[derive(Clone)]
-pub struct Address(AMQPUri);
-
-impl Address {
-    /// Reads an `amqp://` or `amqps://` URL; `None` if it is none.
-    #[must_use]
-    pub fn parse(url: &str) -> Option<Self> {
-        let mut uri = AMQPUri::from_str(url).ok()?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Some(Self(uri))
-    }
-
-    /// The virtual host.
-    #[must_use]
-    pub fn vhost(&self) -> &str {
-        &self.0.vhost
-    }
-}
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a connection is for: a broker that blocks publishers must not keep a worker from acknowledging.
 #[derive(Clone, Copy, Debug)]
@@ -131,10 +107,16 @@ impl Link {
 
     /// Waits until [`Link::ready`].
     pub async fn until_ready(&self) {
-        while self.ready().is_err() {
-            let mut state = self.state.clone();
-            // A connection that is blocked or dying is still up: look again after a moment, or when the state changes.
-            let _ = tokio::time::timeout(LOOK, state.changed()).await;
+        let mut state = self.state.clone();
+        loop {
+            state.mark_unchanged();
+            if self.ready().is_ok() {
+                return;
+            }
+            // A connection that is blocked or dying is still up, so the state alone does not tell: look again in a moment.
+            if let Ok(Err(_supervisor_gone)) = tokio::time::timeout(LOOK, state.changed()).await {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -150,9 +132,21 @@ impl Link {
 
     /// Declares everything again, for what somebody deleted meanwhile, and opens a channel.
     pub(super) async fn channel(&self) -> Result<lapin::Channel, Error> {
+        Ok(self.channel_and_loss().await?.0)
+    }
+
+    /// A channel as [`Link::channel`] opens it, and a future that waits until its connection is lost: whoever is idle on a
+    /// channel is told of its end by nothing else.
+    pub(super) async fn channel_and_loss(&self) -> Result<(lapin::Channel, impl Future<Output = ()> + use<>), Error> {
+        let mut state = self.state.clone();
         let connection = self.current()?;
         declare(&connection, &self.topology).await?;
-        in_time(connection.create_channel()).await
+        let channel = in_time(connection.create_channel()).await?;
+        let lost = async move {
+            let is_ours = |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(up, &connection));
+            let _ = state.wait_for(|state| !is_ours(state)).await;
+        };
+        Ok((channel, lost))
     }
 
     fn current(&self) -> Result<Arc<Connection>, Error> {
@@ -199,6 +193,7 @@ impl Kept {
 
     async fn until_connected(&self) -> Arc<Connection> {
         let connection = self.purpose.as_str();
+        let mut told = false;
         let attempt = async || {
             let connection = connect(&self.address, self.purpose).await?;
             declare(&connection, &self.topology).await?;
@@ -207,8 +202,10 @@ impl Kept {
         let failed = |cause: &Error, pause: Duration| {
             match cause {
                 Error::Mismatch(cause) => error!(connection, cause, "the broker holds something else"),
-                cause => warn!(connection, %cause, retry_in = ?pause, "no connection to RabbitMQ"),
+                cause if told => debug!(connection, %cause, retry_in = ?pause, "still no connection to RabbitMQ"),
+                cause => warn!(connection, %cause, "no connection to RabbitMQ; trying again until there is one"),
             }
+            told = true;
             self.state.send_replace(State::Down(cause.clone()));
         };
         reconnect::until_done(attempt, failed).await
@@ -218,7 +215,7 @@ impl Kept {
 pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
     let name = format!("banklink {}", purpose.as_str());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    in_time(Connection::connect_uri(address.0.clone(), properties)).await
+    in_time(Connection::connect_uri(address.uri(), properties)).await
 }
 
 /// Waits until the connection is lost, and says why.
@@ -226,7 +223,8 @@ async fn lost(connection: &Connection) -> String {
     let mut events = std::pin::pin!(connection.events_listener());
     loop {
         match tokio::time::timeout(LOOK, events.next()).await {
-            Ok(Some(Event::Error(error))) => return error.to_string(),
+            // A channel's error is told here too; it is no end of the connection.
+            Ok(Some(Event::Error(error))) if !connection.status().connected() => return error.to_string(),
             Ok(Some(Event::ConnectionBlocked(reason))) => warn!(reason, "RabbitMQ has blocked publishing"),
             Ok(Some(Event::ConnectionUnblocked)) => info!("RabbitMQ takes messages again"),
             Ok(Some(_)) => {}
@@ -235,4 +233,3 @@ async fn lost(connection: &Connection) -> String {
         }
     }
 }
-

@@ -3,16 +3,21 @@
 //! It starts with care. A crash costs everything that was handed out one delivery count, so a message that crashes the
 //! worker and its neighbours would reach the delivery limit together. Hence one at a time until a delivery without a count
 //! has been settled, and again as soon as one with a count shows up.
+//!
+//! RabbitMQ may still deliver just after it has confirmed a cancel, and lapin drops such a delivery unseen; only closing the
+//! channel brings it back. So going faster means a second consumer beside the first, and going slower a new channel.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
-use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel};
 use tracing::debug;
 
+use super::acks::{Acks, ToSend};
 use super::message::Headers;
 use super::{Death, Error, Link, Message, in_time};
 use crate::domain::instant::Instant;
@@ -22,11 +27,18 @@ use crate::domain::instant::Instant;
 pub struct Delivery {
     /// The message.
     pub message: Message,
-    /// Why it is on the dead queue, if that is where it comes from.
-    pub death: Death,
+    properties: BasicProperties,
     tag: u64,
     /// Whether the broker has given it out before and got no answer.
     counted: bool,
+}
+
+impl Delivery {
+    /// Why it is on the dead queue, if that is where it comes from; `work` is the queue that it may have expired on.
+    #[must_use]
+    pub fn death(&self, work: &str) -> Death {
+        Death::read(&self.properties, work)
+    }
 }
 
 /// How many deliveries the broker may hand out ahead.
@@ -40,19 +52,18 @@ enum Pace {
 
 /// A consumer on one queue, with its channel. Dropping it gives back what it holds.
 pub struct Consumer {
-    channel: Channel,
-    stream: lapin::Consumer,
+    link: Link,
     queue: String,
-    work: String,
     prefetch: u16,
+    channel: Channel,
+    streams: SelectAll<lapin::Consumer>,
+    /// The tags of the consumers behind the streams.
+    tags: Vec<ShortString>,
     pace: Pace,
     wanted: Pace,
-    /// Whether the broker has been told to hand out no more.
-    stopped: bool,
-    /// Taken off the stream, not handed over yet.
+    /// Taken off the streams, not handed over yet.
     held: VecDeque<Delivery>,
-    /// Handed over or held, and not acknowledged: what a cumulative ack must not reach past.
-    unsettled: BTreeSet<u64>,
+    acks: Acks,
 }
 
 impl Consumer {
@@ -61,20 +72,20 @@ impl Consumer {
     /// # Errors
     /// When the connection, the channel or the queue is not there.
     pub async fn open(link: &Link, queue: &str, prefetch: u16) -> Result<Self, Error> {
-        let channel = link.channel().await?;
-        let stream = consume(&channel, queue, 1).await?;
-        Ok(Self {
-            channel,
-            stream,
+        let mut consumer = Self {
+            link: link.clone(),
             queue: queue.to_owned(),
-            work: link.topology().webhooks(),
             prefetch,
+            channel: link.channel().await?,
+            streams: SelectAll::new(),
+            tags: Vec::new(),
             pace: Pace::Careful,
             wanted: Pace::Careful,
-            stopped: false,
             held: VecDeque::new(),
-            unsettled: BTreeSet::new(),
-        })
+            acks: Acks::default(),
+        };
+        consumer.consume(1).await?;
+        Ok(consumer)
     }
 
     /// Waits for a delivery and takes what else is ready, up to `limit`. Those that the broker has given out before come
@@ -85,13 +96,13 @@ impl Consumer {
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.adjust_pace().await?;
         if self.held.is_empty() {
-            let first = self.stream.next().await;
+            let first = self.streams.next().await;
             self.hold(first)?;
         }
         while self.held.len() < limit {
-            match self.stream.next().now_or_never() {
-                Some(delivery) => self.hold(delivery)?,
-                None => break,
+            match self.streams.next().now_or_never() {
+                Some(Some(delivery)) => self.hold(Some(delivery))?,
+                _ => break,
             }
         }
         Ok(self.hand_over(limit))
@@ -102,30 +113,23 @@ impl Consumer {
     /// # Errors
     /// When the channel is lost meanwhile.
     pub async fn last_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        if !self.stopped {
-            self.stop_handing_out().await?;
-            self.stopped = true;
-        }
+        self.stop_handing_out().await?;
         Ok(self.hand_over(limit))
     }
 
-    /// Acknowledges `deliveries`, cumulatively as far as nothing else is skipped.
+    /// Acknowledges `deliveries`, and nothing else.
     ///
     /// # Errors
     /// When the channel is lost: they come back.
     pub async fn ack(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
-        for delivery in deliveries {
-            self.unsettled.remove(&delivery.tag);
-        }
         if self.held.is_empty() && deliveries.iter().any(|delivery| !delivery.counted) {
             self.wanted = Pace::Full;
         }
-        let oldest_unsettled = self.unsettled.first().copied().unwrap_or(u64::MAX);
-        let tags = || deliveries.iter().map(|delivery| delivery.tag);
-        if let Some(last) = tags().filter(|tag| *tag < oldest_unsettled).max() {
+        let ToSend { cumulative, single } = self.acks.add(deliveries.iter().map(|delivery| delivery.tag));
+        if let Some(last) = cumulative {
             self.ack_tag(last, true).await?;
         }
-        for tag in tags().filter(|tag| *tag > oldest_unsettled) {
+        for tag in single {
             self.ack_tag(tag, false).await?;
         }
         Ok(())
@@ -144,26 +148,42 @@ impl Consumer {
         }
     }
 
-    /// Takes a consumer with another prefetch where the pace has to change: RabbitMQ fixes it when consuming begins.
+    /// Goes faster with a second consumer; goes slower on a new channel, once nothing is in hand any more.
     async fn adjust_pace(&mut self) -> Result<(), Error> {
-        if self.pace == self.wanted {
-            return Ok(());
+        match (self.pace, self.wanted) {
+            (Pace::Careful, Pace::Full) if self.prefetch > 1 => {
+                self.consume(self.prefetch - 1).await?;
+                self.pace = Pace::Full;
+            }
+            (Pace::Full, Pace::Careful) => {
+                self.stop_handing_out().await?;
+                if self.held.is_empty() {
+                    in_time(self.channel.close(200, "slowing down".into())).await?;
+                    *self = Self::open(&self.link, &self.queue, self.prefetch).await?;
+                }
+            }
+            _ => {}
         }
-        self.stop_handing_out().await?;
-        let prefetch = match self.wanted {
-            Pace::Careful => 1,
-            Pace::Full => self.prefetch,
-        };
-        debug!(queue = self.queue, prefetch, "consuming at another pace");
-        self.stream = consume(&self.channel, &self.queue, prefetch).await?;
-        self.pace = self.wanted;
         Ok(())
     }
 
-    /// Cancels the consumer and holds what it had already been sent.
+    /// Adds a consumer with that many deliveries in hand at most: RabbitMQ fixes the number when consuming begins.
+    async fn consume(&mut self, prefetch: u16) -> Result<(), Error> {
+        debug!(queue = self.queue, prefetch, "consuming");
+        in_time(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
+        let consumer = in_time(self.channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
+        self.tags.push(consumer.tag());
+        self.streams.push(consumer);
+        Ok(())
+    }
+
+    /// Cancels the consumers and holds what they had already been sent.
     async fn stop_handing_out(&mut self) -> Result<(), Error> {
-        in_time(self.channel.basic_cancel(self.stream.tag(), BasicCancelOptions::default())).await?;
-        while let Some(Some(delivery)) = self.stream.next().now_or_never() {
+        for tag in std::mem::take(&mut self.tags) {
+            in_time(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        while let Some(Some(delivery)) = self.streams.next().now_or_never() {
             self.hold(Some(delivery))?;
         }
         Ok(())
@@ -171,15 +191,13 @@ impl Consumer {
 
     fn hold(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
         let delivery = delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??;
-        let death = Death::read(&delivery.properties, &self.work);
         let given_out = Headers(delivery.properties.headers().as_ref()).number("x-delivery-count").unwrap_or(0);
         let (tag, counted) = (delivery.delivery_tag, given_out > 0);
         if counted {
             self.wanted = Pace::Careful;
         }
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Instant::now());
-        self.unsettled.insert(tag);
-        self.held.push_back(Delivery { message, death, tag, counted });
+        self.held.push_back(Delivery { message, properties: delivery.properties, tag, counted });
         Ok(())
     }
 
@@ -203,10 +221,4 @@ impl Consumer {
     async fn ack_tag(&self, tag: u64, multiple: bool) -> Result<(), Error> {
         in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
     }
-}
-
-async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<lapin::Consumer, Error> {
-    in_time(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-    let options = BasicConsumeOptions::default();
-    in_time(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await
 }

@@ -32,7 +32,9 @@ impl Death {
         let failure = match reason.as_str() {
             "delivery_limit" => Failure::new(
                 FailureClass::DeliveryLimit,
-                format!("{queue} gave it out too often without an answer: the worker crashed on it or lost its connection"),
+                format!(
+                    "{queue} gave it out too often without an answer: the worker crashed on it or lost its connection"
+                ),
             ),
             "expired" if queue == work => Failure::new(FailureClass::Expired, format!("it expired on {queue}")),
             _ => Failure::new(FailureClass::Unrouted, "there was no queue to hold it"),
@@ -55,4 +57,3 @@ fn last_death<'a>(headers: &Headers<'a>) -> Option<Headers<'a>> {
         _ => None,
     }
 }
-

@@ -39,7 +39,8 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Res
             Step::Queue { name, arguments } => channel = declare_queue(connection, channel, &name, arguments).await?,
             Step::Binding { exchange, queue, key } => {
                 let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
-                let bound = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default());
+                let bound =
+                    channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default());
                 in_time(bound).await?;
             }
         }
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn an_argument_that_the_queue_lacks_is_left_out_of_the_next_try() {
-        let error = refused("inequivalent arg 'x-max-age' for queue 'q' in vhost '/': received '7D' but current is none");
+        let error =
+            refused("inequivalent arg 'x-max-age' for queue 'q' in vhost '/': received '7D' but current is none");
         assert_eq!(difference(&error).unwrap().current, None);
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-age".into(), AMQPValue::LongString("7D".into()));

@@ -15,6 +15,7 @@ use crate::domain::event;
 use crate::domain::failure::Failure;
 use crate::domain::instant::Instant;
 use crate::domain::retry::Delay;
+use crate::telemetry::valid_traceparent;
 
 /// The longest reason that a header carries, in bytes.
 const LONGEST_REASON: usize = 1024;
@@ -73,7 +74,7 @@ impl Message {
             attempt: headers.number("x-attempt").unwrap_or(1).max(1),
             replay: headers.number("x-replay").filter(|replay| *replay > 0),
             edited_from: headers.text("x-edited-from"),
-            traceparent: headers.text("traceparent"),
+            traceparent: headers.text("traceparent").filter(|header| valid_traceparent(header).is_some()),
             body,
         }
     }
@@ -148,7 +149,8 @@ impl Outgoing {
         if let Some(traceparent) = traceparent {
             headers.insert("traceparent".into(), text(traceparent));
         }
-        let properties = properties(&id.to_string(), event::CONTENT_TYPE, headers).with_type(cut(event_type, 255).into());
+        let properties =
+            properties(&id.to_string(), event::CONTENT_TYPE, headers).with_type(cut(event_type, 255).into());
         Self {
             id: id.to_string(),
             exchange: topology.events(),

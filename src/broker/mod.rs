@@ -3,6 +3,9 @@
 //! lapin is used where it is sure: without its own recovery, with publishing and consuming on separate connections, one
 //! task for each publishing channel, and a deadline on every await.
 
+mod acks;
+mod address;
+mod confirms;
 mod connection;
 mod consumer;
 mod death;
@@ -15,12 +18,13 @@ mod topology;
 
 use std::time::Duration;
 
-pub use connection::{Address, Link, Purpose, Supervisor};
+pub use address::Address;
+pub use connection::{Link, Purpose, Supervisor};
 pub use consumer::{Consumer, Delivery};
 pub use death::Death;
 pub use inspection::Inspection;
 pub use message::{Message, Outgoing};
-pub use publisher::Publisher;
+pub use publisher::{Publisher, Readiness};
 pub use tail::Tail;
 pub use topology::Topology;
 
@@ -33,6 +37,9 @@ pub enum Error {
     /// There is no connection just now; the supervisor is making one.
     #[error("no connection to RabbitMQ")]
     Disconnected,
+    /// There is a connection, but no channel to publish on yet.
+    #[error("no publishing channel is open")]
+    NoChannel,
     /// RabbitMQ has run short of memory or disk and takes nothing in.
     #[error("RabbitMQ has blocked publishing")]
     Blocked,
@@ -63,7 +70,7 @@ impl Error {
     /// Whether the broker turned down this one message, rather than being away for all of them.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Nacked | Self::Returned | Self::TimedOut)
+        matches!(self, Self::Nacked | Self::Returned)
     }
 }
 

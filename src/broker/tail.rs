@@ -30,7 +30,8 @@ impl Tail {
         let queue = in_time(channel.queue_declare("".into(), options, FieldTable::default())).await?.name().clone();
         let events = link.topology().events();
         let options = QueueBindOptions::default();
-        in_time(channel.queue_bind(queue.clone(), events.as_str().into(), "#".into(), options, FieldTable::default())).await?;
+        in_time(channel.queue_bind(queue.clone(), events.as_str().into(), "#".into(), options, FieldTable::default()))
+            .await?;
         in_time(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
         let consumed = channel.basic_consume(queue, "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let stream = in_time(consumed).await?;

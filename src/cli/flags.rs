@@ -21,7 +21,8 @@ pub(super) struct Flags<A> {
 impl<A> Flags<A> {
     /// A resolver over these flags and the process's environment.
     pub(super) fn resolver(self) -> Resolver<impl Fn(&str) -> Option<String>> {
-        Resolver::new(self.given, |name| std::env::var(name).ok())
+        // What is no UTF-8 is told as such, rather than passed over.
+        Resolver::new(self.given, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 }
 
@@ -37,8 +38,10 @@ impl<A: Asks> clap::Args for Flags<A> {
 
 impl<A: Asks> FromArgMatches for Flags<A> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names = A::FOR.iter().flat_map(|setting| [Some(setting.variable.to_owned()), setting.file_variable()]).flatten();
-        let given = names.filter_map(|name| matches.get_one::<String>(&name).map(|value| (name.clone(), value.clone())));
+        let names =
+            A::FOR.iter().flat_map(|setting| [Some(setting.variable.to_owned()), setting.file_variable()]).flatten();
+        let given =
+            names.filter_map(|name| matches.get_one::<String>(&name).map(|value| (name.clone(), value.clone())));
         Ok(Self { given: given.collect(), asks: PhantomData })
     }
 
@@ -54,7 +57,12 @@ fn args(setting: &Setting) -> Vec<Arg> {
     let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
     let arg = |id: String, flag: String, help: String| {
-        Arg::new(id).long(flag.clone()).value_name("VALUE").help(help).help_heading("Settings").hide_short_help(flag.ends_with("-file"))
+        Arg::new(id)
+            .long(flag.clone())
+            .value_name("VALUE")
+            .help(help)
+            .help_heading("Settings")
+            .hide_short_help(flag.ends_with("-file"))
     };
     let mut args = vec![arg(setting.variable.to_owned(), setting.flag(), help)];
     if let Some(file) = setting.file_variable() {

@@ -59,6 +59,8 @@ enum Failure {
     Failed(anyhow::Error),
     /// It has said itself what failed.
     Told,
+    /// Whoever read the result has gone away, which is their right.
+    Unread,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -81,7 +83,7 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
         Err(Failure::Failed(error)) => {
             output::complain(&format!("{error:#}"));
@@ -97,7 +99,8 @@ pub fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<(), Failure> {
     if !matches!(command, Command::Run(_)) {
         // Only what a person should know, such as a queue that exists with another number.
-        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(|error| anyhow::anyhow!("cannot log: {error}"))?;
+        telemetry::start(LogFormat::Text, LevelFilter::WARN, None)
+            .map_err(|error| anyhow::anyhow!("cannot log: {error}"))?;
     }
     match command {
         Command::Run(args) => run::run(args).await,

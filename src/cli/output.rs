@@ -9,7 +9,7 @@ use super::Failure;
 /// Prints one line of a result. A reader that has gone away is no error of ours, and ends the command.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Told),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Unread),
         written => Ok(written?),
     }
 }
@@ -17,7 +17,10 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
 /// Prints rows under a header, aligned, and as wide as the terminal allows.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
     if !std::io::stdout().is_terminal() {
         table.set_width(u16::MAX);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -17,21 +18,22 @@ use crate::store::{Missing, Store};
 use crate::worker::{Attached, Worker};
 use crate::{ingress, reconnect, relay, shutdown, telemetry, worker};
 
-/// How long draining may take; with it, the process is gone within 25 s of the signal.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(24);
+/// How long draining may take. The last traces take up to 5 s more, and the process is gone within 25 s of the signal.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Everything open, nothing begun.
 pub(super) struct Process {
-    ingress: Option<(TcpListener, ingress::Settings)>,
-    worker: Option<(Link, worker::Settings)>,
-    relay: bool,
+    ingress: Option<(TcpListener, ingress::Settings, Publisher)>,
+    worker: Option<(Link, worker::Settings, Publisher)>,
+    relay: Option<(Publisher, Publisher)>,
     store: Option<Store>,
     migrate: bool,
-    publisher: Publisher,
+    /// The connection that every role publishes on, each over a channel of its own.
+    publish: Link,
     attached: Attached,
     stop: CancellationToken,
-    roles: TaskTracker,
-    /// What the roles stand on, and ends after them: connections, the publisher's task, the admin address.
+    roles: JoinSet<()>,
+    /// What the roles stand on, and ends after them: connections, publishers, the admin address.
     ground: TaskTracker,
     close: CancellationToken,
 }
@@ -53,10 +55,13 @@ impl Process {
         let (ground, close) = (TaskTracker::new(), CancellationToken::new());
         let (address, topology) = settings.broker;
         let supervisor = Supervisor::new(address, topology, ground.clone(), close.clone());
-        let publisher = Publisher::start(supervisor.keep(Purpose::Publish), &ground);
-        let worker = settings.worker.map(|settings| (supervisor.keep(Purpose::Consume), settings));
-        let (roles, attached, relay) = (TaskTracker::new(), Attached::default(), settings.relay);
-        let process = Self { ingress, worker, relay, store, migrate, publisher, attached, stop, roles, ground, close };
+        let publish = supervisor.keep(Purpose::Publish);
+        let publisher = || Publisher::start(publish.clone(), &ground);
+        let ingress = ingress.map(|(listener, settings)| (listener, settings, publisher()));
+        let worker = settings.worker.map(|settings| (supervisor.keep(Purpose::Consume), settings, publisher()));
+        let relay = settings.relay.then(|| (publisher(), publisher()));
+        let (roles, attached) = (JoinSet::new(), Attached::default());
+        let process = Self { ingress, worker, relay, store, migrate, publish, attached, stop, roles, ground, close };
         info!(listen = %admin_listener.local_addr()?, "probes and metrics");
         let admin = admin::run(admin_listener, process.checks(), metrics, process.close.clone());
         process.ground.spawn(admin);
@@ -65,50 +70,59 @@ impl Process {
 
     /// Runs the roles until a signal, or until something happens that no waiting can mend; then drains.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
-        if let Some((listener, settings)) = self.ingress.take() {
+        if let Some((listener, settings, publisher)) = self.ingress.take() {
             info!(listen = %listener.local_addr()?, "taking webhooks in at /webhooks/lean");
-            self.roles.spawn(ingress::run(listener, settings, self.publisher.clone(), self.stop.clone()));
+            self.roles.spawn(ingress::run(listener, settings, publisher, self.stop.clone()));
         }
-        let link = self.publisher.link().clone();
-        let work = async {
-            self.begin_work().await?;
-            self.stop.cancelled().await;
-            Ok(())
-        };
+        let publish = self.publish.clone();
         let ended = tokio::select! {
-            ended = work => ended,
-            mismatch = link.mismatch() => Err(mismatch.into()),
+            ended = self.work() => ended,
+            mismatch = publish.mismatch() => Err(mismatch.into()),
         };
         self.drain().await;
         ended
     }
 
-    /// Starts worker and relay, once the database answers and has its schema.
-    async fn begin_work(&mut self) -> anyhow::Result<()> {
-        let Some(store) = self.store.clone() else { return Ok(()) };
-        let Some(migrated) = self.stop.run_until_cancelled(until_migrated(&store, self.migrate)).await else { return Ok(()) };
-        migrated?;
+    /// Starts worker and relay, once the database answers and has its schema, and watches over all roles.
+    async fn work(&mut self) -> anyhow::Result<()> {
+        if let Some(store) = self.store.clone() {
+            match self.stop.run_until_cancelled(until_migrated(&store, self.migrate)).await {
+                Some(migrated) => migrated?,
+                None => return Ok(()),
+            }
+            self.begin_work(&store);
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Ok(()),
+            Some(ended) = self.roles.join_next() => Err(match ended {
+                Ok(()) => anyhow!("a role ended by itself"),
+                Err(panic) => anyhow!("a role broke: {panic}"),
+            }),
+        }
+    }
+
+    fn begin_work(&mut self, store: &Store) {
         let events_written = Arc::new(Notify::new());
-        if let Some((link, settings)) = self.worker.take() {
-            let (store, publisher) = (store.clone(), self.publisher.clone());
-            let worker = Worker { settings, store, publisher, events_written: Arc::clone(&events_written) };
+        if let Some((link, settings, publisher)) = self.worker.take() {
+            let (store, events_written) = (store.clone(), Arc::clone(&events_written));
+            let worker = Worker { settings, store, publisher, events_written };
             self.roles.spawn(worker::run(worker, link, self.attached.clone(), self.stop.clone()));
         }
-        if self.relay {
-            let relay = relay::Relay { store, publisher: self.publisher.clone(), events_written };
+        if let Some((publisher, publisher_of_put_off)) = self.relay.take() {
+            let relay = relay::Relay { store: store.clone(), publisher, publisher_of_put_off, events_written };
             self.roles.spawn(relay::run(relay, self.stop.clone()));
         }
-        Ok(())
     }
 
     /// Stops taking in, lets the roles finish what is in hand, then takes the ground from under them.
-    async fn drain(self) {
+    async fn drain(mut self) {
         self.stop.cancel();
-        self.roles.close();
         self.ground.close();
         let drained = tokio::time::timeout(DRAIN_DEADLINE, async {
-            self.roles.wait().await;
-            drop(self.publisher);
+            while self.roles.join_next().await.is_some() {}
+            // Publishers whose role never began end here.
+            drop((self.ingress, self.worker, self.relay));
             self.close.cancel();
             self.ground.wait().await;
             if let Some(store) = self.store {
@@ -122,20 +136,22 @@ impl Process {
 
     /// What each role of this process needs.
     fn checks(&self) -> Vec<admin::Role> {
-        let publish = || ("broker", connected(self.publisher.link()));
         let mut roles = Vec::new();
-        if self.ingress.is_some() {
-            roles.push(admin::Role { name: "ingress", checks: vec![publish()] });
+        if let Some((_, _, publisher)) = &self.ingress {
+            roles.push(admin::Role { name: "ingress", checks: vec![("broker", publishes(publisher))] });
         }
         let Some(store) = &self.store else { return roles };
-        if let Some((link, _)) = &self.worker {
-            let attached = self.attached.clone();
+        if let Some((link, _, publisher)) = &self.worker {
+            let (link, attached) = (link.clone(), self.attached.clone());
+            let consumes = check(move || std::future::ready(link.ready()));
             let consumer = check(move || std::future::ready(attached.answer()));
-            let checks = vec![publish(), ("consuming", connected(link)), ("consumer", consumer), ("database", answers(store))];
+            let broker = [("broker", publishes(publisher)), ("consuming", consumes), ("consumer", consumer)];
+            let checks = broker.into_iter().chain([("database", answers(store))]).collect();
             roles.push(admin::Role { name: "worker", checks });
         }
-        if self.relay {
-            roles.push(admin::Role { name: "relay", checks: vec![publish(), ("database", answers(store))] });
+        if let Some((publisher, _)) = &self.relay {
+            let checks = vec![("broker", publishes(publisher)), ("database", answers(store))];
+            roles.push(admin::Role { name: "relay", checks });
         }
         roles
     }
@@ -143,7 +159,8 @@ impl Process {
 
 /// Waits until the database answers, and sees to its schema.
 async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
-    let told = |cause: &anyhow::Error, pause: Duration| warn!("waiting for the database: {cause:#}; again in {pause:?}");
+    let told =
+        |cause: &anyhow::Error, pause: Duration| warn!("waiting for the database: {cause:#}; again in {pause:?}");
     let attempt = async || {
         store.ping().await?;
         if migrate {
@@ -153,7 +170,9 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
     };
     let steps = reconnect::until_done(attempt, told).await;
     match steps.into_iter().find(|step| !step.applied) {
-        Some(step) => Err(anyhow!("the database lacks {}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true", step.name)),
+        Some(step) => {
+            Err(anyhow!("the database lacks {}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true", step.name))
+        }
         None => Ok(()),
     }
 }
@@ -162,9 +181,9 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-fn connected(link: &Link) -> Check {
-    let link = link.clone();
-    check(move || std::future::ready(link.ready()))
+fn publishes(publisher: &Publisher) -> Check {
+    let readiness = publisher.readiness();
+    check(move || std::future::ready(readiness.check()))
 }
 
 fn answers(store: &Store) -> Check {

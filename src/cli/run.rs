@@ -108,7 +108,8 @@ impl Settings {
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let settings = Settings::resolve(args.flags.resolver(), &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
-    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(|error| anyhow!("cannot log: {error}"))?;
+    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref())
+        .map_err(|error| anyhow!("cannot log: {error}"))?;
     let ended = async { Process::open(settings).await?.run().await }.await;
     match &ended {
         Ok(()) => info!("stopped"),

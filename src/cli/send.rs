@@ -1,12 +1,13 @@
 //! `banklink send`: signs webhooks and posts them to an ingress, as Lean would.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Client, StatusCode, Url};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::flags::{Asks, Flags};
 use super::webhooks::{self, Webhooks};
@@ -64,44 +65,55 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     // One TLS library serves everything; it is told so here because nothing else may have been connected yet.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(ANSWER_DEADLINE).build().context("cannot make an HTTP client")?;
-    let tally = post_all(&client, &args.url, &keys, webhooks, args.rate).await?;
+    let tally = post_all(&client, &args.url, Arc::new(keys), webhooks, args.rate).await?;
     summarise(&tally, args.json)
 }
 
 async fn post_all(
     client: &Client,
     url: &Url,
-    keys: &Keys,
-    webhooks: Webhooks,
+    keys: Arc<Keys>,
+    mut webhooks: Webhooks,
     rate: Option<u32>,
 ) -> Result<Tally, Failure> {
     let bar = progress(webhooks.expected());
-    let mut pace = rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
-    let mut under_way = FuturesUnordered::new();
+    let mut pace = rate.map(|rate| {
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pace
+    });
+    let mut under_way = JoinSet::new();
     let mut tally = Tally::default();
-    for body in webhooks {
+    loop {
+        // A pipe may take its time; what is under way must not wait for it.
+        let (next, rest) = tokio::task::spawn_blocking(move || (webhooks.next(), webhooks)).await?;
+        webhooks = rest;
+        let Some(body) = next else { break };
         if let Some(pace) = &mut pace {
             pace.tick().await;
         }
-        under_way.push(post(client, url, keys, body?));
-        if under_way.len() == AT_ONCE
-            && let Some(answer) = under_way.next().await
+        under_way.spawn(post(client.clone(), url.clone(), Arc::clone(&keys), body?));
+        while let Some(answer) = under_way.try_join_next() {
+            tally.add(answer?, &bar);
+        }
+        if under_way.len() >= AT_ONCE
+            && let Some(answer) = under_way.join_next().await
         {
-            tally.add(answer, &bar);
+            tally.add(answer?, &bar);
         }
     }
-    while let Some(answer) = under_way.next().await {
-        tally.add(answer, &bar);
+    while let Some(answer) = under_way.join_next().await {
+        tally.add(answer?, &bar);
     }
     bar.finish_and_clear();
     Ok(tally)
 }
 
 /// How long the answer took, and why it was no 200.
-async fn post(client: &Client, url: &Url, keys: &Keys, body: Vec<u8>) -> (Duration, Result<(), String>) {
+async fn post(client: Client, url: Url, keys: Arc<Keys>, body: Vec<u8>) -> (Duration, Result<(), String>) {
     let began = Instant::now();
     let signature = keys.sign(&body).unwrap_or_default();
-    let request = client.post(url.clone()).header(SIGNATURE_HEADER, signature);
+    let request = client.post(url).header(SIGNATURE_HEADER, signature);
     let answer = request.header("content-type", "application/json").body(body).send().await;
     let verdict = match answer {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
@@ -129,7 +141,12 @@ impl Tally {
     fn percentile(&self, share: f64) -> f64 {
         let mut took = self.took.clone();
         took.sort_unstable();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index"
+        )]
         let place = (share * took.len() as f64).ceil() as usize;
         took.get(place.saturating_sub(1)).map_or(0.0, |took| (took.as_secs_f64() * 10_000.0).round() / 10.0)
     }
@@ -140,7 +157,8 @@ fn summarise(tally: &Tally, json: bool) -> Result<(), Failure> {
     let sent = tally.accepted + tally.refused;
     output::line(&if json {
         let (accepted, refused) = (tally.accepted, tally.refused);
-        serde_json::json!({ "sent": sent, "accepted": accepted, "refused": refused, "p50_ms": p50, "p99_ms": p99 }).to_string()
+        serde_json::json!({ "sent": sent, "accepted": accepted, "refused": refused, "p50_ms": p50, "p99_ms": p99 })
+            .to_string()
     } else {
         format!("sent {sent}  accepted {}  refused {}  p50 {p50:.1} ms  p99 {p99:.1} ms", tally.accepted, tally.refused)
     })?;

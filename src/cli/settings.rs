@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::broker::{Address, Topology};
 use crate::config::{self, Resolver, Setting};
 use crate::domain::retry::Schedule;
+use crate::store::Store;
 use crate::telemetry::LogFormat;
 use crate::{ingress, worker};
 
@@ -24,12 +25,13 @@ pub(super) fn broker(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -
 
 /// The database's URL.
 pub(super) fn database_url(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<String> {
-    let schemes = ["sqlite:", "postgres://", "postgresql://"];
-    resolver.parse(&config::DATABASE_URL, |url| schemes.iter().any(|scheme| url.starts_with(scheme)).then(|| url.to_owned()))
+    resolver.parse(&config::DATABASE_URL, |url| Store::understands(url).then(|| url.to_owned()))
 }
 
 /// How the process tells what it does: log format, and where traces go.
-pub(super) fn telemetry(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<(LogFormat, Option<String>)> {
+pub(super) fn telemetry(
+    resolver: &mut Resolver<impl Fn(&str) -> Option<String>>,
+) -> Option<(LogFormat, Option<String>)> {
     let format = resolver.parse(&config::LOG_FORMAT, LogFormat::parse);
     let endpoint = resolver.parse(&config::OTLP_ENDPOINT, |url| match url {
         "" => Some(None),

@@ -101,7 +101,7 @@ impl Iterator for Webhooks {
         }
         self.left = self.left.map(|left| left - 1);
         match self.read() {
-            Ok(body) => body.map(|body| unwrap_exported(body)),
+            Ok(body) => body.map(unwrap_exported),
             Err(error) => {
                 self.left = Some(0);
                 Some(Err(error))

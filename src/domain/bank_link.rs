@@ -194,10 +194,21 @@ pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &
             continue;
         }
         let is_new = link.is_none();
-        let applied = link.get_or_insert_with(|| BankLink::unknown(webhook.entity_id, webhook.instant)).apply(webhook) || is_new;
+        let applied =
+            link.get_or_insert_with(|| BankLink::unknown(webhook.entity_id, webhook.instant)).apply(webhook) || is_new;
         changed |= applied;
         outcomes.push(if applied { Outcome::Applied } else { Outcome::Stale });
     }
     let after = link.filter(|_| changed).map(|link| BankLink { revision: link.revision + 1, ..link });
     Merged { after, outcomes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_stands_at_its_own_place() {
+        assert!(Field::ALL.into_iter().enumerate().all(|(place, field)| field as usize == place));
+    }
 }

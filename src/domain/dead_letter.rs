@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn the_same_failure_has_the_same_fingerprint() {
         assert!(same("expected value at line 1 column 5", "expected value at line 27 column 101"));
-        assert!(same("row f08fb010-878f-407a-9ac2-a7840fb56185 refused", "row 00000000-0000-4000-8000-000000000000 refused"));
+        assert!(same(
+            "row f08fb010-878f-407a-9ac2-a7840fb56185 refused",
+            "row 00000000-0000-4000-8000-000000000000 refused"
+        ));
         assert!(same("value \"abc\" violates 'one'", "value \"x y z\" violates 'two words'"));
     }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::bank_link::{BankLink, Field};
+use super::instant::Instant;
 
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -102,8 +103,8 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
                 bank_type: link.get(Field::BankType),
             },
             permissions: serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL),
-            linked_at: link.linked_at.map(|instant| instant.rfc3339_micros()),
-            reconnected_at: link.reconnected_at.map(|instant| instant.rfc3339_micros()),
+            linked_at: link.linked_at.map(Instant::rfc3339_micros),
+            reconnected_at: link.reconnected_at.map(Instant::rfc3339_micros),
         },
     };
     let json = serde_json::to_string(&envelope).unwrap_or_default();

@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn six_seven_and_nine_fraction_digits_and_offsets_are_read() {
-        for text in ["2020-10-10T17:19:00.059933Z", "2020-10-10T17:19:00.0599330Z", "2020-10-10T21:19:00.059933000+04:00"] {
+        for text in
+            ["2020-10-10T17:19:00.059933Z", "2020-10-10T17:19:00.0599330Z", "2020-10-10T21:19:00.059933000+04:00"]
+        {
             assert_eq!(Instant::parse(text).map(Instant::nanos), Some(1_602_350_340_059_933_000), "{text}");
         }
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 /// What is wrong with a value, in words that never repeat the value.
 pub type Fault = &'static str;
 
-/// The members called `names`, in that order; `null` counts as absent. Other members are skipped.
+/// The members called `names`, in that order; `null` and an empty text count as absent. Other members are skipped.
 ///
 /// # Errors
 /// When `raw` is no object.
@@ -20,7 +20,7 @@ pub fn members<'a, const N: usize>(raw: &'a RawValue, names: [&str; N]) -> Resul
     let mut found = [None; N];
     each_member(raw, |name, value| {
         if let Some(place) = names.iter().position(|wanted| *wanted == name) {
-            found[place] = (value.get() != "null").then_some(value);
+            found[place] = (!matches!(value.get(), "null" | "\"\"")).then_some(value);
         }
     })?;
     Ok(found)

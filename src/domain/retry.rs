@@ -59,8 +59,7 @@ impl fmt::Display for Delay {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u32, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
         let millis = self.millis();
-        let (length, unit) =
-            UNITS.into_iter().find(|(length, _)| millis.is_multiple_of(*length)).unwrap_or((1, "ms"));
+        let (length, unit) = UNITS.into_iter().find(|(length, _)| millis.is_multiple_of(*length)).unwrap_or((1, "ms"));
         write!(formatter, "{}{unit}", millis / length)
     }
 }
@@ -89,9 +88,10 @@ mod tests {
     fn the_schedule_has_as_many_retries_as_delays() {
         let schedule = Schedule::parse("5s,1m").unwrap();
         let after = |attempt| schedule.after(attempt).map(|delay| delay.to_string());
-        assert_eq!([after(0), after(1), after(2), after(3), after(u32::MAX)].map(Option::unwrap_or_default), [
-            "5s", "5s", "1m", "", ""
-        ]);
+        assert_eq!(
+            [after(0), after(1), after(2), after(3), after(u32::MAX)].map(Option::unwrap_or_default),
+            ["5s", "5s", "1m", "", ""]
+        );
     }
 
     #[test]

@@ -13,11 +13,8 @@ use super::failure::{Failure, FailureClass};
 use super::instant::Instant;
 use super::json::{self, Fault};
 
-/// The types that Lean publishes; counted by name, while any other is counted as `other`.
-pub const PUBLISHED_TYPES: [&str; 20] = [
-    "entity.created",
-    "entity.updated",
-    "entity.reconnected",
+/// The types that Lean publishes and that say nothing of a bank link; ignored, and counted by name.
+pub const IGNORED_TYPES: [&str; 16] = [
     "entity.data.refresh.updated",
     "results.ready",
     "bank.availability.updated",
@@ -34,8 +31,9 @@ pub const PUBLISHED_TYPES: [&str; 20] = [
     "bulk_payment_intent.created",
     "bulk_payment_intent.updated",
     "payment_consent.status.updated",
-    "other",
 ];
+/// What a type that is not published is counted as.
+pub const OTHER_TYPE: &str = "other";
 
 /// The longest `customer_id` or `app_user_id`, in characters.
 const LONGEST_ID: usize = 128;
@@ -47,7 +45,7 @@ const LATEST_NANOS: i64 = 24 * 60 * 60 * 1_000_000_000;
 pub enum Parsed {
     /// It speaks of a bank link.
     Link(Webhook),
-    /// It does not; the type as one of [`PUBLISHED_TYPES`].
+    /// It does not; the type as one of [`IGNORED_TYPES`], or [`OTHER_TYPE`].
     Ignored(&'static str),
 }
 
@@ -129,11 +127,9 @@ fn entity_id(payload: &RawValue) -> Result<Uuid, Failure> {
 
 /// What `entity.created` and `entity.updated` carry beside the id.
 fn details(payload: &RawValue) -> Result<Vec<(Field, String)>, Failure> {
-    let [customer, app_user, permissions, bank_details, flat_identifier] = json::members(
-        payload,
-        ["customer_id", "app_user_id", "permissions", "bank_details", "bank_identifier"],
-    )
-    .map_err(|fault| invalid("payload", fault))?;
+    let [customer, app_user, permissions, bank_details, flat_identifier] =
+        json::members(payload, ["customer_id", "app_user_id", "permissions", "bank_details", "bank_identifier"])
+            .map_err(|fault| invalid("payload", fault))?;
 
     let customer = at_most(LONGEST_ID, required(customer, "payload.customer_id")?, "payload.customer_id")?;
     let mut carried = vec![(Field::CustomerId, customer)];
@@ -226,7 +222,7 @@ fn at_most(characters: usize, text: Cow<'_, str>, path: &str) -> Result<String, 
 }
 
 fn published(event_type: &str) -> &'static str {
-    PUBLISHED_TYPES.into_iter().find(|published| *published == event_type).unwrap_or("other")
+    IGNORED_TYPES.into_iter().find(|published| *published == event_type).unwrap_or(OTHER_TYPE)
 }
 
 fn malformed(reason: impl Into<String>) -> Failure {

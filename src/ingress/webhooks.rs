@@ -38,9 +38,14 @@ pub(super) fn router(ingress: Arc<Ingress>) -> Router {
         .with_state(ingress)
 }
 
-async fn receive(State(ingress): State<Arc<Ingress>>, Extension(Peer(peer)): Extension<Peer>, request: Request) -> Response {
+async fn receive(
+    State(ingress): State<Arc<Ingress>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+) -> Response {
     let began = Clock::now();
-    let came_in = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let came_in = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let came_in = came_in.and_then(telemetry::valid_traceparent).map(str::to_owned);
     let span = info_span!("receive webhook");
     telemetry::follow(&span, came_in.as_deref());
     let accepted = async {

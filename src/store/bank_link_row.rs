@@ -46,9 +46,9 @@ pub(super) fn to_row(link: &BankLink, now: DateTime<Utc>) -> ActiveModel {
 /// The bank link in `row`.
 ///
 /// # Errors
-/// When the row was written by something else and makes no sense.
+/// [`Error::Rejected`] when the row was written by something else and makes no sense: other rows are not affected.
 pub(super) fn from_row(row: Model) -> Result<BankLink, Error> {
-    let nonsense = || Error::Away(format!("bank_links row {} makes no sense", row.entity_id));
+    let nonsense = || Error::Rejected("the row on record makes no sense".to_owned());
     let version = Instant::from_nanos(row.version).ok_or_else(nonsense)?;
     let instants = row.instants.as_object().ok_or_else(nonsense)?;
     let since = |name: &str| match instants.get(name) {
@@ -91,7 +91,8 @@ pub(super) fn from_row(row: Model) -> Result<BankLink, Error> {
 
 /// The instants that `version` does not tell; `null` says that nobody has spoken of the permissions.
 fn instants(link: &BankLink) -> Map<String, Value> {
-    let fields = Field::ALL.into_iter().zip(&link.fields).map(|(field, held)| (field.name(), held.as_ref().map(|h| h.since)));
+    let fields =
+        Field::ALL.into_iter().zip(&link.fields).map(|(field, held)| (field.name(), held.as_ref().map(|h| h.since)));
     let times = [(LINKED_AT, link.linked_at), (RECONNECTED_AT, link.reconnected_at)];
     let mut instants = Map::new();
     for (name, since) in fields.chain(times) {

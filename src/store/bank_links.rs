@@ -64,12 +64,12 @@ pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Ve
     Ok(written)
 }
 
-/// Reads and writes a row that no webhook can name, for the probe to take back.
+/// Reads and writes a row of a new id, so that probes do not wait for each other, for the probe to take back.
 ///
 /// # Errors
 /// When either cannot be done.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let nobody = BankLink::unknown(Uuid::nil(), Instant::EPOCH);
+    let nobody = BankLink::unknown(Uuid::new_v4(), Instant::EPOCH);
     read(transaction, &[nobody.entity_id]).await?;
     upsert(transaction, &[&nobody]).await?;
     Ok(())

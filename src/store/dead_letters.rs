@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
 use super::{Error, Store, Transaction};
@@ -115,10 +117,7 @@ pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
 }
 
 /// The letters of those ids, locked on PostgreSQL against operators and other recorders.
-async fn known(
-    transaction: &Transaction,
-    ids: &BTreeSet<Uuid>,
-) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
+async fn known(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
     let letters = dead_letter::Entity::find()
         .filter(dead_letter::Column::MessageId.is_in(ids.iter().copied()))
         .order_by_asc(dead_letter::Column::MessageId)
@@ -129,10 +128,7 @@ async fn known(
 }
 
 /// The deaths already told of, by letter and time.
-async fn recorded(
-    transaction: &Transaction,
-    ids: &BTreeSet<Uuid>,
-) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
+async fn recorded(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
     use dead_letter_history::{Column, Entity};
     let deaths = Entity::find()
         .filter(Column::MessageId.is_in(ids.iter().copied()))

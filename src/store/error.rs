@@ -39,13 +39,19 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Waits for the database no longer than `deadline`.
-pub(super) async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// Waits for work with the database no longer than `deadline`.
+///
+/// # Errors
+/// [`Error::TimedOut`], or what the work came to.
+pub async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(deadline, work).await.map_err(|_| Error::TimedOut)?
 }
 
 /// The code and the rule that a row broke; no values, which the message would repeat.
 fn rejection(error: &DbErr) -> Option<String> {
+    if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
+        return Some("the row cannot be read".to_owned());
+    }
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
         return None;
     };

@@ -9,15 +9,17 @@ pub mod dead_letters;
 mod error;
 pub mod outbox;
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
 
-pub use error::Error;
+pub use error::{Error, in_time};
 
 /// How long one transaction may take, with all that is in it, before it counts as lost.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -27,6 +29,15 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections to PostgreSQL, at most: the worker's batch, the recorder's, the relay's claim and the probes.
 const CONNECTIONS: u32 = 8;
+/// PostgreSQL ends what a client that died without a word has left open: its locks would stop the other workers, and its
+/// statements would keep connections of the pool. A little less than [`DEADLINE`], so that the server is first.
+const SERVER_DEADLINES: [(&str, &str); 5] = [
+    ("statement_timeout", "25s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 /// How long SQLite waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(5);
 /// Bound values in one statement, at most: SQLite's limit is 32,766, PostgreSQL's 65,535.
@@ -51,6 +62,15 @@ pub struct Store {
 pub struct Transaction(DatabaseTransaction);
 
 impl Store {
+    /// Whether that is the URL of a database that can be used.
+    #[must_use]
+    pub fn understands(url: &str) -> bool {
+        if url.starts_with("sqlite:") {
+            return SqliteConnectOptions::from_str(url).is_ok();
+        }
+        (url.starts_with("postgres://") || url.starts_with("postgresql://")) && PgConnectOptions::from_str(url).is_ok()
+    }
+
     /// Prepares to use the database at `url`; the first use connects.
     ///
     /// # Errors
@@ -64,7 +84,7 @@ impl Store {
             .connect_timeout(CONNECT_DEADLINE)
             .acquire_timeout(CONNECT_DEADLINE)
             .sqlx_logging(false)
-            .map_sqlx_postgres_opts(|options| options.application_name("banklink"))
+            .map_sqlx_postgres_opts(|options| options.application_name("banklink").options(SERVER_DEADLINES))
             .map_sqlx_sqlite_opts(move |options| {
                 // An acknowledged message must survive a power cut, so a commit waits for the disk.
                 let options = options
@@ -89,8 +109,10 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        let options =
-            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
         Ok(Transaction(self.connection.begin_with_options(options).await?))
     }
 
@@ -99,7 +121,7 @@ impl Store {
     /// # Errors
     /// When it does not, within 3 s.
     pub async fn ping(&self) -> Result<(), Error> {
-        error::in_time(PROBE_DEADLINE, async { Ok(self.connection.ping().await?) }).await
+        in_time(PROBE_DEADLINE, async { Ok(self.connection.ping().await?) }).await
     }
 
     /// Whether a batch could be written just now: writes a bank link and an event, and takes both back. Tells an outage from
@@ -108,7 +130,7 @@ impl Store {
     /// # Errors
     /// When it could not, within 3 s.
     pub async fn probe(&self) -> Result<(), Error> {
-        error::in_time(PROBE_DEADLINE, async {
+        in_time(PROBE_DEADLINE, async {
             let transaction = self.begin().await?;
             bank_links::probe(&transaction).await?;
             outbox::probe(&transaction).await?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryResult};
 use uuid::Uuid;
 
@@ -14,8 +14,15 @@ use crate::domain::instant::Instant;
 
 /// The columns that one appended event binds.
 const COLUMNS: usize = 8;
-/// The longest pause before a refused event is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Which events a claim is about. They are claimed apart, so that those put off hold up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Never put off.
+    Fresh,
+    /// Put off, and due again.
+    PutOff,
+}
 
 /// An event with the message behind it.
 pub struct Append {
@@ -61,7 +68,8 @@ pub struct Claim {
 /// When the database is away.
 pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), Error> {
     let backend = transaction.0.get_database_backend();
-    let now = Instant::now().to_micros();
+    // A microsecond apart, so that they are published in the order they were written.
+    let mut created_at = Instant::now().to_micros();
     for events in events.chunks(MOST_BINDS / COLUMNS) {
         let mut insert = Query::insert();
         insert.into_table(Entity).columns([
@@ -83,43 +91,34 @@ pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), 
                 json(backend, &event.json),
                 traceparent.clone().into(),
                 received_at.to_micros().into(),
-                now.into(),
+                created_at.into(),
             ]);
+            created_at += TimeDelta::microseconds(1);
         }
         transaction.0.execute(&insert).await?;
     }
     Ok(())
 }
 
-/// Claims up to `limit` events: those never refused first, then those whose pause is over. On PostgreSQL other relays pass
-/// over them until the claim ends.
+/// Claims up to `limit` events, oldest first. On PostgreSQL other relays pass over them until the claim ends.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn claim(store: &Store, limit: u64) -> Result<Claim, Error> {
-    let never_refused = |select: &mut SelectStatement| {
-        select.and_where(Column::RetryAt.is_null()).order_by(Column::CreatedAt, Order::Asc);
-    };
-    let pause_over = |select: &mut SelectStatement| {
-        select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc);
-    };
+pub async fn claim(store: &Store, which: Which, limit: u64) -> Result<Claim, Error> {
+    let store = store.clone();
     if store.is_sqlite() {
-        let mut events = due(&store.connection, limit, never_refused).await?;
-        events.extend(due(&store.connection, limit - events.len() as u64, pause_over).await?);
-        return Ok(Claim { events, locks: None, store: store.clone() });
+        return Ok(Claim { events: due(&store.connection, which, limit).await?, locks: None, store });
     }
     let locks = store.begin().await?;
-    let mut events = due(&locks.0, limit, never_refused).await?;
-    events.extend(due(&locks.0, limit - events.len() as u64, pause_over).await?);
-    Ok(Claim { events, locks: Some(locks), store: store.clone() })
+    Ok(Claim { events: due(&locks.0, which, limit).await?, locks: Some(locks), store })
 }
 
 impl Claim {
-    /// Deletes what was `published`, puts off what was `refused`, and gives the rest back.
+    /// Deletes what was `published`, puts off the others named for as long as said, and gives the rest back.
     ///
     /// # Errors
     /// When the database is away: then what was published is published again, under the same ids.
-    pub async fn finish(self, published: &[Uuid], refused: &[Uuid]) -> Result<(), Error> {
+    pub async fn finish(self, published: &[Uuid], put_off: &[(Uuid, Duration)]) -> Result<(), Error> {
         let transaction = match self.locks {
             Some(locks) => locks,
             None => self.store.begin().await?,
@@ -127,12 +126,11 @@ impl Claim {
         for ids in published.chunks(MOST_BINDS) {
             Entity::delete_many().filter(Column::Id.is_in(ids.iter().copied())).exec(&transaction.0).await?;
         }
-        for event in self.events.iter().filter(|event| refused.contains(&event.id)) {
-            let refusals = event.refusals.saturating_add(1);
+        for (id, pause) in put_off {
             Entity::update_many()
-                .col_expr(Column::Refusals, Expr::value(refusals))
-                .col_expr(Column::RetryAt, Expr::value(Utc::now() + pause(refusals)))
-                .filter(Column::Id.eq(event.id))
+                .col_expr(Column::Refusals, Expr::col(Column::Refusals).add(1))
+                .col_expr(Column::RetryAt, Expr::value(Utc::now() + *pause))
+                .filter(Column::Id.eq(*id))
                 .exec(&transaction.0)
                 .await?;
         }
@@ -160,20 +158,19 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 /// # Errors
 /// When it cannot be written.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let event = Event { id: Uuid::nil(), event_type: "probe", entity_id: Uuid::nil(), json: "{}".to_owned() };
+    let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json: "{}".to_owned() };
     append(transaction, &[Append { event, received_at: Instant::EPOCH, traceparent: None }]).await
 }
 
-async fn due(
-    connection: &impl ConnectionTrait,
-    limit: u64,
-    which: impl FnOnce(&mut SelectStatement),
-) -> Result<Vec<Pending>, Error> {
+async fn due(connection: &impl ConnectionTrait, which: Which, limit: u64) -> Result<Vec<Pending>, Error> {
     let mut select = Query::select();
     let columns =
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
     select.columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "payload").from(Entity).limit(limit);
-    which(&mut select);
+    match which {
+        Which::Fresh => select.and_where(Column::RetryAt.is_null()).order_by(Column::CreatedAt, Order::Asc),
+        Which::PutOff => select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc),
+    };
     // Left out on SQLite, which knows no row locks.
     select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
     connection.query_all(&select).await?.iter().map(pending).collect()
@@ -191,25 +188,8 @@ fn pending(row: &QueryResult) -> Result<Pending, Error> {
     })
 }
 
-/// 1 s, 2 s, 4 s … up to a minute.
-fn pause(refusals: i32) -> Duration {
-    let doublings = u32::try_from(refusals.clamp(1, 10) - 1).unwrap_or_default();
-    Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
-}
-
 /// JSON as text, to the letter: PostgreSQL wants to be told that the text is JSON.
 fn json(backend: DbBackend, text: &str) -> SimpleExpr {
     let text = Expr::value(text);
     if backend == DbBackend::Postgres { text.cast_as("json") } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
-        let pauses: Vec<u64> = [1, 2, 3, 6, 7, 1_000].into_iter().map(|refusals| pause(refusals).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 32, 60, 60]);
-    }
 }

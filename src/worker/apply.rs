@@ -108,12 +108,15 @@ impl Worker {
                     }
                     if let Some(after) = &merged.after {
                         let cause = places.iter().rev().find(|index| outcomes[**index] == Outcome::Applied);
-                        let message = cause.map_or(part[places[0]].message, |index| part[*index].message);
+                        let cause = &part[*cause.unwrap_or(&places[0])];
                         let follow = event::between(*before, after, &self.settings.event_source);
-                        events.extend(follow.into_iter().map(|event| caused_by(message, event)));
+                        events.extend(follow.into_iter().map(|event| (cause.place, caused_by(cause.message, event))));
                     }
                 }
                 if lost.is_empty() {
+                    // In the order of the queue again.
+                    events.sort_by_key(|(place, _)| *place);
+                    let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
                     outbox::append(&transaction, &events).await?;
                     transaction.commit().await?;
                     return Ok(!events.is_empty());
@@ -122,7 +125,7 @@ impl Worker {
             }
             Err(store::Error::Contended)
         };
-        let announced = tokio::time::timeout(store::DEADLINE, work).await.map_err(|_| store::Error::TimedOut)??;
+        let announced = store::in_time(store::DEADLINE, work).await?;
         if announced {
             self.events_written.notify_one();
         }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::domain::failure::FailureClass;
-use crate::store::{Store, dead_letters};
+use crate::store::{self, Store, dead_letters};
 
 const EVERY: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -16,10 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Keeps the gauges of dead letters true until `stop`.
 pub(super) async fn keep(store: &Store, stop: &CancellationToken) {
     loop {
-        match tokio::time::timeout(DEADLINE, dead_letters::census(store)).await {
-            Ok(Ok(census)) => show(&census),
-            Ok(Err(cause)) => debug!(%cause, "cannot count the dead letters"),
-            Err(_) => debug!("cannot count the dead letters in time"),
+        match store::in_time(DEADLINE, dead_letters::census(store)).await {
+            Ok(census) => show(&census),
+            Err(cause) => debug!(%cause, "cannot count the dead letters"),
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;

@@ -1,6 +1,7 @@
 //! What follows from what a delivery came to: acknowledged, tried again later, or dead. Pure.
 
 use crate::domain::failure::Failure;
+use crate::domain::instant::Instant;
 use crate::domain::retry::{Delay, Schedule};
 
 /// What handling a delivery came to.
@@ -24,25 +25,20 @@ pub(super) enum Disposition {
     Ack(Ended),
     /// A copy waits that long, then comes back.
     Retry(Delay, Failure),
-    /// A copy is kept for an operator.
-    Dead(Failure),
+    /// A copy is kept for an operator; it died at that instant, however often the copy is tried.
+    Dead(Failure, Instant),
 }
 
-/// Decides by outcome, attempt and schedule.
-pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule) -> Disposition {
+/// Decides, at `now`, by outcome, attempt and schedule.
+pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule, now: Instant) -> Disposition {
     match handled {
         Ok(ended) => Disposition::Ack(ended),
-        Err(failure) if !failure.class.is_worth_a_retry() => Disposition::Dead(failure),
+        Err(failure) if !failure.class.is_worth_a_retry() => Disposition::Dead(failure, now),
         Err(failure) => match schedule.after(attempt) {
             Some(delay) => Disposition::Retry(delay, failure),
-            None => Disposition::Dead(failure),
+            None => Disposition::Dead(failure, now),
         },
     }
-}
-
-/// Whether webhooks of that type say nothing of a bank link.
-pub(super) fn is_ignored(event_type: &str) -> bool {
-    !matches!(event_type, "entity.created" | "entity.updated" | "entity.reconnected")
 }
 
 impl Disposition {
@@ -53,7 +49,7 @@ impl Disposition {
             Self::Ack(Ended::Stale) => "stale",
             Self::Ack(Ended::Ignored(_)) => "ignored",
             Self::Retry(..) => "retried",
-            Self::Dead(_) => "dead",
+            Self::Dead(..) => "dead",
         }
     }
 }
@@ -65,7 +61,7 @@ mod tests {
 
     fn decided(class: FailureClass, attempt: u32) -> &'static str {
         let schedule = Schedule::parse("5s,30s").unwrap();
-        decide(Err(Failure::new(class, "x")), attempt, &schedule).as_str()
+        decide(Err(Failure::new(class, "x")), attempt, &schedule, Instant::EPOCH).as_str()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The worker: webhooks off the queue, into the bank links, batch by batch; and dead messages into their table.
 
+mod ability;
 mod apply;
 mod census;
 mod consume;
@@ -11,14 +12,20 @@ mod settle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Link, Publisher};
-use crate::domain::webhook::PUBLISHED_TYPES;
+use crate::broker::{Consumer, Delivery, Link, Publisher};
+use crate::domain::instant::Instant;
+use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE};
+use crate::faults;
 use crate::store::Store;
-use consume::{Ability, Duty, Loop};
+use ability::{Ability, GaveUp};
+use consume::{Duty, Loop};
+use decide::decide;
+use patience::Patience;
+use settle::tell;
 
 /// What the worker has to know.
 #[derive(Clone, Debug)]
@@ -56,8 +63,16 @@ impl Attached {
         if self.0.load(Ordering::Relaxed) { Ok(()) } else { Err("no consumer is attached") }
     }
 
-    fn set(&self, attached: bool) {
-        self.0.store(attached, Ordering::Relaxed);
+    /// Attached until the answer is dropped, however that comes about.
+    fn hold(&self) -> impl Drop + use<> {
+        struct Hold(Arc<AtomicBool>);
+        impl Drop for Hold {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.0.store(true, Ordering::Relaxed);
+        Hold(Arc::clone(&self.0))
     }
 }
 
@@ -65,7 +80,7 @@ impl Attached {
 pub async fn run(worker: Worker, link: Link, attached: Attached, stop: CancellationToken) {
     register_metrics();
     let topology = Arc::clone(link.topology());
-    let ability = Ability::new(worker.store.clone(), worker.publisher.link().clone(), link.clone());
+    let ability = Ability::new(worker.store.clone(), worker.publisher.clone(), link.clone());
     let work = Loop {
         duty: Duty::Handle,
         queue: topology.webhooks(),
@@ -87,13 +102,50 @@ pub async fn run(worker: Worker, link: Link, attached: Attached, stop: Cancellat
     );
 }
 
+impl Worker {
+    /// Handles one batch from start to finish: apply, decide, settle.
+    ///
+    /// # Errors
+    /// [`GaveUp`] when a dependency was away too long; what is unsettled comes back.
+    async fn handle(
+        &self,
+        consumer: &mut Consumer,
+        batch: &[Delivery],
+        ability: &Ability,
+        stop: &CancellationToken,
+    ) -> Result<(), GaveUp> {
+        let began = std::time::Instant::now();
+        let mut patience = Patience::new(ability, stop);
+        let messages: Vec<_> = batch.iter().map(|delivery| &delivery.message).collect();
+        let handled = loop {
+            match self.apply(&messages).await {
+                Ok(handled) => break handled,
+                Err(away) => patience.wait(&away, consumer).await?,
+            }
+        };
+        let (schedule, now) = (self.publisher.link().topology().schedule(), Instant::now());
+        let decided = handled.into_iter().zip(batch);
+        let mut unsettled: Vec<_> = decided
+            .map(|(handled, delivery)| (delivery, decide(handled, delivery.message.attempt, schedule, now)))
+            .inspect(|(delivery, disposition)| tell(delivery, disposition))
+            .collect();
+        faults::strike_at("before settling");
+        while let Some(away) = self.settle(consumer, &mut unsettled).await? {
+            patience.wait(&away, consumer).await?;
+        }
+        histogram!("banklink_worker_batch_size").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        histogram!("banklink_worker_batch_duration_seconds").record(began.elapsed());
+        Ok(())
+    }
+}
+
 /// Shows the metrics from the start, at 0.
 fn register_metrics() {
     for outcome in ["applied", "stale", "ignored", "retried", "dead"] {
         counter!("banklink_worker_deliveries_total", "outcome" => outcome).absolute(0);
     }
-    for event_type in PUBLISHED_TYPES.iter().filter(|event_type| decide::is_ignored(event_type)) {
-        counter!("banklink_worker_ignored_total", "type" => *event_type).absolute(0);
+    for event_type in IGNORED_TYPES.into_iter().chain([OTHER_TYPE]) {
+        counter!("banklink_worker_ignored_total", "type" => event_type).absolute(0);
     }
     gauge!("banklink_worker_paused").set(0);
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::consume::{Ability, GaveUp};
+use super::ability::{Ability, GaveUp};
 use crate::broker::Consumer;
 use crate::reconnect::Pauses;
 

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::consume::{Ability, GaveUp};
+use super::ability::{Ability, GaveUp};
 use super::patience::Patience;
 use crate::broker::{Consumer, Delivery};
 use crate::domain::dead_letter::Died;
@@ -26,7 +26,8 @@ impl Worker {
         ability: &Ability,
         stop: &CancellationToken,
     ) -> Result<(), GaveUp> {
-        let deaths: Vec<Died> = batch.iter().map(died).collect();
+        let work = self.publisher.link().topology().webhooks();
+        let deaths: Vec<Died> = batch.iter().map(|delivery| died(delivery, &work)).collect();
         let mut patience = Patience::new(ability, stop);
         while let Err(away) = self.write(&deaths).await {
             patience.wait(&away, consumer).await?;
@@ -35,17 +36,17 @@ impl Worker {
     }
 
     async fn write(&self, deaths: &[Died]) -> Result<(), store::Error> {
-        let work = async {
+        store::in_time(store::DEADLINE, async {
             let transaction = self.store.begin().await?;
             dead_letters::record(&transaction, deaths).await?;
             transaction.commit().await
-        };
-        tokio::time::timeout(store::DEADLINE, work).await.map_err(|_| store::Error::TimedOut)?
+        })
+        .await
     }
 }
 
-fn died(delivery: &Delivery) -> Died {
-    let Delivery { message, death, .. } = delivery;
+fn died(delivery: &Delivery, work: &str) -> Died {
+    let (message, death) = (&delivery.message, delivery.death(work));
     Died {
         wire_id: message.id.clone(),
         body: message.body.clone(),
@@ -55,7 +56,7 @@ fn died(delivery: &Delivery) -> Died {
         replay: message.replay.unwrap_or(0),
         edited_from: message.edited_from.clone(),
         traceparent: message.traceparent.clone(),
-        failure: death.failure.clone(),
+        failure: death.failure,
         at: death.at.unwrap_or(message.received_at),
     }
 }

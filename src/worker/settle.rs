@@ -1,65 +1,28 @@
-//! Handles one batch from start to finish, and settles it: copies first, acknowledgements last.
+//! Settles what was decided: copies first, acknowledgements last.
 //!
 //! Dying in between makes a duplicate, never a loss.
 
-use std::time::Instant as Clock;
-
 use futures_util::future::join_all;
-use metrics::{counter, histogram};
-use tokio_util::sync::CancellationToken;
+use metrics::counter;
 use tracing::{debug, info_span, warn};
 
 use super::Worker;
-use super::consume::{Ability, GaveUp};
-use super::decide::{Disposition, Ended, decide};
-use super::patience::Patience;
+use super::ability::GaveUp;
+use super::decide::{Disposition, Ended};
 use crate::broker::{self, Consumer, DEADLINE, Delivery, Outgoing};
-use crate::domain::instant::Instant;
-use crate::{faults, telemetry};
+use crate::telemetry;
 
 impl Worker {
-    /// Handles one batch from start to finish: apply, decide, settle.
+    /// Publishes what has to go elsewhere, all at once, then acknowledges what is safe. What could not be published stays
+    /// `unsettled`: why.
     ///
     /// # Errors
-    /// [`GaveUp`] when a dependency was away too long; what is unsettled comes back.
-    pub(super) async fn handle(
+    /// When the consumer is lost, and with it what was to be acknowledged.
+    pub(super) async fn settle(
         &self,
         consumer: &mut Consumer,
-        batch: &[Delivery],
-        ability: &Ability,
-        stop: &CancellationToken,
-    ) -> Result<(), GaveUp> {
-        let began = Clock::now();
-        let mut patience = Patience::new(ability, stop);
-        let messages: Vec<_> = batch.iter().map(|delivery| &delivery.message).collect();
-        let handled = loop {
-            match self.apply(&messages).await {
-                Ok(handled) => break handled,
-                Err(away) => patience.wait(&away, consumer).await?,
-            }
-        };
-        let schedule = self.publisher.link().topology().schedule();
-        let decided = handled.into_iter().zip(batch);
-        let decided = decided.map(|(handled, delivery)| (delivery, decide(handled, delivery.message.attempt, schedule)));
-        let mut unsettled: Vec<_> = decided.collect();
-        for (delivery, disposition) in &unsettled {
-            tell(delivery, disposition);
-        }
-        faults::strike_at("before settling");
-        while let Err(away) = self.settle(consumer, &mut unsettled).await {
-            patience.wait(&away, consumer).await?;
-        }
-        histogram!("banklink_worker_batch_size").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        histogram!("banklink_worker_batch_duration_seconds").record(began.elapsed());
-        Ok(())
-    }
-
-    /// Publishes what has to go elsewhere, all at once, then acknowledges what is safe; the rest stays `unsettled`.
-    async fn settle<'a>(
-        &self,
-        consumer: &mut Consumer,
-        unsettled: &mut Vec<(&'a Delivery, Disposition)>,
-    ) -> Result<(), broker::Error> {
+        unsettled: &mut Vec<(&Delivery, Disposition)>,
+    ) -> Result<Option<broker::Error>, GaveUp> {
         let copies = join_all(unsettled.iter().map(|(delivery, disposition)| self.copy(delivery, disposition))).await;
         let (mut safe, mut failed, mut cause) = (Vec::with_capacity(unsettled.len()), Vec::new(), None);
         for (settled, copied) in unsettled.drain(..).zip(copies) {
@@ -73,7 +36,7 @@ impl Worker {
         }
         *unsettled = failed;
         consumer.ack(&safe).await?;
-        cause.map_or(Ok(()), Err)
+        Ok(cause)
     }
 
     async fn copy(&self, delivery: &Delivery, disposition: &Disposition) -> Result<(), broker::Error> {
@@ -81,14 +44,14 @@ impl Worker {
         let copy = match disposition {
             Disposition::Ack(_) => return Ok(()),
             Disposition::Retry(delay, _) => Outgoing::retry(topology, &delivery.message, *delay),
-            Disposition::Dead(failure) => Outgoing::dead(topology, &delivery.message, failure, Instant::now()),
+            Disposition::Dead(failure, at) => Outgoing::dead(topology, &delivery.message, failure, *at),
         };
         self.publisher.publish(copy, DEADLINE).await
     }
 }
 
 /// Counts and logs what became of a delivery.
-fn tell(delivery: &Delivery, disposition: &Disposition) {
+pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
     let message = &delivery.message;
     let outcome = disposition.as_str();
     counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);
@@ -109,7 +72,7 @@ fn tell(delivery: &Delivery, disposition: &Disposition) {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
             warn!(message.id, message.attempt, class, reason, retry_in = %delay, "a webhook failed and is tried again");
         }
-        Disposition::Dead(failure) => {
+        Disposition::Dead(failure, _) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
             warn!(message.id, message.attempt, class, reason, "a webhook is dead");
         }

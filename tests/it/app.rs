@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{Address, Publisher, Purpose, Supervisor, Topology};
+use banklink::broker::{Address, Link, Publisher, Purpose, Supervisor, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::store::{Missing, Store};
 use banklink::worker::{self, Attached, Worker};
@@ -118,7 +118,7 @@ pub(crate) struct TestApp {
     pub(crate) channel: Channel,
     pub(crate) topology: Arc<Topology>,
     supervisor: Supervisor,
-    publisher: Option<Publisher>,
+    publish: Link,
     events_written: Arc<Notify>,
     batch_size: usize,
     delivery_limit: u32,
@@ -147,11 +147,13 @@ impl TestApp {
         let address = Address::parse(&amqp_url).expect("AMQP_URL is an AMQP URL");
         let schedule = Schedule::parse(recipe.schedule).expect("a schedule");
         let topology = Arc::new(Topology::new(&namespace, schedule, recipe.delivery_limit));
-        let (stop, stop_ingress, closing) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (stop, stop_ingress, closing) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (roles, connections) = (TaskTracker::new(), TaskTracker::new());
         let supervisor = Supervisor::new(address, Arc::clone(&topology), connections.clone(), closing.clone());
-        let publisher = Publisher::start(supervisor.keep(Purpose::Publish), &connections);
-        within(publisher.link().until_ready()).await;
+        let publish = supervisor.keep(Purpose::Publish);
+        let publisher = Publisher::start(publish.clone(), &connections);
+        eventually("a publisher", async || publisher.ready().ok()).await;
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/webhooks/lean", listener.local_addr().expect("an address"));
@@ -162,7 +164,7 @@ impl TestApp {
             deadline: recipe.deadline,
             max_in_flight: recipe.max_in_flight,
         };
-        roles.spawn(ingress::run(listener, settings, publisher.clone(), stop_ingress.clone()));
+        roles.spawn(ingress::run(listener, settings, publisher, stop_ingress.clone()));
         let channel = channel().await;
         let app = Self {
             namespace,
@@ -171,7 +173,7 @@ impl TestApp {
             channel,
             topology,
             supervisor,
-            publisher: Some(publisher),
+            publish,
             events_written: Arc::new(Notify::new()),
             batch_size: recipe.batch_size,
             delivery_limit: recipe.delivery_limit,
@@ -196,7 +198,8 @@ impl TestApp {
 
     /// Starts one more worker.
     pub(crate) fn start_worker(&self) {
-        let settings = worker::Settings { batch_size: self.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
+        let settings =
+            worker::Settings { batch_size: self.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
         let worker = Worker {
             settings,
             store: self.store.clone(),
@@ -210,21 +213,24 @@ impl TestApp {
     /// Starts one more relay.
     pub(crate) fn start_relay(&self) {
         let (store, events_written) = (self.store.clone(), Arc::clone(&self.events_written));
-        let relay = relay::Relay { store, publisher: self.publisher(), events_written };
+        let (publisher, publisher_of_put_off) = (self.publisher(), self.publisher());
+        let relay = relay::Relay { store, publisher, publisher_of_put_off, events_written };
         self.roles.spawn(relay::run(relay, self.stop.clone()));
     }
 
     fn publisher(&self) -> Publisher {
-        self.publisher.clone().expect("the app has not been stopped")
+        Publisher::start(self.publish.clone(), &self.connections)
     }
 
     /// Declares a subscriber's queue and binds it to the events.
     pub(crate) async fn subscribe(&self, name: &str, key: &str) {
         let queue = self.queue(name);
-        let declared = self.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default());
+        let declared =
+            self.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default());
         declared.await.expect("a subscriber's queue");
         let (queue, events) = (queue.as_str().into(), self.topology.events().as_str().into());
-        let bound = self.channel.queue_bind(queue, events, key.into(), QueueBindOptions::default(), FieldTable::default());
+        let bound =
+            self.channel.queue_bind(queue, events, key.into(), QueueBindOptions::default(), FieldTable::default());
         bound.await.expect("a binding");
     }
 
@@ -372,20 +378,21 @@ impl TestApp {
 
     fn queues(&self) -> Vec<String> {
         let names = ["webhooks", "webhooks.dead", "subscriber"].map(|name| self.queue(name));
-        let tiers = self.topology.schedule().tiers().into_iter().map(|tier| format!("{}.{tier}", self.topology.retry()));
+        let tiers =
+            self.topology.schedule().tiers().into_iter().map(|tier| format!("{}.{tier}", self.topology.retry()));
         names.into_iter().chain(tiers).collect()
     }
 
     async fn clean_up(&mut self) {
         self.finished = true;
-        self.publisher = None;
         self.closing.cancel();
         self.connections.close();
         within(self.connections.wait()).await;
         for queue in self.queues().into_iter().chain([self.queue("events.log")]) {
             let _ = self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
         }
-        for exchange in [self.topology.webhooks(), self.topology.retry(), self.topology.dead(), self.topology.events()] {
+        for exchange in [self.topology.webhooks(), self.topology.retry(), self.topology.dead(), self.topology.events()]
+        {
             let _ = self.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await;
         }
         self.store.close().await;
@@ -459,7 +466,8 @@ impl TestDatabase {
             On::Postgres => {
                 let server = Database::connect(postgres_url()).await.expect(UNREACHABLE);
                 server.execute_unprepared(&format!("CREATE DATABASE \"{name}\"")).await.expect("a database");
-                let (base, _) = postgres_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a path");
+                let (base, _) =
+                    postgres_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a path");
                 Self { on, url: format!("{base}/{name}"), name, _file: None }
             }
         }

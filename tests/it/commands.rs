@@ -78,7 +78,8 @@ async fn send_posts_a_file_lines_stdin_or_samples_and_sums_up() {
     let summary: Value = serde_json::from_str(&sent.stdout).unwrap();
     assert_eq!((&summary["sent"], &summary["accepted"], &summary["refused"]), (&json!(1), &json!(1), &json!(0)));
 
-    let (first, second) = (fixtures::created(Uuid::new_v4()).to_string(), fixtures::created(Uuid::new_v4()).to_string());
+    let (first, second) =
+        (fixtures::created(Uuid::new_v4()).to_string(), fixtures::created(Uuid::new_v4()).to_string());
     let exported = json!({ "message_id": Uuid::now_v7(), "body": base64(second.as_bytes()) });
     let lines = format!("{first}\n\n{exported}\n");
     assert_eq!(send(&["-"]).input(lines).run().await.code, 0);

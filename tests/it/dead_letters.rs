@@ -18,38 +18,56 @@ fn wrong(change: impl FnOnce(&mut Value)) -> Vec<u8> {
 
 /// Bodies that are rightly signed and wrong, with the class and the reason that they die of.
 fn garbage() -> Vec<(Vec<u8>, &'static str, &'static str)> {
-    let set = |pointer: &'static str, value: Value| wrong(|w| *w.pointer_mut(pointer).unwrap() = value);
+    let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let not_json: [(&[u8], _); 4] = [
+        (b"not json", "expected ident at line 1 column 2"),
+        (b"{\"type\":\"entity.created\"", "EOF while parsing an object at line 1 column 24"),
+        (b"{} {}", "trailing characters at line 1 column 4"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ];
+    let no_webhook: [(&[u8], _); 4] = [
+        (b"[]", "webhook: expected an object"),
+        (nested.as_bytes(), "webhook: expected an object"),
+        (b"{}", "type: missing"),
+        (b"{\"type\":7}", "type: expected text"),
+    ];
+    let not_json = not_json.into_iter().map(|(body, reason)| (body.to_vec(), "malformed_json", reason));
+    let no_webhook = no_webhook.into_iter().map(|(body, reason)| (body.to_vec(), "invalid_webhook", reason));
+    let wrong_fields = wrong_fields().into_iter().map(|(pointer, value, reason)| {
+        let body = wrong(|webhook| *webhook.pointer_mut(pointer).expect(pointer) = value);
+        (body, "invalid_webhook", reason)
+    });
+    not_json.chain(no_webhook).chain(wrong_fields).collect()
+}
+
+/// A wrong value for a field, and what is said of it.
+fn wrong_fields() -> Vec<(&'static str, Value, &'static str)> {
+    let no_time = "timestamp: expected an RFC 3339 time between 1970 and 2262";
     let tomorrow = (chrono::Utc::now() + chrono::TimeDelta::hours(25)).to_rfc3339();
+    let long = json!("x".repeat(129));
     vec![
-        (b"not json".to_vec(), "malformed_json", "expected ident at line 1 column 2"),
-        (b"{\"type\":\"entity.created\"".to_vec(), "malformed_json", "EOF while parsing an object at line 1 column 24"),
-        (b"{} {}".to_vec(), "malformed_json", "trailing characters at line 1 column 4"),
-        (b"\xff\xfe\x00".to_vec(), "malformed_json", "not UTF-8"),
-        (b"[]".to_vec(), "invalid_webhook", "webhook: expected an object"),
-        (format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes(), "invalid_webhook", "webhook: expected an object"),
-        (b"{}".to_vec(), "invalid_webhook", "type: missing"),
-        (b"{\"type\":7}".to_vec(), "invalid_webhook", "type: expected text"),
-        (set("/payload", Value::Null), "invalid_webhook", "payload: missing"),
-        (set("/payload", json!([1])), "invalid_webhook", "payload: expected an object"),
-        (set("/payload/id", json!("f08fb010")), "invalid_webhook", "payload.id: expected a UUID"),
-        (set("/payload/id", json!(1e300)), "invalid_webhook", "payload.id: expected text"),
-        (set("/payload/customer_id", json!("")), "invalid_webhook", "payload.customer_id: missing"),
-        (set("/payload/customer_id", json!("x".repeat(129))), "invalid_webhook", "payload.customer_id: longer than 128 characters"),
-        (set("/payload/customer_id", json!("a\u{0}b")), "invalid_webhook", "payload.customer_id: holds U+0000"),
-        (set("/payload/app_user_id", json!({})), "invalid_webhook", "payload.app_user_id: expected text"),
-        (set("/payload/permissions", json!("all")), "invalid_webhook", "payload.permissions: expected a list of names or a map of booleans"),
-        (set("/payload/permissions", json!([7])), "invalid_webhook", "payload.permissions: expected text"),
-        (set("/payload/permissions", json!({"accounts": "yes"})), "invalid_webhook", "payload.permissions: expected true or false"),
-        (set("/payload/permissions", json!(["a\u{0}"])), "invalid_webhook", "payload.permissions: holds U+0000"),
-        (set("/payload/bank_details", json!("x")), "invalid_webhook", "payload.bank_details: expected an object"),
-        (set("/payload/bank_details/name", json!(["x"])), "invalid_webhook", "payload.bank_details.name: expected text"),
-        (set("/payload/bank_details/logo", json!("\u{0}")), "invalid_webhook", "payload.bank_details.logo: holds U+0000"),
-        (set("/event_id", json!("\u{0}")), "invalid_webhook", "event_id: holds U+0000"),
-        (set("/timestamp", json!(7)), "invalid_webhook", "timestamp: expected text"),
-        (set("/timestamp", json!("soon")), "invalid_webhook", "timestamp: expected an RFC 3339 time between 1970 and 2262"),
-        (set("/timestamp", json!("1969-12-31T23:59:59Z")), "invalid_webhook", "timestamp: expected an RFC 3339 time between 1970 and 2262"),
-        (set("/timestamp", json!("2262-04-12T00:00:00Z")), "invalid_webhook", "timestamp: expected an RFC 3339 time between 1970 and 2262"),
-        (set("/timestamp", json!(tomorrow)), "invalid_webhook", "timestamp: more than 24 h after its receipt"),
+        ("/payload", Value::Null, "payload: missing"),
+        ("/payload", json!([1]), "payload: expected an object"),
+        ("/payload/id", json!("f08fb010"), "payload.id: expected a UUID"),
+        ("/payload/id", json!(1e300), "payload.id: expected text"),
+        ("/payload/customer_id", json!(""), "payload.customer_id: missing"),
+        ("/payload/customer_id", long.clone(), "payload.customer_id: longer than 128 characters"),
+        ("/payload/customer_id", json!("a\u{0}b"), "payload.customer_id: holds U+0000"),
+        ("/payload/app_user_id", json!({}), "payload.app_user_id: expected text"),
+        ("/payload/app_user_id", long, "payload.app_user_id: longer than 128 characters"),
+        ("/payload/permissions", json!("all"), "payload.permissions: expected a list of names or a map of booleans"),
+        ("/payload/permissions", json!([7]), "payload.permissions: expected text"),
+        ("/payload/permissions", json!({"accounts": "yes"}), "payload.permissions: expected true or false"),
+        ("/payload/permissions", json!(["a\u{0}"]), "payload.permissions: holds U+0000"),
+        ("/payload/bank_details", json!("x"), "payload.bank_details: expected an object"),
+        ("/payload/bank_details/name", json!(["x"]), "payload.bank_details.name: expected text"),
+        ("/payload/bank_details/logo", json!("\u{0}"), "payload.bank_details.logo: holds U+0000"),
+        ("/event_id", json!("\u{0}"), "event_id: holds U+0000"),
+        ("/timestamp", json!(7), "timestamp: expected text"),
+        ("/timestamp", json!("soon"), no_time),
+        ("/timestamp", json!("1969-12-31T23:59:59Z"), no_time),
+        ("/timestamp", json!("2262-04-12T00:00:00Z"), no_time),
+        ("/timestamp", json!(tomorrow), "timestamp: more than 24 h after its receipt"),
     ]
 }
 
@@ -66,7 +84,8 @@ on_both! {
             .iter()
             .map(|l| (l.message_id, l.failure_class.clone(), l.failure.clone(), l.body.clone(), l.attempts, l.deaths, l.state.clone()))
             .collect();
-        (told.sort(), expected.sort());
+        told.sort();
+        expected.sort();
         assert_eq!(told, expected);
         assert!(letters.iter().all(|letter| letter.source == "lean" && letter.fingerprint.len() == 12 && letter.replays == 0));
         assert!(app.settle_everything().await.is_empty(), "and the worker goes on");
@@ -129,7 +148,8 @@ on_both! {
         let derived = |name: &str, body: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{name}{body}").as_bytes());
         let mut ids: Vec<_> = letters.iter().map(|letter| letter.message_id).collect();
         let mut expected = vec![id, derived(&id.to_string(), "second"), derived("", "third"), derived("odd", "fourth")];
-        (ids.sort(), expected.sort());
+        ids.sort();
+        expected.sort();
         assert_eq!(ids, expected);
         app.finish().await;
     }
@@ -177,11 +197,20 @@ async fn a_dead_message_carries_why_and_loses_nothing_on_its_way() {
         .unwrap();
     app.start_worker();
     let mut headers = FieldTable::default();
-    for (name, value) in [("x-source", "elsewhere"), ("x-received-at", "2026-06-01T00:00:00.123456789Z"), ("x-edited-from", "before"), ("x-junk", "1")] {
+    for (name, value) in [
+        ("x-source", "elsewhere"),
+        ("x-received-at", "2026-06-01T00:00:00.123456789Z"),
+        ("x-edited-from", "before"),
+        ("x-junk", "1"),
+    ] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
     headers.insert("x-attempt".into(), AMQPValue::ShortInt(3));
-    app.publish_by_hand(b"\x00garbage", BasicProperties::default().with_message_id("mine".into()).with_headers(headers)).await;
+    app.publish_by_hand(
+        b"\x00garbage",
+        BasicProperties::default().with_message_id("mine".into()).with_headers(headers),
+    )
+    .await;
 
     let dead = app.next_message("subscriber").await;
     assert_eq!(dead.data, b"\x00garbage");
@@ -191,7 +220,10 @@ async fn a_dead_message_carries_why_and_loses_nothing_on_its_way() {
         Some(AMQPValue::LongString(text)) => text.to_string(),
         other => panic!("{name}: {other:?}"),
     };
-    assert_eq!((text("x-source").as_str(), text("x-received-at").as_str()), ("elsewhere", "2026-06-01T00:00:00.123456789Z"));
+    assert_eq!(
+        (text("x-source").as_str(), text("x-received-at").as_str()),
+        ("elsewhere", "2026-06-01T00:00:00.123456789Z")
+    );
     assert_eq!((text("x-edited-from").as_str(), text("x-failure-class").as_str()), ("before", "malformed_json"));
     assert!(text("x-failure").contains("line 1") && text("x-failed-at").ends_with('Z'));
     assert_eq!(headers.inner().get("x-attempt"), Some(&AMQPValue::LongLongInt(3)));

@@ -67,7 +67,8 @@ async fn other_paths_and_methods_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_that_is_not_allowed_is_refused_before_anything_else() {
-    let senders = Senders { allowed: parse_networks("203.0.113.0/24").unwrap(), trusted: parse_networks("127.0.0.1").unwrap() };
+    let senders =
+        Senders { allowed: parse_networks("203.0.113.0/24").unwrap(), trusted: parse_networks("127.0.0.1").unwrap() };
     let app = Recipe { senders, max_in_flight: 0, ..ingress_alone() }.start().await;
     app.post(&fixtures::seed()).await.assert_refused(403);
     let forwarded = app.http.post(&app.url).header("x-forwarded-for", "203.0.113.7").send().await.unwrap();
@@ -92,7 +93,8 @@ async fn a_body_that_is_too_large_is_refused_announced_or_chunked() {
     app.post_bytes(&[b' '; 1000]).await.assert_accepted();
 
     let chunk = format!("{:x}\r\n{}\r\n", 600, "x".repeat(600));
-    let request = format!("POST /webhooks/lean HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    let request =
+        format!("POST /webhooks/lean HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
     let answer = speak(&app, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     app.finish().await;
@@ -178,7 +180,10 @@ async fn without_any_queue_to_hold_it_a_webhook_is_refused_until_the_queues_are_
         app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     }
     app.post(&fixtures::seed()).await.assert_refused(503);
-    crate::app::eventually("the queues declared anew", async || (app.post(&fixtures::seed()).await.status == 200).then_some(())).await;
+    crate::app::eventually("the queues declared anew", async || {
+        (app.post(&fixtures::seed()).await.status == 200).then_some(())
+    })
+    .await;
     assert_eq!(app.next_message("webhooks").await.data, fixtures::seed().to_string().as_bytes());
     app.finish().await;
 }
@@ -196,7 +201,8 @@ async fn a_deleted_work_queue_loses_nothing_that_was_answered_200() {
     assert!(letters.iter().all(|letter| letter.failure_class == "unrouted"), "{letters:?}");
     let mut kept: Vec<_> = letters.iter().filter_map(|letter| letter.entity_id).collect();
     let mut sent = entities;
-    (kept.sort(), sent.sort());
+    kept.sort();
+    sent.sort();
     assert_eq!(kept, sent);
     app.assert_nothing_left_behind().await;
 }

@@ -72,7 +72,10 @@ async fn a_reconnect_before_its_link_is_retried_and_then_applied() {
 
     let linked = app.next_event().await;
     let reconnected = app.next_event().await;
-    assert_eq!((&linked["type"], &reconnected["type"]), (&json!("customer.bank_linked"), &json!("customer.bank_reconnected")));
+    assert_eq!(
+        (&linked["type"], &reconnected["type"]),
+        (&json!("customer.bank_linked"), &json!("customer.bank_reconnected"))
+    );
     assert_eq!(reconnected["data"]["reconnected_at"], "2026-06-01T00:00:00.000000Z");
     assert_eq!(reconnected["data"]["revision"], 2);
     app.assert_nothing_left_behind().await;

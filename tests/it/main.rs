@@ -1,4 +1,5 @@
 //! Everything banklink promises, on a real RabbitMQ, PostgreSQL and SQLite. `make test` brings them up.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod app;
 mod commands;

@@ -34,15 +34,17 @@ pub(crate) struct Expected {
 }
 
 /// What must be held of the link that all of `webhooks` speak of; `None` if none of them makes one.
-pub(crate) fn expected<'a>(webhooks: impl Iterator<Item = &'a Value> + Clone) -> Option<Expected> {
-    let of = |kind: &'static str| webhooks.clone().filter(move |webhook| webhook["type"] == kind);
+pub(crate) fn expected<'a>(webhooks: impl IntoIterator<Item = &'a Value>) -> Option<Expected> {
+    let webhooks: Vec<&Value> = webhooks.into_iter().collect();
+    let of = |kind: &'static str| webhooks.iter().copied().filter(move |webhook| webhook["type"] == kind);
     let makes_a_link = of("entity.created").chain(of("entity.updated")).next().is_some();
     let newest = |pointer: &'static str, carries_payload: bool| {
-        let carriers = webhooks.clone().filter(move |w| !carries_payload || w["type"] != "entity.reconnected");
+        let carriers = webhooks.iter().copied().filter(move |w| !carries_payload || w["type"] != "entity.reconnected");
         let values = carriers.filter_map(move |w| Some((nanos(w), w.pointer(pointer)?.as_str()?)));
         values.filter(|(_, value)| !value.is_empty()).max().map(|(_, value)| value.to_owned())
     };
-    let columns = FIELDS.into_iter().map(|(pointer, column)| (column, newest(pointer, pointer.starts_with("/payload"))));
+    let columns =
+        FIELDS.into_iter().map(|(pointer, column)| (column, newest(pointer, pointer.starts_with("/payload"))));
     let granted = of("entity.created").chain(of("entity.updated")).filter_map(|webhook| {
         let permissions = names(webhook.pointer("/payload/permissions")?)?;
         Some((nanos(webhook), serde_json::to_string(&permissions).ok()?, permissions))
@@ -52,14 +54,16 @@ pub(crate) fn expected<'a>(webhooks: impl Iterator<Item = &'a Value> + Clone) ->
         permissions: granted.max().map(|(_, _, permissions)| permissions).unwrap_or_default(),
         linked_at: of("entity.created").map(nanos).min(),
         reconnected_at: of("entity.reconnected").map(nanos).max(),
-        version: webhooks.clone().map(nanos).max().unwrap_or_default(),
+        version: webhooks.iter().copied().map(nanos).max().unwrap_or_default(),
     })
 }
 
 fn names(permissions: &Value) -> Option<Vec<String>> {
     let mut names: Vec<String> = match permissions {
         Value::Array(names) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-        Value::Object(map) => map.iter().filter(|(_, granted)| **granted == json!(true)).map(|(name, _)| name.clone()).collect(),
+        Value::Object(map) => {
+            map.iter().filter(|(_, granted)| **granted == json!(true)).map(|(name, _)| name.clone()).collect()
+        }
         _ => return None,
     };
     names.sort();

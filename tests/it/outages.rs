@@ -59,7 +59,8 @@ async fn while_rabbitmq_is_away_webhooks_are_refused_and_afterwards_everything_g
     services.start("rabbitmq").await;
     until_answers(&admin, "/readyz", 200).await;
     let entity = Uuid::new_v4();
-    post(&url, &fixtures::created(entity)).await.assert_accepted();
+    let answer = post(&url, &fixtures::created(entity)).await;
+    assert_eq!(answer.status, 200, "{answer:?} {}", process.log());
     let store = Database::connect(&database).await.unwrap();
     eventually("the row", async || entity::bank_link::Entity::find_by_id(entity).one(&store).await.unwrap()).await;
     assert!(metric(&admin, "banklink_broker_reconnects_total").await >= Some(1.0));

@@ -51,7 +51,8 @@ impl Invocation {
     pub(crate) async fn run(self) -> Outcome {
         let mut command = self.command();
         let input = self.input.as_ref().map_or_else(Stdio::null, |_| Stdio::piped());
-        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut child =
+            command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
             tokio::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut stdin, &input).await });
         }
@@ -68,7 +69,8 @@ impl Invocation {
         let log = tempfile::NamedTempFile::new().expect("a log").into_temp_path();
         let file = std::fs::File::create(&log).expect("a log");
         let stdout = file.try_clone().expect("a log");
-        let child = self.command().stdin(Stdio::null()).stdout(stdout).stderr(file).spawn().expect("the program starts");
+        let child =
+            self.command().stdin(Stdio::null()).stdout(stdout).stderr(file).spawn().expect("the program starts");
         Running { child, log: log.to_path_buf(), _log: log }
     }
 }
@@ -120,7 +122,8 @@ impl Running {
 
     /// Waits until the log says that.
     pub(crate) async fn until_log(&self, what: &str) {
-        eventually(&format!("{what:?} in the log:\n{}", self.log()), async || self.log().contains(what).then_some(())).await;
+        eventually(&format!("{what:?} in the log:\n{}", self.log()), async || self.log().contains(what).then_some(()))
+            .await;
     }
 }
 

@@ -37,7 +37,11 @@ async fn a_role_asks_only_for_what_it_needs() {
 async fn a_secret_and_its_file_are_not_both_set() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
-    let run = banklink(&["run", "ingress"]).env("LEAN_WEBHOOK_SECRETS", "x").env("LEAN_WEBHOOK_SECRETS_FILE", path).run().await;
+    let run = banklink(&["run", "ingress"])
+        .env("LEAN_WEBHOOK_SECRETS", "x")
+        .env("LEAN_WEBHOOK_SECRETS_FILE", path)
+        .run()
+        .await;
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("LEAN_WEBHOOK_SECRETS_FILE are both set"), "{}", run.stderr);
     let run = banklink(&["check", "--database-url-file", "/does/not/exist"]).run().await;
@@ -47,11 +51,18 @@ async fn a_secret_and_its_file_are_not_both_set() {
 
 #[tokio::test]
 async fn help_shows_every_setting_and_no_secret() {
-    let run = banklink(&["run", "--help"]).env("LEAN_WEBHOOK_SECRETS", "hunter2").env("AMQP_URL", "hunter2").run().await;
+    let run =
+        banklink(&["run", "--help"]).env("LEAN_WEBHOOK_SECRETS", "hunter2").env("AMQP_URL", "hunter2").run().await;
     assert_eq!(run.code, 0);
     assert!(!run.stdout.contains("hunter2"), "{}", run.stdout);
     insta::assert_snapshot!("run_help", run.stdout);
-    for command in [["--help"].as_slice(), &["send", "--help"], &["migrate", "--help"], &["events", "tail", "--help"], &["--version"]] {
+    for command in [
+        ["--help"].as_slice(),
+        &["send", "--help"],
+        &["migrate", "--help"],
+        &["events", "tail", "--help"],
+        &["--version"],
+    ] {
         assert_eq!(banklink(command).run().await.code, 0, "{command:?}");
     }
     for wrong in [[].as_slice(), &["nonsense"], &["migrate"], &["run", "painter"], &["send", "--count", "0"]] {

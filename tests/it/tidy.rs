@@ -50,7 +50,8 @@ fn sources(under: &str) -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let path = path.strip_prefix(root).unwrap().to_path_buf();
-                let room = path.strip_prefix(under).unwrap().iter().next().unwrap().to_string_lossy().replace(".rs", "");
+                let room =
+                    path.strip_prefix(under).unwrap().iter().next().unwrap().to_string_lossy().replace(".rs", "");
                 let text = std::fs::read_to_string(root.join(&path)).unwrap();
                 found.push(Source { path, room, text });
             }
@@ -78,7 +79,8 @@ fn imported(source: &Source) -> Vec<String> {
             Some(list) => top_level(list),
             None => vec![after],
         };
-        let room = |name: &str| name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let room =
+            |name: &str| name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
         rooms.extend(names.into_iter().map(room).filter(|room| !room.is_empty()));
     }
     rooms
@@ -128,7 +130,8 @@ fn every_library_has_one_home() {
     for source in sources("src") {
         for (library, homes) in HOMES {
             let used = code(&source).any(|line| {
-                line.match_indices(library).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+                line.match_indices(library)
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
             });
             assert!(!used || homes.contains(&source.room.as_str()), "{} uses {library}", source.path.display());
         }
@@ -157,7 +160,12 @@ fn no_test_is_ignored_and_no_lint_is_silenced_without_a_reason() {
                 assert!(!line.contains("#[ignore") && !line.contains("#[allow("), "{path}: {line}");
             }
             let exceptions = source.text.matches("[expect(").count();
-            assert_eq!(exceptions, source.text.matches(", reason = \"").count(), "{}: an exception without a reason", source.path.display());
+            assert_eq!(
+                exceptions,
+                source.text.matches("reason = \"").count(),
+                "{}: an exception without a reason",
+                source.path.display()
+            );
         }
     }
 }

@@ -21,13 +21,19 @@ async fn a_queue_of_another_type_stops_the_start_with_a_remedy() {
     let (channel, namespace) = (channel().await, format!("it-{}", Uuid::new_v4().simple()));
     let queue = format!("{namespace}.webhooks");
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
-    let applied = banklink(&["topology", "apply"]).env("AMQP_URL", amqp_url()).env("BANKLINK_NAMESPACE", &namespace).run().await;
+    let applied =
+        banklink(&["topology", "apply"]).env("AMQP_URL", amqp_url()).env("BANKLINK_NAMESPACE", &namespace).run().await;
     assert_eq!(applied.code, 1);
     assert!(applied.stderr.contains(&queue) && applied.stderr.contains("exists with another"), "{}", applied.stderr);
     assert!(applied.stderr.contains("delete it") && applied.stderr.lines().count() == 1, "{}", applied.stderr);
 
     let run = banklink(&["run", "ingress", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    let run = run.env("AMQP_URL", amqp_url()).env("BANKLINK_NAMESPACE", &namespace).env("LEAN_WEBHOOK_SECRETS", "s").run().await;
+    let run = run
+        .env("AMQP_URL", amqp_url())
+        .env("BANKLINK_NAMESPACE", &namespace)
+        .env("LEAN_WEBHOOK_SECRETS", "s")
+        .run()
+        .await;
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(run.stderr.contains("exists with another"), "{}", run.stderr);
     for queue in ["webhooks", "webhooks.dead"] {
@@ -44,7 +50,8 @@ async fn an_exchange_of_another_kind_is_explained_too() {
     let dead = format!("{namespace}.webhooks.dead");
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel.exchange_declare(dead.as_str().into(), ExchangeKind::Direct, options, FieldTable::default()).await.unwrap();
-    let applied = banklink(&["topology", "apply"]).env("AMQP_URL", amqp_url()).env("BANKLINK_NAMESPACE", &namespace).run().await;
+    let applied =
+        banklink(&["topology", "apply"]).env("AMQP_URL", amqp_url()).env("BANKLINK_NAMESPACE", &namespace).run().await;
     assert_eq!(applied.code, 1);
     assert!(applied.stderr.contains("type") && applied.stderr.contains("delete it"), "{}", applied.stderr);
     channel.exchange_delete(dead.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();

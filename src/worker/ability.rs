@@ -1,0 +1,89 @@
+//! Whether work can be done at all, and what it means to give up on a batch.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::gauge;
+use tracing::warn;
+
+use crate::broker::{self, Link, Publisher};
+use crate::reconnect;
+use crate::store::{self, Store};
+
+/// The batch could not be finished; what is unsettled goes back to the broker.
+pub(super) struct GaveUp;
+
+impl From<broker::Error> for GaveUp {
+    fn from(cause: broker::Error) -> Self {
+        warn!(%cause, "the consumer is lost; what is in hand comes back");
+        Self
+    }
+}
+
+/// Whether work can be done at all: both connections and the database. Only then is anything consumed, so that an outage,
+/// however long, costs a delivery one count at most.
+pub(super) struct Ability {
+    store: Store,
+    publisher: Publisher,
+    consume: Link,
+    /// How many loops wait for a dependency.
+    paused: Mutex<usize>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unable {
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+impl Ability {
+    pub(super) fn new(store: Store, publisher: Publisher, consume: Link) -> Self {
+        Self { store, publisher, consume, paused: Mutex::new(0) }
+    }
+
+    /// Counts a loop that waits.
+    pub(super) fn pause(&self) {
+        self.count(|paused| paused + 1);
+    }
+
+    /// Counts a loop that goes on.
+    pub(super) fn resume(&self) {
+        self.count(|paused| paused - 1);
+    }
+
+    /// The gauge is set under the lock, so that the last word about it is the true one.
+    fn count(&self, change: impl FnOnce(usize) -> usize) {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        *paused = change(*paused);
+        gauge!("banklink_worker_paused").set(if *paused > 0 { 1 } else { 0 });
+    }
+
+    /// The connection to consume on.
+    pub(super) fn consume(&self) -> &Link {
+        &self.consume
+    }
+
+    async fn check(&self) -> Result<(), Unable> {
+        self.publisher.ready()?;
+        self.consume.ready()?;
+        Ok(self.store.probe().await?)
+    }
+
+    /// Waits until it can.
+    pub(super) async fn wait(&self) {
+        if self.check().await.is_ok() {
+            return;
+        }
+        self.pause();
+        let mut told = false;
+        let tell = |cause: &Unable, _pause: Duration| {
+            if !std::mem::replace(&mut told, true) {
+                warn!(%cause, "nothing is consumed until every dependency is back");
+            }
+        };
+        reconnect::until_done(|| self.check(), tell).await;
+        self.resume();
+    }
+}
