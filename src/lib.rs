@@ -5,13 +5,14 @@
 //! could not be brought to becomes a dead letter.
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
-//! `cli` → `ingress`, `worker`, `relay`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
+//! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
 //! `reconnect`, `faults`.
 
 pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod dead_letters;
 pub mod domain;
 pub mod faults;
 pub mod ingress;

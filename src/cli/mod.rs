@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 wrong usage or a wrong setting.
 
 mod check;
+mod dead_letters;
 mod events;
 mod flags;
 mod migrate;
@@ -13,6 +14,7 @@ mod send;
 mod settings;
 mod topology;
 mod webhooks;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,9 @@ enum Command {
     /// Downstream events
     #[command(subcommand)]
     Events(events::Command),
+    /// What died, why, and how to send it in again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -109,6 +114,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Events(command) => events::run(command).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut std::io::stdout());
             Ok(())

@@ -14,15 +14,27 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints rows under a header, aligned, and as wide as the terminal allows.
+/// What a screen holds when nobody can tell.
+const SCREEN: u16 = 80;
+
+/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal every row stays on its line.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    print(header, rows, u16::MAX)
+}
+
+/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal within 80 columns.
+pub(super) fn table_for_a_screen(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    print(header, rows, SCREEN)
+}
+
+fn print(header: &[&str], rows: Vec<Vec<String>>, off_terminal: u16) -> Result<(), Failure> {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
     if !std::io::stdout().is_terminal() {
-        table.set_width(u16::MAX);
+        table.set_width(off_terminal);
     }
     table.add_rows(rows);
     for column in table.column_iter_mut() {

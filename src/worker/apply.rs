@@ -17,8 +17,9 @@ use crate::domain::event;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::webhook::{Parsed, Webhook, parse};
 use crate::faults;
+use crate::store::dead_letters::Resolution;
 use crate::store::outbox::Append;
-use crate::store::{self, bank_links, outbox};
+use crate::store::{self, bank_links, dead_letters, outbox};
 
 /// How often rows that others keep writing are read and merged again in one transaction.
 const MOST_ROUNDS: usize = 5;
@@ -48,6 +49,7 @@ impl Worker {
                 Err(failure) => Err(failure),
             });
         }
+        self.resolve_ignored(batch, &handled).await?;
         let mut parts = vec![spoken.as_slice()];
         while let Some(part) = parts.pop() {
             let failure = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
@@ -70,6 +72,21 @@ impl Worker {
             }
         }
         Ok(handled)
+    }
+
+    /// A replayed message that turns out to be none of our business ends its letter like any other.
+    async fn resolve_ignored(&self, batch: &[&Message], handled: &[Handled]) -> Result<(), store::Error> {
+        let ignored = batch.iter().zip(handled).filter(|(_, handled)| matches!(handled, Ok(Ended::Ignored(_))));
+        let resolutions: Vec<Resolution> = ignored.filter_map(|(message, _)| resolution(message, "ignored")).collect();
+        if resolutions.is_empty() {
+            return Ok(());
+        }
+        store::in_time(store::DEADLINE, async {
+            let transaction = self.store.begin().await?;
+            dead_letters::resolve(&transaction, &resolutions).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     /// One transaction: read the rows, merge, write what nobody else has written meanwhile, append the events.
@@ -118,6 +135,7 @@ impl Worker {
                     events.sort_by_key(|(place, _)| *place);
                     let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
                     outbox::append(&transaction, &events).await?;
+                    dead_letters::resolve(&transaction, &resolutions(part, &outcomes)).await?;
                     transaction.commit().await?;
                     return Ok(!events.is_empty());
                 }
@@ -135,6 +153,21 @@ impl Worker {
 
 fn caused_by(message: &Message, event: event::Event) -> Append {
     Append { event, received_at: message.received_at, traceparent: message.traceparent.clone() }
+}
+
+/// What the part's replayed messages, as far as they are handled, came to.
+fn resolutions(part: &[Spoken<'_>], outcomes: &[Outcome]) -> Vec<Resolution> {
+    let handled = part.iter().zip(outcomes).filter_map(|(spoken, outcome)| match outcome {
+        Outcome::Applied => resolution(spoken.message, "applied"),
+        Outcome::Stale => resolution(spoken.message, "stale"),
+        Outcome::NoSuchLink => None,
+    });
+    handled.collect()
+}
+
+fn resolution(message: &Message, outcome: &'static str) -> Option<Resolution> {
+    let replay = message.replay?;
+    Some(Resolution { wire_id: message.id.clone(), body: message.body.clone(), replay, outcome })
 }
 
 fn ended(outcome: Outcome) -> Handled {

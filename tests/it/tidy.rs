@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from rooms with a lower number.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("domain", 0),
     ("telemetry", 0),
     ("shutdown", 0),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("worker", 3),
     ("relay", 3),
     ("admin", 3),
+    ("dead_letters", 3),
     ("cli", 4),
     ("main", 5),
 ];

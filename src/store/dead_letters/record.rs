@@ -1,35 +1,20 @@
-//! `dead_letters` and their history: what is kept of a message that died.
+//! Records deaths. It never fails on content, for it is the last place a message comes to.
 //!
-//! Recording never fails on content, for it is the last place a message comes to. A letter is changed only by a death in
-//! the life that it is in: the message's `x-replay` has to equal the letter's `replays`.
+//! A letter is changed only by a death in the life that it is in: the message's `x-replay` has to equal its `replays`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
-use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::ActiveValue::NotSet;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Error, Store, Transaction};
+use super::{Action, clean, count, entry};
 use crate::domain::dead_letter::{Died, State, fingerprint};
 use crate::domain::webhook::glimpse;
-
-/// The longest text kept of what a stranger may have written, in bytes.
-const LONGEST_TEXT: usize = 1024;
-const DIED: &str = "died";
-
-/// What is dead now, for the metrics.
-#[derive(Clone, Debug)]
-pub struct Census {
-    /// Letters by failure class.
-    pub by_class: Vec<(String, u64)>,
-    /// The oldest last death.
-    pub oldest: Option<DateTime<Utc>>,
-}
+use crate::store::{Error, Transaction};
 
 /// Records `deaths`, each once, however often it is handed in.
 ///
@@ -61,7 +46,8 @@ pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Er
             Some(_) => continue,
         }
         recorded.insert((id, at));
-        history.push(entry(id, at, died));
+        let told = format!("{}: {}", died.failure.class, died.failure.reason);
+        history.push(entry(id, at, None, Action::Died, Some(&told)));
     }
 
     insert(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
@@ -76,48 +62,11 @@ pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Er
     Ok(())
 }
 
-/// Counts what is dead.
-///
-/// # Errors
-/// When the database is away.
-pub async fn census(store: &Store) -> Result<Census, Error> {
-    use dead_letter::Column;
-    let select = Query::select()
-        .column(Column::FailureClass)
-        .expr_as(Expr::col(Column::MessageId).count(), "letters")
-        .expr_as(Expr::col(Column::LastDiedAt).min(), "oldest")
-        .from(dead_letter::Entity)
-        .and_where(Column::State.eq(State::Dead.as_str()))
-        .group_by_col(Column::FailureClass)
-        .take();
-    let mut census = Census { by_class: Vec::new(), oldest: None };
-    for row in store.connection.query_all(&select).await? {
-        let letters: i64 = row.try_get("", "letters")?;
-        census.by_class.push((row.try_get("", "failure_class")?, letters.unsigned_abs()));
-        let oldest: DateTime<Utc> = row.try_get("", "oldest")?;
-        census.oldest = Some(census.oldest.map_or(oldest, |known| Ord::min(known, oldest)));
-    }
-    Ok(census)
-}
-
-/// Reads and writes the way recording does, for the probe to take back.
-///
-/// # Errors
-/// When it cannot be done.
-pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    known(transaction, &BTreeSet::from([Uuid::nil()])).await?;
-    let entry = dead_letter_history::ActiveModel {
-        message_id: Set(Uuid::nil()),
-        at: Set(Utc::now()),
-        action: Set("probe".to_owned()),
-        ..Default::default()
-    };
-    dead_letter_history::Entity::insert(entry).exec_without_returning(&transaction.0).await?;
-    Ok(())
-}
-
 /// The letters of those ids, locked on PostgreSQL against operators and other recorders.
-async fn known(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
+pub(super) async fn known(
+    transaction: &Transaction,
+    ids: &BTreeSet<Uuid>,
+) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
     let letters = dead_letter::Entity::find()
         .filter(dead_letter::Column::MessageId.is_in(ids.iter().copied()))
         .order_by_asc(dead_letter::Column::MessageId)
@@ -132,7 +81,7 @@ async fn recorded(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Has
     use dead_letter_history::{Column, Entity};
     let deaths = Entity::find()
         .filter(Column::MessageId.is_in(ids.iter().copied()))
-        .filter(Column::Action.eq(DIED))
+        .filter(Column::Action.eq(Action::Died.as_str()))
         .all(&transaction.0)
         .await?;
     Ok(deaths.into_iter().map(|death| (death.message_id, death.at)).collect())
@@ -198,25 +147,4 @@ fn further_death(letter: &mut dead_letter::Model, died: &Died) {
     letter.deaths += 1;
     State::Dead.as_str().clone_into(&mut letter.state);
     letter.claimed_until = None;
-}
-
-fn entry(id: Uuid, at: DateTime<Utc>, died: &Died) -> dead_letter_history::ActiveModel {
-    dead_letter_history::ActiveModel {
-        id: NotSet,
-        message_id: Set(id),
-        at: Set(at),
-        by: Set(None),
-        action: Set(DIED.to_owned()),
-        detail: Set(Some(clean(&format!("{}: {}", died.failure.class, died.failure.reason)))),
-    }
-}
-
-/// Text that both databases can hold: without U+0000, and not too long.
-fn clean(text: &str) -> String {
-    let text = text.replace('\0', "\u{fffd}");
-    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
-}
-
-fn count(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }

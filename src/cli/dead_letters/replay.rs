@@ -1,0 +1,181 @@
+//! `replay`: a dry run, or the real thing with a progress bar and a summary.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Failure, Selection, ask, who};
+use crate::broker::Publisher;
+use crate::cli::flags::{Asks, Flags};
+use crate::cli::wire::Wire;
+use crate::cli::{output, settings};
+use crate::config::{self, Setting};
+use crate::dead_letters::{End, Plan, Rehearsal, Rehearsed, Tally};
+use crate::store::dead_letters::{self, Chosen, Filter, Newest};
+use crate::store::{Missing, Store};
+use crate::{dead_letters as door, shutdown};
+
+/// Letters rehearsed at a time: their bodies are in memory.
+const REHEARSE: usize = 500;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// Say what it would do, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How many a second, at most: 50, or 50/s
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    rate: Option<u32>,
+    /// Go on only once the first N have ended well
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    canary: Option<u32>,
+    /// Stop when more than that share of those that ended is dead again
+    #[arg(long, value_name = "PCT", value_parser = percent)]
+    stop_on_failure: Option<f64>,
+    /// How long to wait for outcomes; 0: not at all
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
+    wait: Duration,
+    /// Who does it; by default $USER
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// The totals, or each line of a dry run, as a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags<Both>,
+}
+
+/// The settings of a command that needs the database and the broker.
+pub(super) struct Both;
+
+impl Asks for Both {
+    const FOR: &'static [&'static Setting] = &[
+        &config::DATABASE_URL,
+        &config::AMQP_URL,
+        &config::NAMESPACE,
+        &config::RETRY_SCHEDULE,
+        &config::DELIVERY_LIMIT,
+    ];
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let named = args.selection.ids.len();
+    let filter = args.selection.filter()?;
+    let mut resolver = args.flags.resolver();
+    let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
+    let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
+    let store = Store::open(&url, Missing::Refuse).await?;
+    let chosen = dead_letters::choose(&store, &filter).await?;
+    if args.dry_run {
+        return rehearse(&store, &chosen, args.json).await;
+    }
+    ask(&format!("{} dead letters will be replayed.", chosen.len()), args.yes || named > 0)?;
+    let plan = Plan {
+        rate: args.rate,
+        canary: args.canary.map(|canary| canary as usize),
+        stop_on_failure: args.stop_on_failure,
+        wait: args.wait,
+        by: who(args.by),
+    };
+    let wire = Wire::open(address, topology).await?;
+    let ended = replay(&store, wire.publisher(), &chosen, &plan).await;
+    wire.close().await;
+    let (mut tally, end) = ended?;
+    let passed_over = named.saturating_sub(chosen.len());
+    tally.selected += passed_over;
+    tally.skipped += passed_over;
+    summarise(&tally, &end, args.json)
+}
+
+async fn replay(store: &Store, publisher: &Publisher, chosen: &[Chosen], plan: &Plan) -> Result<(Tally, End), Failure> {
+    let stop = shutdown::on_signal()?;
+    let bar = ProgressBar::new(chosen.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}") {
+        bar.set_style(style);
+    }
+    let told = |tally: &Tally| {
+        bar.set_position((tally.replayed + tally.skipped) as u64);
+        let Tally { applied, stale, ignored, dead, .. } = tally;
+        bar.set_message(format!("applied {applied} stale {stale} ignored {ignored} dead {dead}"));
+    };
+    let ended = door::replay(store, publisher, chosen, plan, &stop, told).await;
+    bar.finish_and_clear();
+    Ok(ended?)
+}
+
+fn summarise(tally: &Tally, end: &End, json: bool) -> Result<(), Failure> {
+    let Tally { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = tally;
+    output::line(&if json {
+        serde_json::to_string(tally).unwrap_or_default()
+    } else {
+        format!(
+            "selected {selected}  replayed {replayed}  skipped {skipped}\n\
+             applied {applied}  stale {stale}  ignored {ignored}  dead {dead}  under way {under_way}"
+        )
+    })?;
+    let unresolved = dead + under_way;
+    let why = match end {
+        End::Finished if unresolved == 0 => return Ok(()),
+        End::Finished => format!("{dead} are dead again and {under_way} still under way"),
+        End::Interrupted => "stopped between letters; the same command goes on where it stopped".to_owned(),
+        End::CanaryFailed => "not all of the first ones ended well; the others were left alone".to_owned(),
+        End::TooManyFailed => "too many were dead again; the others were left alone".to_owned(),
+        End::BrokerAway(cause) => format!("{cause}; the same command goes on where it stopped"),
+    };
+    Err(anyhow::anyhow!(why).into())
+}
+
+async fn rehearse(store: &Store, chosen: &[Chosen], json: bool) -> Result<(), Failure> {
+    let mut rehearsal = Rehearsal::new(store.clone());
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for chosen in chosen.chunks(REHEARSE) {
+        let filter = Filter { ids: chosen.iter().map(|chosen| chosen.id).collect(), ..Filter::default() };
+        let letters = dead_letters::list(store, &filter, Newest::Last).await?;
+        let mut rows = Vec::new();
+        for Rehearsed { message_id, would, failure, events } in rehearsal.rehearse(&letters).await? {
+            *counts.entry(would).or_default() += 1;
+            if json {
+                let mut object = json!({ "message_id": message_id, "would": would, "events": events });
+                if let Some(failure) = failure {
+                    object["failure"] = failure.into();
+                }
+                output::line(&object.to_string())?;
+            } else {
+                let what = failure.unwrap_or_else(|| events.join(", "));
+                rows.push(vec![message_id.to_string(), would.to_owned(), what]);
+            }
+        }
+        if !json {
+            output::table_for_a_screen(&["MESSAGE ID", "WOULD", "EVENTS OR FAILURE"], rows)?;
+        }
+    }
+    if !json {
+        let counts = counts.into_iter().map(|(would, count)| format!("{would} {count}")).collect::<Vec<_>>();
+        output::line(&format!("{} letters would: {}", chosen.len(), counts.join("  ")))?;
+    }
+    Ok(())
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    number
+        .parse()
+        .ok()
+        .filter(|rate| (1..=1_000_000).contains(rate))
+        .ok_or_else(|| "1 to 1000000, as in 50/s".to_owned())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "0 to 100".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
+}

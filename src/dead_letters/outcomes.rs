@@ -1,0 +1,60 @@
+//! Waits for what becomes of replayed letters: looked up in the table, where the worker leaves it.
+
+use std::collections::{HashMap, VecDeque};
+
+use uuid::Uuid;
+
+use super::replay::Tally;
+use crate::domain::dead_letter::State;
+use crate::store::dead_letters::{Claimed, standings};
+use crate::store::{self, Store};
+
+/// Letters looked up at a time.
+const LOOK: usize = 500;
+
+/// Letters that were replayed and have not ended yet, each with the life it was replayed into, longest ago first.
+#[derive(Default)]
+pub(super) struct UnderWay(VecDeque<(Uuid, i32)>);
+
+impl UnderWay {
+    pub(super) fn add<'a>(&mut self, claimed: impl Iterator<Item = &'a Claimed>) {
+        self.0.extend(claimed.map(|claimed| (claimed.letter.message_id, claimed.letter.replays)));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Counts those that have ended into `tally`, and forgets them; how many that were.
+    pub(super) async fn look(&mut self, store: &Store, tally: &mut Tally) -> Result<usize, store::Error> {
+        let asked: Vec<(Uuid, i32)> = self.0.drain(..self.0.len().min(LOOK)).collect();
+        let ids: Vec<Uuid> = asked.iter().map(|(id, _)| *id).collect();
+        let found = match standings(store, &ids).await {
+            Ok(found) => found,
+            Err(away) => {
+                self.0.extend(asked);
+                return Err(away);
+            }
+        };
+        let found: HashMap<Uuid, _> =
+            found.into_iter().map(|(id, state, outcome, life)| (id, (state, outcome, life))).collect();
+        let mut ended = 0;
+        for (id, life) in asked {
+            let standing =
+                found.get(&id).map(|(state, outcome, now)| (State::parse(state), outcome.as_deref(), *now == life));
+            match standing {
+                Some((Some(State::Replaying), _, true)) => {
+                    self.0.push_back((id, life));
+                    continue;
+                }
+                Some((Some(State::Resolved), Some("applied"), true)) => tally.applied += 1,
+                Some((Some(State::Resolved), Some("ignored"), true)) => tally.ignored += 1,
+                Some((Some(State::Resolved), _, true)) => tally.stale += 1,
+                // Dead again, given up by somebody, replayed by somebody once it was dead again, or pruned since.
+                _ => tally.dead += 1,
+            }
+            ended += 1;
+        }
+        Ok(ended)
+    }
+}

@@ -1,0 +1,85 @@
+//! The dry run: what replaying letters would do, by the merge that the worker uses, on the rows as they are, without
+//! writing. Each letter sees what those before it would have done.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::received_at;
+use crate::domain::bank_link::{BankLink, Outcome, merge};
+use crate::domain::event;
+use crate::domain::failure::FailureClass;
+use crate::domain::webhook::{Parsed, parse};
+use crate::store::dead_letters::Letter;
+use crate::store::{self, Store, bank_links};
+
+/// What replaying one letter would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The letter.
+    pub message_id: Uuid,
+    /// `insert`, `update`, `stale`, `ignore` or `fail`.
+    pub would: &'static str,
+    /// Why it would fail.
+    pub failure: Option<String>,
+    /// The types of the events that would follow.
+    pub events: Vec<&'static str>,
+}
+
+/// A rehearsal, and the rows as it has left them in mind.
+pub struct Rehearsal {
+    store: Store,
+    /// Rows that were looked at; `None` where there is none.
+    links: HashMap<Uuid, Option<BankLink>>,
+}
+
+impl Rehearsal {
+    /// A rehearsal over the rows of that database.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, links: HashMap::new() }
+    }
+
+    /// What replaying those letters, in that order, after those before, would do.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn rehearse(&mut self, letters: &[Letter]) -> Result<Vec<Rehearsed>, store::Error> {
+        let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
+        let spoken_of = parsed.iter().filter_map(|parsed| match parsed {
+            Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
+            _ => None,
+        });
+        let new: BTreeSet<Uuid> = spoken_of.filter(|id| !self.links.contains_key(id)).collect();
+        let new: Vec<Uuid> = new.into_iter().collect();
+        let mut rows = bank_links::look(&self.store, &new).await?;
+        self.links.extend(new.into_iter().map(|id| (id, rows.remove(&id))));
+
+        let rehearsed = letters.iter().zip(parsed).map(|(letter, parsed)| {
+            let would = |would, failure, events| Rehearsed { message_id: letter.message_id, would, failure, events };
+            match parsed {
+                Err(failure) => would("fail", Some(format!("{}: {}", failure.class, failure.reason)), Vec::new()),
+                Ok(Parsed::Ignored(_)) => would("ignore", None, Vec::new()),
+                Ok(Parsed::Link(webhook)) => {
+                    let before = self.links.entry(webhook.entity_id).or_default();
+                    let merged = merge(before.as_ref(), [&webhook]);
+                    let verdict = match (merged.outcomes.first(), &before) {
+                        (Some(Outcome::Applied), None) => "insert",
+                        (Some(Outcome::Applied), Some(_)) => "update",
+                        (Some(Outcome::NoSuchLink), _) => {
+                            let failure =
+                                format!("{}: no bank link of this entity is known", FailureClass::UnknownEntity);
+                            return would("fail", Some(failure), Vec::new());
+                        }
+                        (Some(Outcome::Stale) | None, _) => "stale",
+                    };
+                    let Some(after) = merged.after else { return would(verdict, None, Vec::new()) };
+                    let follow = event::between(before.as_ref(), &after, "");
+                    *before = Some(after);
+                    would(verdict, None, follow.into_iter().map(|event| event.event_type).collect())
+                }
+            }
+        });
+        Ok(rehearsed.collect())
+    }
+}

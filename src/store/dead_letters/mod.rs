@@ -1,0 +1,115 @@
+//! `dead_letters` and their history. What changes a letter is told in its history, in the same transaction.
+
+mod change;
+mod record;
+mod replay;
+mod select;
+
+use chrono::{DateTime, Utc};
+use entity::{dead_letter, dead_letter_history};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::EntityTrait;
+use uuid::Uuid;
+
+use super::{Error, Transaction};
+pub use change::{Prune, discard, edited, prune, remember};
+pub use record::record;
+pub use replay::{Claimed, Resolution, claim, keep, release, resolve, standings};
+pub use select::{Census, Chosen, Filter, Kind, Newest, census, choose, find, history, ids, list, stats};
+
+/// A dead letter, as the table has it.
+pub type Letter = dead_letter::Model;
+/// Something that happened to a dead letter, as the table has it.
+pub type Entry = dead_letter_history::Model;
+
+/// The longest text kept of what a stranger may have written, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
+/// What can happen to a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It died, or died again.
+    Died,
+    /// It was sent in again.
+    Replayed,
+    /// It was handled after all.
+    Resolved,
+    /// A message with another body took its place.
+    Edited,
+    /// It was given up.
+    Discarded,
+    /// Somebody looked at what is masked.
+    Revealed,
+    /// Somebody took a copy.
+    Exported,
+}
+
+impl Action {
+    /// Its name in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Died => "died",
+            Self::Replayed => "replayed",
+            Self::Resolved => "resolved",
+            Self::Edited => "edited",
+            Self::Discarded => "discarded",
+            Self::Revealed => "revealed",
+            Self::Exported => "exported",
+        }
+    }
+}
+
+/// A line of history.
+fn entry(
+    id: Uuid,
+    at: DateTime<Utc>,
+    by: Option<&str>,
+    action: Action,
+    detail: Option<&str>,
+) -> dead_letter_history::ActiveModel {
+    dead_letter_history::ActiveModel {
+        id: NotSet,
+        message_id: Set(id),
+        at: Set(at),
+        by: Set(by.map(clean)),
+        action: Set(action.as_str().to_owned()),
+        detail: Set(detail.map(clean)),
+    }
+}
+
+/// Writes the same line for each of several letters.
+async fn tell(
+    transaction: &Transaction,
+    ids: &[Uuid],
+    by: Option<&str>,
+    action: Action,
+    detail: Option<&str>,
+) -> Result<(), Error> {
+    let now = Utc::now();
+    // Six values each.
+    for ids in ids.chunks(super::MOST_BINDS / 6) {
+        let entries = ids.iter().map(|id| entry(*id, now, by, action, detail));
+        dead_letter_history::Entity::insert_many(entries).exec_without_returning(&transaction.0).await?;
+    }
+    Ok(())
+}
+
+/// Reads and writes the way recording does, for the probe to take back.
+///
+/// # Errors
+/// When it cannot be done.
+pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Error> {
+    record::known(transaction, &[Uuid::nil()].into()).await?;
+    tell(transaction, &[Uuid::nil()], None, Action::Died, None).await
+}
+
+/// Text that both databases can hold: without U+0000, and not too long.
+fn clean(text: &str) -> String {
+    let text = text.replace('\0', "\u{fffd}");
+    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

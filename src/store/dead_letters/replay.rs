@@ -1,0 +1,172 @@
+//! A replay as the table sees it: claimed, kept or released, and resolved by the worker.
+//!
+//! A claim is good for a while only, so that a replay which is killed between claiming and publishing leaves nothing behind.
+//! `replays` counts the lives of a letter, and whoever changes it names the life it means.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use entity::dead_letter::{Column, Entity};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::select::in_state;
+use super::{Action, Chosen, Letter, tell};
+use crate::domain::dead_letter::{State, derived_id};
+use crate::store::{Error, Store, Transaction};
+
+/// How long a claim is good.
+const CLAIM: Duration = Duration::from_secs(30);
+
+/// A letter that this replay has, in the life that it has begun.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The letter, with `replays` already counted up.
+    pub letter: Letter,
+}
+
+/// What the worker made of a replayed message.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// The message's id on the wire.
+    pub wire_id: String,
+    /// Its body.
+    pub body: bytes::Bytes,
+    /// Which replay it was.
+    pub replay: u32,
+    /// `applied`, `stale` or `ignored`.
+    pub outcome: &'static str,
+}
+
+/// Claims what is still as it was chosen: dead, and not once more since. Others replaying the same are left what they have.
+///
+/// # Errors
+/// When the database is away.
+pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Claimed>, Error> {
+    let transaction = store.begin().await?;
+    let letters = Entity::find()
+        .filter(Column::MessageId.is_in(chosen.iter().map(|chosen| chosen.id)))
+        .filter(in_state(State::Dead))
+        .order_by_asc(Column::MessageId)
+        .lock_exclusive()
+        .all(&transaction.0)
+        .await?;
+    // In the order they were chosen: oldest death first.
+    let still = |chosen: &Chosen| letters.iter().find(|l| l.message_id == chosen.id && l.deaths == chosen.deaths);
+    let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).cloned().map(|letter| Claimed { letter }).collect();
+    let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();
+    if !ids.is_empty() {
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(State::Replaying.as_str()))
+            .col_expr(Column::Replays, Expr::col(Column::Replays).add(1))
+            .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
+            .col_expr(Column::ReplayedBy, Expr::value(by))
+            .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM))
+            .filter(Column::MessageId.is_in(ids.iter().copied()))
+            .exec(&transaction.0)
+            .await?;
+        tell(&transaction, &ids, Some(by), Action::Replayed, None).await?;
+    }
+    transaction.commit().await?;
+    for claimed in &mut claimed {
+        claimed.letter.replays += 1;
+    }
+    Ok(claimed)
+}
+
+/// Makes claims permanent, for messages that the broker has. What was resolved meanwhile stays so.
+///
+/// # Errors
+/// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
+pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
+    settle_claims(store, claimed, State::Replaying).await
+}
+
+/// Gives back claims on letters that certainly were not published.
+///
+/// # Errors
+/// When the database is away: the claims run out.
+pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
+    settle_claims(store, claimed, State::Dead).await
+}
+
+async fn settle_claims(store: &Store, claimed: &[&Claimed], state: State) -> Result<(), Error> {
+    let transaction = store.begin().await?;
+    let mut lives: Vec<i32> = claimed.iter().map(|claimed| claimed.letter.replays).collect();
+    lives.sort_unstable();
+    lives.dedup();
+    for life in lives {
+        let ids =
+            claimed.iter().filter(|claimed| claimed.letter.replays == life).map(|claimed| claimed.letter.message_id);
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(state.as_str()))
+            .col_expr(Column::ClaimedUntil, Expr::value(None::<chrono::DateTime<Utc>>))
+            .filter(Column::MessageId.is_in(ids))
+            .filter(Column::Replays.eq(life))
+            .filter(Column::State.eq(State::Replaying.as_str()))
+            .exec(&transaction.0)
+            .await?;
+    }
+    transaction.commit().await
+}
+
+/// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
+/// life finds another number of replays, and changes nothing.
+///
+/// # Errors
+/// When the database is away.
+pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> Result<(), Error> {
+    if resolutions.is_empty() {
+        return Ok(());
+    }
+    let ids = resolutions.iter().flat_map(Resolution::letter_ids);
+    let letters = Entity::find()
+        .filter(Column::MessageId.is_in(ids))
+        .filter(Column::State.is_in([State::Replaying.as_str(), State::Dead.as_str()]))
+        .order_by_asc(Column::MessageId)
+        .lock_exclusive()
+        .all(&transaction.0)
+        .await?;
+    for outcome in ["applied", "stale", "ignored"] {
+        let of_outcome = || resolutions.iter().filter(|resolution| resolution.outcome == outcome);
+        let is_meant = |letter: &&Letter| of_outcome().any(|resolution| resolution.means(letter));
+        let ids: Vec<Uuid> = letters.iter().filter(is_meant).map(|letter| letter.message_id).collect();
+        if ids.is_empty() {
+            continue;
+        }
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
+            .col_expr(Column::Outcome, Expr::value(outcome))
+            .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
+            .col_expr(Column::ClaimedUntil, Expr::value(None::<chrono::DateTime<Utc>>))
+            .filter(Column::MessageId.is_in(ids.iter().copied()))
+            .exec(&transaction.0)
+            .await?;
+        tell(transaction, &ids, None, Action::Resolved, Some(outcome)).await?;
+    }
+    Ok(())
+}
+
+impl Resolution {
+    /// The letter is kept under the message's own id, or under one derived from it.
+    fn letter_ids(&self) -> impl Iterator<Item = Uuid> {
+        [Uuid::parse_str(&self.wire_id).ok(), Some(derived_id(&self.wire_id, &self.body))].into_iter().flatten()
+    }
+
+    fn means(&self, letter: &Letter) -> bool {
+        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
+            && self.letter_ids().any(|id| id == letter.message_id)
+            && letter.body == self.body
+    }
+}
+
+/// Where letters stand: state, outcome and life of each that is still there.
+///
+/// # Errors
+/// When the database is away.
+pub async fn standings(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
+    let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
+    let select = Entity::find().select_only().columns(columns).filter(Column::MessageId.is_in(ids.iter().copied()));
+    Ok(select.into_tuple().all(&store.connection).await?)
+}

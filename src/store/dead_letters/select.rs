@@ -1,0 +1,210 @@
+//! Finds dead letters.
+
+use chrono::{DateTime, Utc};
+use entity::dead_letter::{Column, Entity};
+use entity::dead_letter_history;
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use uuid::Uuid;
+
+use super::{Entry, Letter};
+use crate::domain::dead_letter::State;
+use crate::domain::failure::FailureClass;
+use crate::store::{Error, Store};
+
+/// Which letters; what is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these.
+    pub ids: Vec<Uuid>,
+    /// Of that class.
+    pub class: Option<FailureClass>,
+    /// Of webhooks of that type.
+    pub event_type: Option<String>,
+    /// About that entity.
+    pub entity: Option<Uuid>,
+    /// Of that kind of failure.
+    pub fingerprint: Option<String>,
+    /// That died last at that time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// That died last before that time.
+    pub until: Option<DateTime<Utc>>,
+    /// In that state. A letter whose replay was given up half-way is dead.
+    pub state: Option<State>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+/// Which end of the letters comes first, by last death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// The newest first.
+    First,
+    /// The oldest first.
+    Last,
+}
+
+/// A letter that was chosen, as it was then: the number of its deaths tells one life from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its id.
+    pub id: Uuid,
+    /// How often it had died.
+    pub deaths: i32,
+}
+
+/// A kind of failure among what is dead.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// The class.
+    pub failure_class: String,
+    /// The fingerprint.
+    pub fingerprint: String,
+    /// How many letters.
+    pub count: i64,
+    /// The oldest last death.
+    pub oldest: DateTime<Utc>,
+    /// The newest last death.
+    pub newest: DateTime<Utc>,
+    /// One of the failures.
+    pub example: String,
+}
+
+/// What is dead now, for the metrics.
+#[derive(Clone, Debug)]
+pub struct Census {
+    /// Letters by failure class.
+    pub by_class: Vec<(String, u64)>,
+    /// The oldest last death.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// The letters that match.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(store: &Store, filter: &Filter, newest: Newest) -> Result<Vec<Letter>, Error> {
+    Ok(matching(filter, newest).all(&store.connection).await?)
+}
+
+/// What is dead and matches, oldest death first, without the bodies: what a command takes on when it begins.
+///
+/// # Errors
+/// When the database is away.
+pub async fn choose(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, Error> {
+    let filter = Filter { state: Some(filter.state.unwrap_or(State::Dead)), ..filter.clone() };
+    if filter.state != Some(State::Dead) {
+        return Ok(Vec::new());
+    }
+    let select = matching(&filter, Newest::Last).select_only().columns([Column::MessageId, Column::Deaths]);
+    let chosen: Vec<(Uuid, i32)> = select.into_tuple().all(&store.connection).await?;
+    Ok(chosen.into_iter().map(|(id, deaths)| Chosen { id, deaths }).collect())
+}
+
+/// The ids of what matches, oldest death first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn ids(store: &Store, filter: &Filter) -> Result<Vec<Uuid>, Error> {
+    let select = matching(filter, Newest::Last).select_only().column(Column::MessageId);
+    Ok(select.into_tuple().all(&store.connection).await?)
+}
+
+/// One letter.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
+    Ok(Entity::find_by_id(id).one(&store.connection).await?)
+}
+
+/// What happened to a letter, in order.
+///
+/// # Errors
+/// When the database is away.
+pub async fn history(store: &Store, id: Uuid) -> Result<Vec<Entry>, Error> {
+    use dead_letter_history::{Column, Entity};
+    let entries = Entity::find().filter(Column::MessageId.eq(id)).order_by_asc(Column::At).order_by_asc(Column::Id);
+    Ok(entries.all(&store.connection).await?)
+}
+
+/// What is dead, by kind of failure, the most frequent first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn stats(store: &Store) -> Result<Vec<Kind>, Error> {
+    let select = Query::select()
+        .columns([Column::FailureClass, Column::Fingerprint])
+        .expr_as(Expr::col(Column::MessageId).count(), "letters")
+        .expr_as(Expr::col(Column::LastDiedAt).min(), "oldest")
+        .expr_as(Expr::col(Column::LastDiedAt).max(), "newest")
+        .expr_as(Expr::col(Column::Failure).min(), "example")
+        .from(Entity)
+        .cond_where(in_state(State::Dead))
+        .group_by_columns([Column::FailureClass, Column::Fingerprint])
+        .take();
+    let mut kinds = Vec::new();
+    for row in store.connection.query_all(&select).await? {
+        kinds.push(Kind {
+            failure_class: row.try_get("", "failure_class")?,
+            fingerprint: row.try_get("", "fingerprint")?,
+            count: row.try_get("", "letters")?,
+            oldest: row.try_get("", "oldest")?,
+            newest: row.try_get("", "newest")?,
+            example: row.try_get("", "example")?,
+        });
+    }
+    kinds.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint)));
+    Ok(kinds)
+}
+
+/// Counts what is dead, by class.
+///
+/// # Errors
+/// When the database is away.
+pub async fn census(store: &Store) -> Result<Census, Error> {
+    let mut census = Census { by_class: Vec::new(), oldest: None };
+    for kind in stats(store).await? {
+        let count = kind.count.unsigned_abs();
+        match census.by_class.iter_mut().find(|(class, _)| *class == kind.failure_class) {
+            Some((_, letters)) => *letters += count,
+            None => census.by_class.push((kind.failure_class, count)),
+        }
+        census.oldest = Some(census.oldest.map_or(kind.oldest, |known| Ord::min(known, kind.oldest)));
+    }
+    Ok(census)
+}
+
+/// Whether a letter is in that state now. A claim that ran out counts as dead.
+pub(super) fn in_state(state: State) -> Condition {
+    let is = |state: State| Column::State.eq(state.as_str());
+    let ran_out = || Column::ClaimedUntil.lt(Utc::now());
+    match state {
+        State::Dead => Condition::any().add(is(state)).add(is(State::Replaying).and(ran_out())),
+        State::Replaying => {
+            let good = Column::ClaimedUntil.is_null().or(ran_out().not());
+            is(state).and(good).into_condition()
+        }
+        State::Resolved | State::Discarded => is(state).into_condition(),
+    }
+}
+
+fn matching(filter: &Filter, newest: Newest) -> Select<Entity> {
+    let given = |value: &Option<String>, column: Column| value.as_ref().map(|value| column.eq(value.as_str()));
+    let mut condition = Condition::all()
+        .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
+        .add_option(given(&filter.event_type, Column::EventType))
+        .add_option(filter.entity.map(|entity| Column::EntityId.eq(entity)))
+        .add_option(given(&filter.fingerprint, Column::Fingerprint))
+        .add_option(filter.since.map(|since| Column::LastDiedAt.gte(since)))
+        .add_option(filter.until.map(|until| Column::LastDiedAt.lt(until)))
+        .add_option(filter.state.map(in_state));
+    if !filter.ids.is_empty() {
+        condition = condition.add(Column::MessageId.is_in(filter.ids.iter().copied()));
+    }
+    let select = Entity::find().filter(condition).limit(filter.limit);
+    match newest {
+        Newest::First => select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId),
+        Newest::Last => select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId),
+    }
+}
