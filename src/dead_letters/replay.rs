@@ -188,6 +188,7 @@ async fn wait(
     Ok(())
 }
 
-fn ended(tally: Tally, under_way: &UnderWay, end: End) -> (Tally, End) {
-    (Tally { under_way: under_way.len(), ..tally }, end)
+fn ended(mut tally: Tally, under_way: &UnderWay, end: End) -> (Tally, End) {
+    tally.under_way = under_way.len();
+    (tally, end)
 }

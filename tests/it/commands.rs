@@ -8,7 +8,7 @@ use crate::fixtures;
 use crate::process::{Invocation, banklink};
 
 /// The program on an app's namespace and database.
-fn on(app: &TestApp, arguments: &[&str]) -> Invocation {
+pub(crate) fn on(app: &TestApp, arguments: &[&str]) -> Invocation {
     banklink(arguments)
         .env("AMQP_URL", amqp_url())
         .env("DATABASE_URL", app.database_url())

@@ -87,6 +87,11 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// kill -9.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
     /// SIGTERM; the exit status.
     pub(crate) async fn terminate(&mut self) -> i32 {
         let pid = self.child.id().expect("it runs").to_string();

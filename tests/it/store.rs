@@ -1,0 +1,56 @@
+//! What the database has to refuse, and what it has to keep.
+
+use banklink::domain::bank_link::{BankLink, Field, Held};
+use banklink::domain::instant::Instant;
+use banklink::store::bank_links;
+use uuid::Uuid;
+
+use crate::app::{TestApp, on_both};
+
+fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
+    let version = Instant::parse("2026-06-01T00:00:00.000000001Z").unwrap();
+    let mut link = BankLink { revision, ..BankLink::unknown(entity, version) };
+    link.fields[Field::CustomerId as usize] = Some(Held { since: version, value: customer.to_owned() });
+    link
+}
+
+/// Writes in a transaction of its own; the ids that were written.
+async fn write(app: &TestApp, link: &BankLink) -> Vec<Uuid> {
+    let transaction = app.store.begin().await.unwrap();
+    let written = bank_links::upsert(&transaction, &[link]).await.unwrap();
+    transaction.commit().await.unwrap();
+    written
+}
+
+on_both! {
+    async fn a_write_that_is_based_on_an_old_reading_is_refused(app: TestApp) {
+        let entity = Uuid::new_v4();
+        assert_eq!(write(&app, &link(entity, "first", 1)).await, [entity]);
+        assert_eq!(write(&app, &link(entity, "second", 2)).await, [entity]);
+        assert!(write(&app, &link(entity, "also read the first", 2)).await.is_empty());
+        assert!(write(&app, &link(entity, "thought it was new", 1)).await.is_empty());
+        let row = app.bank_link(entity).await.unwrap();
+        assert_eq!((row.customer_id.as_str(), row.revision), ("second", 2));
+        assert!(row.created_at < row.updated_at, "the row's birth stays");
+        app.finish().await;
+    }
+
+    async fn a_bank_link_comes_back_as_it_was_written(app: TestApp) {
+        let entity = Uuid::new_v4();
+        let at = |nanos: i64| Instant::from_nanos(nanos).unwrap();
+        let mut odd = BankLink { revision: 7, linked_at: Some(at(1)), reconnected_at: Some(at(1_000_000_001)), ..BankLink::unknown(entity, at(1_000_000_003)) };
+        for (place, held) in odd.fields.iter_mut().enumerate() {
+            let since = at(i64::try_from(place).unwrap());
+            *held = (place % 3 != 1).then(|| Held { since, value: format!("v{place}") });
+        }
+        odd.fields[Field::Permissions as usize] = None;
+        for permissions in [None, Some(Held { since: at(0), value: "[]".to_owned() }), Some(Held { since: at(2), value: r#"["a"]"#.to_owned() })] {
+            odd.fields[Field::Permissions as usize] = permissions;
+            app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;
+            assert_eq!(write(&app, &odd).await, [entity]);
+            let read = bank_links::look(&app.store, &[entity]).await.unwrap();
+            assert_eq!(read.get(&entity), Some(&odd));
+        }
+        app.finish().await;
+    }
+}
