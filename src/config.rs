@@ -33,6 +33,9 @@ macro_rules! settings {
                 secret: settings!(@ $($kind)?),
             };
         )*
+
+        /// Every setting, in the order of this page.
+        pub const ALL: [&Setting; 19] = [$(&$name),*];
     };
     (@ secret) => { true };
     (@) => { false };

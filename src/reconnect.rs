@@ -8,9 +8,10 @@ use std::time::Duration;
 use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
-/// The longest pause before jitter; with it, no pause exceeds 3 s. The contract promises that work resumes within 5 s of a
-/// dependency's return, and the attempt itself takes time as well.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause before jitter; with it, no pause exceeds 1.5 s. The contract promises that work resumes within 5 s of a
+/// dependency's return; two pauses may follow each other, a connection's and that of who waits for it, and the attempts
+/// take time as well.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Growing pauses, with jitter, without end.
 pub struct Pauses(ExponentialBackoff);
@@ -29,7 +30,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The next pause: from about 100 ms to at most 3 s.
+    /// The next pause: from about 100 ms to at most 1.5 s.
     pub fn next_pause(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(LONGEST_PAUSE)
     }
@@ -59,10 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_three_seconds_at_most_and_there_is_always_another() {
+    fn pauses_grow_to_a_second_and_a_half_at_most_and_there_is_always_another() {
         let mut pauses = Pauses::default();
         let pauses: Vec<Duration> = (0..1_000).map(|_| pauses.next_pause()).collect();
         assert!(pauses[0] <= Duration::from_millis(150));
-        assert!(pauses[10..].iter().all(|pause| (Duration::from_secs(1)..=Duration::from_secs(3)).contains(pause)));
+        assert!(
+            pauses[10..]
+                .iter()
+                .all(|pause| (Duration::from_millis(500)..=Duration::from_millis(1_500)).contains(pause))
+        );
     }
 }

@@ -12,14 +12,20 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
-use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
-use super::publisher::Request;
 use super::{Error, Outgoing};
 
 /// Publishes in flight on the channel, at most.
 const IN_FLIGHT: usize = 4096;
+
+/// A message to publish, and who wants to know.
+pub(super) struct Request {
+    pub(super) outgoing: Outgoing,
+    pub(super) deadline: Instant,
+    pub(super) verdict: oneshot::Sender<Result<(), Error>>,
+}
 
 /// How serving a channel ended.
 pub(super) enum Served {
@@ -133,8 +139,6 @@ mod tests {
     use bytes::Bytes;
     use lapin::BasicProperties;
     use lapin::message::{BasicReturnMessage, Delivery};
-    use tokio::sync::oneshot;
-    use tokio::time::Instant;
 
     use super::*;
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::confirms::{Served, serve};
+use super::confirms::{Request, Served, serve};
 use super::{Error, Link, Outgoing, in_time};
 use crate::reconnect::Pauses;
 
@@ -45,13 +45,6 @@ impl Readiness {
         self.link.ready()?;
         if self.open.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::NoChannel) }
     }
-}
-
-/// A message to publish, and who wants to know.
-pub(super) struct Request {
-    pub(super) outgoing: Outgoing,
-    pub(super) deadline: Instant,
-    pub(super) verdict: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Publisher {

@@ -3,7 +3,7 @@
 use super::flags::{Asks, Flags};
 use super::{Failure, output, settings};
 use crate::broker::Inspection;
-use crate::config::{self, Setting};
+use crate::config::Setting;
 use crate::store::{self, Missing, Store};
 
 #[derive(clap::Args)]
@@ -18,13 +18,7 @@ pub(super) struct Args {
 pub(super) struct Check;
 
 impl Asks for Check {
-    const FOR: &'static [&'static Setting] = &[
-        &config::DATABASE_URL,
-        &config::AMQP_URL,
-        &config::NAMESPACE,
-        &config::RETRY_SCHEDULE,
-        &config::DELIVERY_LIMIT,
-    ];
+    const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {

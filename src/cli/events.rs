@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// End after that many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Accepted for uniformity: events are JSON anyway
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     flags: Flags<Broker>,
 }
@@ -32,12 +35,12 @@ impl Asks for Broker {
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Tail(args) = command;
-    let mut resolver = args.flags.resolver();
+    let Command::Tail(Args { count, json: _, flags }) = command;
+    let mut resolver = flags.resolver();
     let broker = settings::broker(&mut resolver);
     let (address, topology) = resolver.finish(broker)?;
     let stop = shutdown::on_signal()?;
-    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut left = count.unwrap_or(u64::MAX);
     let told = |cause: &anyhow::Error, pause: Duration| output::remark(&format!("{cause:#}; again in {pause:?}"));
     let subscribe = async || {
         let link = Link::once(&address, topology.clone(), Purpose::Consume).await?;

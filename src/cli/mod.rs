@@ -9,6 +9,7 @@ mod flags;
 mod migrate;
 mod output;
 mod process;
+mod roles;
 mod run;
 mod send;
 mod settings;

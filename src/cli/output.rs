@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
 use super::Failure;
 
@@ -22,7 +22,13 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failu
     print(header, rows, u16::MAX)
 }
 
-/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal within 80 columns.
+/// How many columns there are to fill.
+pub(super) fn screen_width() -> u16 {
+    if std::io::stdout().is_terminal() { Table::new().width().unwrap_or(SCREEN) } else { SCREEN }
+}
+
+/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal within 80 columns. The first column
+/// is never broken: one wants to copy it.
 pub(super) fn table_for_a_screen(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     print(header, rows, SCREEN)
 }
@@ -39,6 +45,9 @@ fn print(header: &[&str], rows: Vec<Vec<String>>, off_terminal: u16) -> Result<(
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+    }
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     for printed in table.lines() {
         line(printed.trim_end())?;

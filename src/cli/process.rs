@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::run::{Database, Settings};
+use super::roles::{Database, Settings};
 use crate::admin::{self, Check, check};
 use crate::broker::{Link, Publisher, Purpose, Supervisor};
 use crate::store::{Missing, Store};

@@ -24,7 +24,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Args {
     /// One JSON value, or JSON Lines, or what `dead-letters export` wrote; `-` is stdin; none: a sample entity.created
     file: Option<String>,
-    /// The ingress
+    /// The ingress; without a path, webhooks go to /webhooks/lean
     #[arg(long, default_value = "http://127.0.0.1:8080/webhooks/lean")]
     url: Url,
     /// How many to send, beginning anew where the input ends; by default each once. Every sample is another bank link
@@ -65,7 +65,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     // One TLS library serves everything; it is told so here because nothing else may have been connected yet.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(ANSWER_DEADLINE).build().context("cannot make an HTTP client")?;
-    let tally = post_all(&client, &args.url, Arc::new(keys), webhooks, args.rate).await?;
+    let mut url = args.url;
+    if url.path() == "/" {
+        url.set_path("/webhooks/lean");
+    }
+    let tally = post_all(&client, &url, Arc::new(keys), webhooks, args.rate).await?;
     summarise(&tally, args.json)
 }
 

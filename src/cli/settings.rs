@@ -14,6 +14,10 @@ use crate::{ingress, worker};
 pub(super) const BROKER: [&Setting; 4] =
     [&config::AMQP_URL, &config::NAMESPACE, &config::RETRY_SCHEDULE, &config::DELIVERY_LIMIT];
 
+/// What it takes to speak to RabbitMQ and the database.
+pub(super) const BROKER_AND_DATABASE: [&Setting; 5] =
+    [&config::DATABASE_URL, &config::AMQP_URL, &config::NAMESPACE, &config::RETRY_SCHEDULE, &config::DELIVERY_LIMIT];
+
 /// Where RabbitMQ is and what is declared on it.
 pub(super) fn broker(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<(Address, Arc<Topology>)> {
     let address = resolver.parse(&config::AMQP_URL, Address::parse);

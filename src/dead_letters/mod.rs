@@ -8,8 +8,9 @@ mod replay;
 
 pub use edit::send_edited;
 pub use mask::{Masking, render};
+pub use outcomes::Tally;
 pub use rehearse::{Rehearsal, Rehearsed};
-pub use replay::{End, Plan, Tally, replay};
+pub use replay::{End, Plan, replay};
 
 use bytes::Bytes;
 

@@ -1,16 +1,50 @@
-//! Waits for what becomes of replayed letters: looked up in the table, where the worker leaves it.
+//! What becomes of replayed letters: looked up in the table, where the worker leaves it, and counted.
 
 use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use super::replay::Tally;
 use crate::domain::dead_letter::State;
 use crate::store::dead_letters::{Claimed, standings};
 use crate::store::{self, Store};
 
 /// Letters looked up at a time.
 const LOOK: usize = 500;
+
+/// How many letters came to what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// Taken on.
+    pub selected: usize,
+    /// Published.
+    pub replayed: usize,
+    /// Not dead any more when their turn came, or not published.
+    pub skipped: usize,
+    /// Applied.
+    pub applied: usize,
+    /// Brought nothing new.
+    pub stale: usize,
+    /// Not about a bank link.
+    pub ignored: usize,
+    /// Dead again.
+    pub dead: usize,
+    /// Published, and not ended yet.
+    pub under_way: usize,
+}
+
+impl Tally {
+    /// How many ended well.
+    pub(super) fn resolved(&self) -> usize {
+        self.applied + self.stale + self.ignored
+    }
+
+    /// Whether more than that share of those that ended is dead again.
+    pub(super) fn fails_more_than(&self, percent: f64) -> bool {
+        let share = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
+        let ended = self.resolved() + self.dead;
+        ended > 0 && share(self.dead) * 100.0 > percent * share(ended)
+    }
+}
 
 /// Letters that were replayed and have not ended yet, each with the life it was replayed into, longest ago first.
 #[derive(Default)]

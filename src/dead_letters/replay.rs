@@ -10,13 +10,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::message;
-use super::outcomes::UnderWay;
+use super::outcomes::{Tally, UnderWay};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
 use crate::store::dead_letters::{Chosen, Claimed, claim, keep, release};
 use crate::store::{self, Store};
 
 /// Letters claimed and published at a time.
-const MOST_AT_ONCE: usize = 256;
+const MOST_AT_ONCE: usize = 1_000;
+/// How long the outcomes of a few letters are waited for before more are taken on, where failures are to stop the replay.
+const LET_SHOW: Duration = Duration::from_secs(2);
 /// How often outcomes are looked for while nothing else is to be done.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -35,27 +37,6 @@ pub struct Plan {
     pub by: String,
 }
 
-/// How many letters came to what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Tally {
-    /// Taken on.
-    pub selected: usize,
-    /// Published.
-    pub replayed: usize,
-    /// Not dead any more when their turn came, or not published.
-    pub skipped: usize,
-    /// Applied.
-    pub applied: usize,
-    /// Brought nothing new.
-    pub stale: usize,
-    /// Not about a bank link.
-    pub ignored: usize,
-    /// Dead again.
-    pub dead: usize,
-    /// Published, and not ended yet.
-    pub under_way: usize,
-}
-
 /// Why a replay ended.
 #[derive(Clone, Debug)]
 pub enum End {
@@ -69,18 +50,6 @@ pub enum End {
     TooManyFailed,
     /// The broker did not take a letter.
     BrokerAway(broker::Error),
-}
-
-impl Tally {
-    fn resolved(&self) -> usize {
-        self.applied + self.stale + self.ignored
-    }
-
-    fn fails_more_than(&self, percent: f64) -> bool {
-        let share = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
-        let ended = self.resolved() + self.dead;
-        ended > 0 && share(self.dead) * 100.0 > percent * share(ended)
-    }
 }
 
 /// Replays what is still as it was `chosen`, in that order. `told` sees the tally as it grows.
@@ -111,7 +80,9 @@ pub async fn replay(
                 return Ok(ended(tally, &under_way, End::Interrupted));
             }
             let away = take_on(store, publisher, letters, plan, &mut tally, &mut under_way).await?;
-            under_way.look(store, &mut tally).await?;
+            // Whoever wants to stop on failures gives them time to show.
+            let pause = plan.stop_on_failure.map_or(Duration::ZERO, |_| LET_SHOW);
+            wait(store, pause, stop, &mut tally, &mut under_way, &mut told).await?;
             told(&tally);
             if let Some(away) = away {
                 return Ok(ended(tally, &under_way, End::BrokerAway(away)));
@@ -121,9 +92,13 @@ pub async fn replay(
             }
         }
         if !are_canaries || canaries > 0 {
-            wait(store, plan, stop, &mut tally, &mut under_way, &mut told).await?;
+            wait(store, plan.wait, stop, &mut tally, &mut under_way, &mut told).await?;
         }
-        if are_canaries && tally.resolved() < tally.replayed {
+        if stop.is_cancelled() {
+            return Ok(ended(tally, &under_way, End::Interrupted));
+        }
+        // One that somebody else took has proved nothing either.
+        if are_canaries && tally.resolved() < canaries {
             return Ok(ended(tally, &under_way, End::CanaryFailed));
         }
     }
@@ -168,24 +143,26 @@ async fn publish(publisher: &Publisher, claimed: &Claimed) -> Result<(), broker:
     publisher.publish(outgoing, DEADLINE).await
 }
 
-/// Waits for outcomes, no longer than planned.
+/// Looks for outcomes once, and goes on while there is patience.
 async fn wait(
     store: &Store,
-    plan: &Plan,
+    patience: Duration,
     stop: &CancellationToken,
     tally: &mut Tally,
     under_way: &mut UnderWay,
     told: &mut impl FnMut(&Tally),
 ) -> Result<(), store::Error> {
-    let deadline = Instant::now() + plan.wait;
-    while under_way.len() > 0 && Instant::now() < deadline && !stop.is_cancelled() {
+    let deadline = Instant::now() + patience;
+    loop {
         let ended = under_way.look(store, tally).await?;
         told(tally);
+        if under_way.len() == 0 || Instant::now() >= deadline || stop.is_cancelled() {
+            return Ok(());
+        }
         if ended == 0 {
             stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
         }
     }
-    Ok(())
 }
 
 fn ended(mut tally: Tally, under_way: &UnderWay, end: End) -> (Tally, End) {

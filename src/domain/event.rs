@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::bank_link::{BankLink, Field};
+use super::bank_link::BankLink;
+use super::field::Field;
 use super::instant::Instant;
 
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).

@@ -7,6 +7,7 @@ pub mod bank_link;
 pub mod dead_letter;
 pub mod event;
 pub mod failure;
+pub mod field;
 pub mod instant;
 pub mod json;
 pub mod retry;

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::bank_link::{Field, Permissions};
 use super::failure::{Failure, FailureClass};
+use super::field::{Field, Permissions};
 use super::instant::Instant;
 use super::json::{self, Fault};
 

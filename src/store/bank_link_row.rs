@@ -9,7 +9,8 @@ use sea_orm::ActiveValue::Set;
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::domain::bank_link::{BankLink, Field, Held};
+use crate::domain::bank_link::{BankLink, Held};
+use crate::domain::field::Field;
 use crate::domain::instant::Instant;
 
 const LINKED_AT: &str = "linked_at";

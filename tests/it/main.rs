@@ -16,6 +16,7 @@ mod operator;
 mod outages;
 mod process;
 mod relay;
+mod runbook;
 mod services;
 mod settings;
 mod store;

@@ -1,7 +1,8 @@
 //! The pure merge converges: any order, any duplicates, any batches, one row.
 
-use banklink::domain::bank_link::{BankLink, Field, Outcome, merge};
+use banklink::domain::bank_link::{BankLink, Outcome, merge};
 use banklink::domain::event;
+use banklink::domain::field::Field;
 use banklink::domain::instant::Instant;
 use banklink::domain::webhook::{Parsed, Webhook, parse};
 use proptest::prelude::*;

@@ -36,6 +36,11 @@ impl Services {
         self.call(&["start", service]).await;
     }
 
+    /// kill -9 of a service.
+    pub(crate) async fn kill(&self, service: &str) {
+        self.call(&["kill", service]).await;
+    }
+
     /// Runs rabbitmqctl.
     pub(crate) async fn ctl(&self, arguments: &[&str]) {
         self.call(&[&["ctl"], arguments].concat()).await;

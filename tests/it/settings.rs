@@ -72,30 +72,8 @@ async fn help_shows_every_setting_and_no_secret() {
 
 #[test]
 fn the_readme_lists_every_setting_with_its_default() {
-    use banklink::config::{self, Setting};
     let readme = include_str!("../../README.md");
-    let all: [&Setting; 19] = [
-        &config::DATABASE_URL,
-        &config::AMQP_URL,
-        &config::NAMESPACE,
-        &config::MIGRATE,
-        &config::SECRETS,
-        &config::LISTEN,
-        &config::ADMIN_LISTEN,
-        &config::MAX_BODY_BYTES,
-        &config::INGRESS_DEADLINE,
-        &config::INGRESS_MAX_IN_FLIGHT,
-        &config::ALLOWED_IPS,
-        &config::TRUSTED_PROXIES,
-        &config::BATCH_SIZE,
-        &config::PREFETCH,
-        &config::RETRY_SCHEDULE,
-        &config::DELIVERY_LIMIT,
-        &config::EVENT_SOURCE,
-        &config::LOG_FORMAT,
-        &config::OTLP_ENDPOINT,
-    ];
-    for setting in all {
+    for setting in banklink::config::ALL {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{}`", setting.variable)));
         let row = row.unwrap_or_else(|| panic!("{} is not in README.md", setting.variable));
         let default = setting.default.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What the database has to refuse, and what it has to keep.
 
-use banklink::domain::bank_link::{BankLink, Field, Held};
+use banklink::domain::bank_link::{BankLink, Held};
+use banklink::domain::field::Field;
 use banklink::domain::instant::Instant;
 use banklink::store::bank_links;
 use uuid::Uuid;

@@ -10,6 +10,8 @@ use crate::store::dead_letters::{self, Action, Entry, Filter, Letter, Newest};
 
 /// What `list` shows unless told otherwise.
 const LIST: u64 = 100;
+/// From that many columns on, there is room for the type.
+const WITH_TYPE: u16 = 110;
 /// Letters exported at a time: their bodies are in memory.
 const EXPORT: usize = 500;
 
@@ -75,12 +77,15 @@ pub(super) async fn list(args: List) -> Result<(), Failure> {
             .iter()
             .try_for_each(|letter| output::line(&serde_json::Value::Object(shown::object(letter)).to_string()));
     }
+    let has_room = output::screen_width() >= WITH_TYPE;
     let rows = letters.iter().map(|letter| {
-        let event_type = letter.event_type.clone().unwrap_or_else(|| "-".to_owned());
+        let event_type = has_room.then(|| letter.event_type.clone().unwrap_or_else(|| "-".to_owned()));
         let (id, died) = (letter.message_id.to_string(), shown::age(letter.last_died_at));
-        vec![id, died, shown::state(letter).to_owned(), letter.failure_class.clone(), event_type]
+        let row = [id, died, shown::state(letter).to_owned(), letter.failure_class.clone()];
+        row.into_iter().chain(event_type).collect()
     });
-    output::table_for_a_screen(&["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"], rows.collect())
+    let header = ["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"];
+    output::table_for_a_screen(&header[..if has_room { 5 } else { 4 }], rows.collect())
 }
 
 pub(super) async fn stats(args: Stats) -> Result<(), Failure> {
@@ -156,10 +161,10 @@ fn tell(letter: &Letter, history: &[Entry], masking: Masking) -> Result<(), Fail
     output::line(&render(&letter.body, masking))
 }
 
-pub(super) async fn export(args: Export) -> Result<(), Failure> {
-    let store = database(args.flags).await?;
-    let by = who(args.by);
-    let filter = Filter::from(args.filters);
+pub(super) async fn export(Export { filters, by, json: _, flags }: Export) -> Result<(), Failure> {
+    let store = database(flags).await?;
+    let by = who(by);
+    let filter = Filter::from(filters);
     // The ids first, so that an export of many holds few bodies at a time and does not chase what dies meanwhile.
     let ids = dead_letters::ids(&store, &filter).await?;
     for ids in ids.chunks(EXPORT) {

@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Database, Failure, Selection, ask, database, who};
+use super::{Database, Failure, Manner, Selection, all_there, ask, database, who};
 use crate::cli::flags::Flags;
 use crate::cli::output;
 use crate::store::dead_letters;
@@ -15,15 +15,8 @@ pub(in crate::cli) struct Discard {
     /// Why; kept with the letters
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Who gives them up; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// The totals as one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    manner: Manner,
     #[command(flatten)]
     flags: Flags<Database>,
 }
@@ -47,12 +40,13 @@ pub(super) async fn discard(args: Discard) -> Result<(), Failure> {
     let named = !args.selection.ids.is_empty();
     let filter = args.selection.filter()?;
     let store = database(args.flags).await?;
+    all_there(&store, &filter).await?;
     let chosen = dead_letters::choose(&store, &filter).await?;
-    ask(&format!("{} dead letters will be given up.", chosen.len()), args.yes || named)?;
-    let discarded = dead_letters::discard(&store, &chosen, &args.reason, &who(args.by)).await?;
+    ask(&format!("{} dead letters will be given up.", chosen.len()), args.manner.yes || named)?;
+    let discarded = dead_letters::discard(&store, &chosen, &args.reason, &who(args.manner.by)).await?;
     let selected = chosen.len().max(filter.ids.len()) as u64;
     let skipped = selected - discarded;
-    if args.json {
+    if args.manner.json {
         // `replayed` is there because all three commands end with the same totals.
         let totals = json!({ "selected": selected, "replayed": 0, "skipped": skipped, "discarded": discarded });
         return output::line(&totals.to_string());

@@ -10,7 +10,7 @@ use similar::TextDiff;
 use uuid::Uuid;
 
 use super::replay::Both;
-use super::{Failure, ask, who};
+use super::{Failure, Manner, ask, who};
 use crate::cli::flags::Flags;
 use crate::cli::wire::Wire;
 use crate::cli::{output, settings};
@@ -29,15 +29,8 @@ pub(in crate::cli) struct Args {
     /// Show the customer's data in the difference too
     #[arg(long)]
     reveal: bool,
-    /// Who does it; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// The totals as one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    manner: Manner,
     #[command(flatten)]
     flags: Flags<Both>,
 }
@@ -47,7 +40,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
     let store = Store::open(&url, Missing::Refuse).await?;
-    let by = who(args.by);
+    let by = who(args.manner.by);
     let Some(letter) = dead_letters::find(&store, args.id).await? else {
         return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());
     };
@@ -72,13 +65,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     preview(&store, &letter, &body, masking).await?;
-    ask("It will be sent in as a new message.", args.yes)?;
+    ask("It will be sent in as a new message.", args.manner.yes)?;
     let wire = Wire::open(address, topology).await?;
     let sent = send(&store, &wire, chosen, body, &by).await;
     wire.close().await;
     let sent = sent?;
     let replayed = usize::from(sent.is_some());
-    if args.json {
+    if args.manner.json {
         output::line(
             &json!({ "selected": 1, "replayed": replayed, "skipped": 1 - replayed, "message_id": sent }).to_string(),
         )?;
@@ -95,13 +88,17 @@ async fn send(store: &Store, wire: &Wire, chosen: Chosen, body: Vec<u8>, by: &st
 /// The difference, and what the new body would do, for whoever is about to say yes.
 async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) -> Result<(), Failure> {
     let (old, new) = (render(&letter.body, masking), render(body, masking));
-    let difference =
-        TextDiff::from_lines(&old, &new).unified_diff().context_radius(3).header("dead", "edited").to_string();
+    let difference = TextDiff::from_lines(&old, &new)
+        .unified_diff()
+        .context_radius(3)
+        .missing_newline_hint(false)
+        .header("dead", "edited")
+        .to_string();
     output::remark(if difference.is_empty() { "only masked values differ; --reveal shows them" } else { &difference });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
     for rehearsed in Rehearsal::new(store.clone()).rehearse(&[edited]).await? {
         let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
-        output::remark(&format!("dry run: {} {what}", rehearsed.would));
+        output::remark(format!("dry run: {} {what}", rehearsed.would).trim_end());
     }
     Ok(())
 }

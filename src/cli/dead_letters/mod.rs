@@ -16,7 +16,7 @@ use crate::cli::flags::{Asks, Flags};
 use crate::config::{self, Setting};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
-use crate::store::dead_letters::Filter;
+use crate::store::dead_letters::{self, Filter};
 use crate::store::{Missing, Store};
 
 #[derive(clap::Subcommand)]
@@ -98,6 +98,20 @@ struct Selection {
     filters: Filters,
 }
 
+/// How something is done to letters.
+#[derive(clap::Args)]
+struct Manner {
+    /// Who does it; by default $USER
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// What came of it as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
 impl From<Filters> for Filter {
     fn from(filters: Filters) -> Self {
         let Filters { class, event_type, entity, fingerprint, since, until, state, limit } = filters;
@@ -116,6 +130,18 @@ impl Selection {
             (false, true) => Err(Failure::Usage("name letters or filter them, not both".to_owned())),
             _ => Ok(Filter { ids, ..filter }),
         }
+    }
+}
+
+/// Whether every letter that was named is there: one that is not was mistyped.
+async fn all_there(store: &Store, filter: &Filter) -> Result<(), Failure> {
+    if filter.ids.is_empty() {
+        return Ok(());
+    }
+    let there = dead_letters::ids(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
+    match filter.ids.iter().find(|id| !there.contains(id)) {
+        Some(missing) => Err(anyhow::anyhow!("there is no dead letter {missing}").into()),
+        None => Ok(()),
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Failure, Selection, ask, who};
+use super::{Failure, Manner, Selection, all_there, ask, who};
 use crate::broker::Publisher;
 use crate::cli::flags::{Asks, Flags};
 use crate::cli::wire::Wire;
 use crate::cli::{output, settings};
-use crate::config::{self, Setting};
+use crate::config::Setting;
 use crate::dead_letters::{End, Plan, Rehearsal, Rehearsed, Tally};
 use crate::store::dead_letters::{self, Chosen, Filter, Newest};
 use crate::store::{Missing, Store};
@@ -18,6 +18,8 @@ use crate::{dead_letters as door, shutdown};
 
 /// Letters rehearsed at a time: their bodies are in memory.
 const REHEARSE: usize = 500;
+/// Letters that a dry run shows one by one to a person.
+const ROWS: usize = 100;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
@@ -38,15 +40,8 @@ pub(in crate::cli) struct Args {
     /// How long to wait for outcomes; 0: not at all
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
     wait: Duration,
-    /// Who does it; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// The totals, or each line of a dry run, as a JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    manner: Manner,
     #[command(flatten)]
     flags: Flags<Both>,
 }
@@ -55,13 +50,7 @@ pub(in crate::cli) struct Args {
 pub(super) struct Both;
 
 impl Asks for Both {
-    const FOR: &'static [&'static Setting] = &[
-        &config::DATABASE_URL,
-        &config::AMQP_URL,
-        &config::NAMESPACE,
-        &config::RETRY_SCHEDULE,
-        &config::DELIVERY_LIMIT,
-    ];
+    const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -71,17 +60,18 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
     let store = Store::open(&url, Missing::Refuse).await?;
+    all_there(&store, &filter).await?;
     let chosen = dead_letters::choose(&store, &filter).await?;
     if args.dry_run {
-        return rehearse(&store, &chosen, args.json).await;
+        return rehearse(&store, &chosen, args.manner.json).await;
     }
-    ask(&format!("{} dead letters will be replayed.", chosen.len()), args.yes || named > 0)?;
+    ask(&format!("{} dead letters will be replayed.", chosen.len()), args.manner.yes || named > 0)?;
     let plan = Plan {
         rate: args.rate,
         canary: args.canary.map(|canary| canary as usize),
         stop_on_failure: args.stop_on_failure,
         wait: args.wait,
-        by: who(args.by),
+        by: who(args.manner.by),
     };
     let wire = Wire::open(address, topology).await?;
     let ended = replay(&store, wire.publisher(), &chosen, &plan).await;
@@ -90,7 +80,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let passed_over = named.saturating_sub(chosen.len());
     tally.selected += passed_over;
     tally.skipped += passed_over;
-    summarise(&tally, &end, args.json)
+    summarise(&tally, &end, args.manner.json)
 }
 
 async fn replay(store: &Store, publisher: &Publisher, chosen: &[Chosen], plan: &Plan) -> Result<(Tally, End), Failure> {
@@ -134,32 +124,38 @@ fn summarise(tally: &Tally, end: &End, json: bool) -> Result<(), Failure> {
 async fn rehearse(store: &Store, chosen: &[Chosen], json: bool) -> Result<(), Failure> {
     let mut rehearsal = Rehearsal::new(store.clone());
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    let mut rows = Vec::new();
     for chosen in chosen.chunks(REHEARSE) {
         let filter = Filter { ids: chosen.iter().map(|chosen| chosen.id).collect(), ..Filter::default() };
         let letters = dead_letters::list(store, &filter, Newest::Last).await?;
-        let mut rows = Vec::new();
-        for Rehearsed { message_id, would, failure, events } in rehearsal.rehearse(&letters).await? {
-            *counts.entry(would).or_default() += 1;
+        for rehearsed in rehearsal.rehearse(&letters).await? {
+            *counts.entry(rehearsed.would).or_default() += 1;
             if json {
-                let mut object = json!({ "message_id": message_id, "would": would, "events": events });
-                if let Some(failure) = failure {
-                    object["failure"] = failure.into();
-                }
-                output::line(&object.to_string())?;
-            } else {
-                let what = failure.unwrap_or_else(|| events.join(", "));
-                rows.push(vec![message_id.to_string(), would.to_owned(), what]);
+                output::line(&object(rehearsed).to_string())?;
+            } else if rows.len() < ROWS {
+                let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
+                rows.push(vec![rehearsed.message_id.to_string(), rehearsed.would.to_owned(), what]);
             }
         }
-        if !json {
-            output::table_for_a_screen(&["MESSAGE ID", "WOULD", "EVENTS OR FAILURE"], rows)?;
-        }
     }
-    if !json {
-        let counts = counts.into_iter().map(|(would, count)| format!("{would} {count}")).collect::<Vec<_>>();
-        output::line(&format!("{} letters would: {}", chosen.len(), counts.join("  ")))?;
+    if json {
+        return Ok(());
     }
-    Ok(())
+    output::table_for_a_screen(&["MESSAGE ID", "WOULD", "EVENTS OR FAILURE"], rows)?;
+    if chosen.len() > ROWS {
+        output::line(&format!("… and {} more, which --json tells", chosen.len() - ROWS))?;
+    }
+    let counts = counts.into_iter().map(|(would, count)| format!("{would} {count}")).collect::<Vec<_>>();
+    output::line(&format!("of {}, that many would: {}", chosen.len(), counts.join("  ")))
+}
+
+fn object(rehearsed: Rehearsed) -> serde_json::Value {
+    let Rehearsed { message_id, would, failure, events } = rehearsed;
+    let mut object = json!({ "message_id": message_id, "would": would, "events": events });
+    if let Some(failure) = failure {
+        object["failure"] = failure.into();
+    }
+    object
 }
 
 fn rate(text: &str) -> Result<u32, String> {
