@@ -3,6 +3,7 @@
 //! A claim is good for a while only, so that a replay which is killed between claiming and publishing leaves nothing behind.
 //! `replays` counts the lives of a letter, and whoever changes it names the life it means.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -52,9 +53,10 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
         .lock_exclusive()
         .all(&transaction.0)
         .await?;
+    let mut letters: HashMap<Uuid, Letter> = letters.into_iter().map(|letter| (letter.message_id, letter)).collect();
     // In the order they were chosen: oldest death first.
-    let still = |chosen: &Chosen| letters.iter().find(|l| l.message_id == chosen.id && l.deaths == chosen.deaths);
-    let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).cloned().map(|letter| Claimed { letter }).collect();
+    let still = |chosen: &Chosen| letters.remove(&chosen.id).filter(|letter| letter.deaths == chosen.deaths);
+    let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).map(|letter| Claimed { letter }).collect();
     let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();
     if !ids.is_empty() {
         Entity::update_many()
@@ -120,18 +122,19 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
     if resolutions.is_empty() {
         return Ok(());
     }
-    let ids = resolutions.iter().flat_map(Resolution::letter_ids);
+    let by_letter: HashMap<Uuid, &Resolution> =
+        resolutions.iter().flat_map(|resolution| resolution.letter_ids().map(move |id| (id, resolution))).collect();
     let letters = Entity::find()
-        .filter(Column::MessageId.is_in(ids))
+        .filter(Column::MessageId.is_in(by_letter.keys().copied()))
         .filter(Column::State.is_in([State::Replaying.as_str(), State::Dead.as_str()]))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
         .await?;
+    let outcome_of = |letter: &Letter| by_letter.get(&letter.message_id).filter(|r| r.means(letter)).map(|r| r.outcome);
     for outcome in ["applied", "stale", "ignored"] {
-        let of_outcome = || resolutions.iter().filter(|resolution| resolution.outcome == outcome);
-        let is_meant = |letter: &&Letter| of_outcome().any(|resolution| resolution.means(letter));
-        let ids: Vec<Uuid> = letters.iter().filter(is_meant).map(|letter| letter.message_id).collect();
+        let of_outcome = letters.iter().filter(|letter| outcome_of(letter) == Some(outcome));
+        let ids: Vec<Uuid> = of_outcome.map(|letter| letter.message_id).collect();
         if ids.is_empty() {
             continue;
         }
@@ -154,10 +157,10 @@ impl Resolution {
         [Uuid::parse_str(&self.wire_id).ok(), Some(derived_id(&self.wire_id, &self.body))].into_iter().flatten()
     }
 
+    /// Whether that is this message's letter, in the life that the message is of. An id that another body has too does not
+    /// make it so.
     fn means(&self, letter: &Letter) -> bool {
-        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
-            && self.letter_ids().any(|id| id == letter.message_id)
-            && letter.body == self.body
+        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays) && letter.body == self.body
     }
 }
 
