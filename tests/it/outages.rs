@@ -42,7 +42,11 @@ async fn while_rabbitmq_is_away_webhooks_are_refused_and_afterwards_everything_g
 
     // Blocked: the broker is there, and takes nothing in.
     services.ctl(&["set_vm_memory_high_watermark", "0"]).await;
-    eventually("a refusal", async || (post(&url, &fixtures::seed()).await.status == 503).then_some(())).await;
+    let refused = eventually("a refusal", async || {
+        let answer = post(&url, &fixtures::seed()).await;
+        (answer.status != 200).then_some(answer)
+    });
+    refused.await.assert_refused(503);
     let told = until_answers(&admin, "/readyz/ingress", 503).await;
     assert_eq!(told["roles"]["ingress"]["checks"]["broker"], "RabbitMQ has blocked publishing");
     services.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
