@@ -2,17 +2,20 @@
 //!
 //! A claim is good for a while only, so that a replay which is killed between claiming and publishing leaves nothing behind.
 //! `replays` counts the lives of a letter, and whoever changes it names the life it means.
+//!
+//! Letters are looked up by id alone, and their state is looked at here: with both in the query SQLite prefers the index by
+//! state, and reads every letter of that state for each few hundred that are asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::Utc;
 use entity::dead_letter::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
-use super::select::in_state;
+use super::select::is_dead;
 use super::{Action, Chosen, Letter, tell};
 use crate::domain::dead_letter::{State, derived_id};
 use crate::store::{Error, Store, Transaction};
@@ -48,14 +51,14 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
     let transaction = store.begin().await?;
     let letters = Entity::find()
         .filter(Column::MessageId.is_in(chosen.iter().map(|chosen| chosen.id)))
-        .filter(in_state(State::Dead))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
         .await?;
     let mut letters: HashMap<Uuid, Letter> = letters.into_iter().map(|letter| (letter.message_id, letter)).collect();
     // In the order they were chosen: oldest death first.
-    let still = |chosen: &Chosen| letters.remove(&chosen.id).filter(|letter| letter.deaths == chosen.deaths);
+    let is_still = |letter: &Letter, chosen: &Chosen| is_dead(letter) && letter.deaths == chosen.deaths;
+    let still = |chosen: &Chosen| letters.remove(&chosen.id).filter(|letter| is_still(letter, chosen));
     let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).map(|letter| Claimed { letter }).collect();
     let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();
     if !ids.is_empty() {
@@ -77,12 +80,17 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
     Ok(claimed)
 }
 
-/// Makes claims permanent, for messages that the broker has. What was resolved meanwhile stays so.
+/// Makes claims permanent, for messages that the broker has. Those that ended meanwhile have no claim to keep.
 ///
 /// # Errors
 /// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
 pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
-    settle_claims(store, claimed, State::Replaying).await
+    let transaction = store.begin().await?;
+    for update in by_life(claimed) {
+        // The state is not named: writing it again would write the indexes that it is in again.
+        update.col_expr(Column::ClaimedUntil, no_claim()).exec(&transaction.0).await?;
+    }
+    transaction.commit().await
 }
 
 /// Gives back claims on letters that certainly were not published.
@@ -90,27 +98,27 @@ pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
 /// # Errors
 /// When the database is away: the claims run out.
 pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
-    settle_claims(store, claimed, State::Dead).await
-}
-
-async fn settle_claims(store: &Store, claimed: &[&Claimed], state: State) -> Result<(), Error> {
     let transaction = store.begin().await?;
-    let mut lives: Vec<i32> = claimed.iter().map(|claimed| claimed.letter.replays).collect();
-    lives.sort_unstable();
-    lives.dedup();
-    for life in lives {
-        let ids =
-            claimed.iter().filter(|claimed| claimed.letter.replays == life).map(|claimed| claimed.letter.message_id);
-        Entity::update_many()
-            .col_expr(Column::State, Expr::value(state.as_str()))
-            .col_expr(Column::ClaimedUntil, Expr::value(None::<chrono::DateTime<Utc>>))
-            .filter(Column::MessageId.is_in(ids))
-            .filter(Column::Replays.eq(life))
+    for update in by_life(claimed) {
+        update
+            .col_expr(Column::State, Expr::value(State::Dead.as_str()))
+            .col_expr(Column::ClaimedUntil, no_claim())
             .filter(Column::State.eq(State::Replaying.as_str()))
             .exec(&transaction.0)
             .await?;
     }
     transaction.commit().await
+}
+
+/// One update for each life among the claimed letters, of those that are still in it.
+fn by_life(claimed: &[&Claimed]) -> Vec<UpdateMany<Entity>> {
+    let mut lives = BTreeMap::<i32, Vec<Uuid>>::new();
+    for claimed in claimed {
+        lives.entry(claimed.letter.replays).or_default().push(claimed.letter.message_id);
+    }
+    let update =
+        |(life, ids)| Entity::update_many().filter(Column::MessageId.is_in(ids)).filter(Column::Replays.eq(life));
+    lives.into_iter().map(update).collect()
 }
 
 /// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
@@ -126,7 +134,6 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
         resolutions.iter().flat_map(|resolution| resolution.letter_ids().map(move |id| (id, resolution))).collect();
     let letters = Entity::find()
         .filter(Column::MessageId.is_in(by_letter.keys().copied()))
-        .filter(Column::State.is_in([State::Replaying.as_str(), State::Dead.as_str()]))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
@@ -142,7 +149,7 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
             .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
             .col_expr(Column::Outcome, Expr::value(outcome))
             .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
-            .col_expr(Column::ClaimedUntil, Expr::value(None::<chrono::DateTime<Utc>>))
+            .col_expr(Column::ClaimedUntil, no_claim())
             .filter(Column::MessageId.is_in(ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
@@ -157,11 +164,17 @@ impl Resolution {
         [Uuid::parse_str(&self.wire_id).ok(), Some(derived_id(&self.wire_id, &self.body))].into_iter().flatten()
     }
 
-    /// Whether that is this message's letter, in the life that the message is of. An id that another body has too does not
-    /// make it so.
+    /// Whether that is this message's letter, in the life that the message is of, and still open. An id that another body
+    /// has too does not make it so.
     fn means(&self, letter: &Letter) -> bool {
-        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays) && letter.body == self.body
+        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
+            && State::parse(&letter.state).is_some_and(State::is_open)
+            && letter.body == self.body
     }
+}
+
+fn no_claim() -> SimpleExpr {
+    Expr::value(None::<chrono::DateTime<Utc>>)
 }
 
 /// Where letters stand: state, outcome and life of each that is still there.

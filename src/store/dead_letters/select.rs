@@ -189,6 +189,16 @@ pub(super) fn in_state(state: State) -> Condition {
     }
 }
 
+/// Whether a letter in hand is dead now, by the same rule.
+pub(super) fn is_dead(letter: &Letter) -> bool {
+    let ran_out = || letter.claimed_until.is_some_and(|until| until < Utc::now());
+    match State::parse(&letter.state) {
+        Some(State::Dead) => true,
+        Some(State::Replaying) => ran_out(),
+        _ => false,
+    }
+}
+
 fn matching(filter: &Filter, newest: Newest) -> Select<Entity> {
     let given = |value: &Option<String>, column: Column| value.as_ref().map(|value| column.eq(value.as_str()));
     let mut condition = Condition::all()
