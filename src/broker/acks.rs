@@ -25,16 +25,16 @@ pub(super) struct ToSend {
 
 impl Acks {
     /// Takes note that the deliveries with those tags are done; each tag once.
-    pub(super) fn add(&mut self, tags: impl Iterator<Item = u64> + Clone) -> ToSend {
-        self.beyond.extend(tags.clone());
+    pub(super) fn add(&mut self, tags: &[u64]) -> ToSend {
+        self.beyond.extend(tags);
         while self.beyond.remove(&(self.through + 1)) {
             self.through += 1;
         }
         let through = self.through;
         ToSend {
             // Not `through` itself, which may have been acknowledged before: the broker knows no tag twice.
-            cumulative: tags.clone().filter(|tag| *tag <= through).max(),
-            single: tags.filter(|tag| *tag > through).collect(),
+            cumulative: tags.iter().copied().filter(|tag| *tag <= through).max(),
+            single: tags.iter().copied().filter(|tag| *tag > through).collect(),
         }
     }
 }
@@ -71,7 +71,7 @@ mod tests {
             let (mut acks, mut broker) = (Acks::default(), Broker((1..=40).collect()));
             let mut undone: BTreeSet<u64> = (1..=40).collect();
             for batch in order.chunks(batch) {
-                broker.receive(&acks.add(batch.iter().copied()));
+                broker.receive(&acks.add(batch));
                 undone.retain(|tag| !batch.contains(tag));
                 prop_assert_eq!(&broker.0, &undone);
             }
@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn a_batch_in_order_is_one_acknowledgement() {
         let mut acks = Acks::default();
-        assert_eq!(acks.add(1..=256), ToSend { cumulative: Some(256), single: Vec::new() });
-        assert_eq!(acks.add(258..=259), ToSend { cumulative: None, single: vec![258, 259] });
-        assert_eq!(acks.add(257..=257), ToSend { cumulative: Some(257), single: Vec::new() });
-        assert_eq!(acks.add(260..=261), ToSend { cumulative: Some(261), single: Vec::new() });
+        assert_eq!(acks.add(&(1..=256).collect::<Vec<_>>()), ToSend { cumulative: Some(256), single: Vec::new() });
+        assert_eq!(acks.add(&[258, 259]), ToSend { cumulative: None, single: vec![258, 259] });
+        assert_eq!(acks.add(&[257]), ToSend { cumulative: Some(257), single: Vec::new() });
+        assert_eq!(acks.add(&[260, 261]), ToSend { cumulative: Some(261), single: Vec::new() });
     }
 }

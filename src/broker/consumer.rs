@@ -121,11 +121,16 @@ impl Consumer {
     ///
     /// # Errors
     /// When the channel is lost: they come back.
-    pub async fn ack(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
-        if self.held.is_empty() && deliveries.iter().any(|delivery| !delivery.counted) {
+    pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
+        let (mut tags, mut is_any_uncounted) = (Vec::new(), false);
+        for delivery in deliveries {
+            tags.push(delivery.tag);
+            is_any_uncounted |= !delivery.counted;
+        }
+        if self.held.is_empty() && is_any_uncounted {
             self.wanted = Pace::Full;
         }
-        let ToSend { cumulative, single } = self.acks.add(deliveries.iter().map(|delivery| delivery.tag));
+        let ToSend { cumulative, single } = self.acks.add(&tags);
         if let Some(last) = cumulative {
             self.ack_tag(last, true).await?;
         }

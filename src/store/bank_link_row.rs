@@ -4,8 +4,7 @@
 //! `entity.created` that is none of them.
 
 use chrono::{DateTime, Utc};
-use entity::bank_link::{ActiveModel, Model};
-use sea_orm::ActiveValue::Set;
+use entity::bank_link::Model;
 use serde_json::{Map, Value};
 
 use super::Error;
@@ -17,30 +16,30 @@ const LINKED_AT: &str = "linked_at";
 const RECONNECTED_AT: &str = "reconnected_at";
 
 /// The row for `link`, written at `now`.
-pub(super) fn to_row(link: &BankLink, now: DateTime<Utc>) -> ActiveModel {
+pub(super) fn to_row(link: &BankLink, now: DateTime<Utc>) -> Model {
     let text = |field| link.get(field).map(str::to_owned);
-    ActiveModel {
-        entity_id: Set(link.entity_id),
-        customer_id: Set(text(Field::CustomerId).unwrap_or_default()),
-        app_user_id: Set(text(Field::AppUserId)),
-        bank_identifier: Set(text(Field::BankIdentifier)),
-        bank_name: Set(text(Field::BankName)),
-        bank_logo: Set(text(Field::BankLogo)),
-        bank_main_color: Set(text(Field::BankMainColor)),
-        bank_background_color: Set(text(Field::BankBackgroundColor)),
-        bank_swift_code: Set(text(Field::BankSwiftCode)),
-        bank_account_type: Set(text(Field::BankAccountType)),
-        bank_type: Set(text(Field::BankType)),
-        permissions: Set(serde_json::from_str(link.permissions()).unwrap_or_default()),
-        linked_at: Set(link.linked_at.map(Instant::to_micros)),
-        reconnected_at: Set(link.reconnected_at.map(Instant::to_micros)),
-        occurred_at: Set(link.version.to_micros()),
-        version: Set(link.version.nanos()),
-        revision: Set(link.revision),
-        last_event_id: Set(text(Field::LastEventId)),
-        instants: Set(Value::Object(instants(link))),
-        created_at: Set(now),
-        updated_at: Set(now),
+    Model {
+        entity_id: link.entity_id,
+        customer_id: text(Field::CustomerId).unwrap_or_default(),
+        app_user_id: text(Field::AppUserId),
+        bank_identifier: text(Field::BankIdentifier),
+        bank_name: text(Field::BankName),
+        bank_logo: text(Field::BankLogo),
+        bank_main_color: text(Field::BankMainColor),
+        bank_background_color: text(Field::BankBackgroundColor),
+        bank_swift_code: text(Field::BankSwiftCode),
+        bank_account_type: text(Field::BankAccountType),
+        bank_type: text(Field::BankType),
+        permissions: serde_json::from_str(link.permissions()).unwrap_or_default(),
+        linked_at: link.linked_at.map(Instant::to_micros),
+        reconnected_at: link.reconnected_at.map(Instant::to_micros),
+        occurred_at: link.version.to_micros(),
+        version: link.version.nanos(),
+        revision: link.revision,
+        last_event_id: text(Field::LastEventId),
+        instants: Value::Object(instants(link)),
+        created_at: now,
+        updated_at: now,
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use entity::bank_link::{Column, Entity};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryTrait};
+use entity::bank_link::{Column, Entity, Model};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
+    QueryFilter, QueryTrait,
+};
 use uuid::Uuid;
 
 use super::bank_link_row::{from_row, to_row};
-use super::{Error, MOST_BINDS, Store, Transaction};
+use super::{Error, MOST_BINDS, Store, Transaction, recordset};
 use crate::domain::bank_link::BankLink;
 use crate::domain::instant::Instant;
 
@@ -50,18 +53,25 @@ async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Re
 /// [`Error::Rejected`] when a row is at fault; else the database is away.
 pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Vec<Uuid>, Error> {
     debug_assert!(links.is_sorted_by_key(|link| link.entity_id), "unsorted batches deadlock");
+    let now = Instant::now().to_micros();
+    let rows: Vec<Model> = links.iter().map(|link| to_row(link, now)).collect();
+    let inserts = if transaction.0.get_database_backend() == DbBackend::Postgres {
+        vec![recordset::insert("bank_links", &Column::iter().collect::<Vec<_>>(), &rows)?]
+    } else {
+        rows.chunks(MOST_BINDS / COLUMNS).map(insert_values).collect()
+    };
     let mut written = Vec::with_capacity(links.len());
-    for links in links.chunks(MOST_BINDS / COLUMNS) {
-        let now = Instant::now().to_micros();
-        let mut insert = Entity::insert_many(links.iter().map(|link| to_row(link, now)))
-            .on_conflict(unless_it_moved_on())
-            .into_query();
-        insert.returning_col(Column::EntityId);
+    for mut insert in inserts {
+        insert.on_conflict(unless_it_moved_on()).returning_col(Column::EntityId);
         for row in transaction.0.query_all(&insert).await? {
             written.push(row.try_get("", Column::EntityId.as_str())?);
         }
     }
     Ok(written)
+}
+
+fn insert_values(rows: &[Model]) -> InsertStatement {
+    Entity::insert_many(rows.iter().cloned().map(|row| row.into_active_model().reset_all())).into_query()
 }
 
 /// Reads and writes a row of a new id, so that probes do not wait for each other, for the probe to take back.

@@ -4,16 +4,27 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, LockBehavior, LockType, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryResult};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Error, MOST_BINDS, Store, Transaction};
+use super::{Error, MOST_BINDS, Store, Transaction, recordset};
 use crate::domain::event::Event;
 use crate::domain::instant::Instant;
 
-/// The columns that one appended event binds.
-const COLUMNS: usize = 8;
+/// The columns that are written when an event is appended.
+const COLUMNS: [Column; 8] = [
+    Column::Id,
+    Column::EventType,
+    Column::RoutingKey,
+    Column::EntityId,
+    Column::Payload,
+    Column::Traceparent,
+    Column::ReceivedAt,
+    Column::CreatedAt,
+];
 
 /// Which events a claim is about. They are claimed apart, so that those put off hold up no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,37 +78,67 @@ pub struct Claim {
 /// # Errors
 /// When the database is away.
 pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), Error> {
-    let backend = transaction.0.get_database_backend();
     // A microsecond apart, so that they are published in the order they were written.
-    let mut created_at = Instant::now().to_micros();
-    for events in events.chunks(MOST_BINDS / COLUMNS) {
-        let mut insert = Query::insert();
-        insert.into_table(Entity).columns([
-            Column::Id,
-            Column::EventType,
-            Column::RoutingKey,
-            Column::EntityId,
-            Column::Payload,
-            Column::Traceparent,
-            Column::ReceivedAt,
-            Column::CreatedAt,
-        ]);
-        for Append { event, received_at, traceparent } in events {
-            insert.values_panic([
-                event.id.into(),
-                event.event_type.into(),
-                event.event_type.into(),
-                event.entity_id.into(),
-                json(backend, &event.json),
-                traceparent.clone().into(),
-                received_at.to_micros().into(),
-                created_at.into(),
-            ]);
-            created_at += TimeDelta::microseconds(1);
-        }
-        transaction.0.execute(&insert).await?;
+    let now = Instant::now().to_micros();
+    let created_at = (0_i64..).map(|place| now + TimeDelta::microseconds(place));
+    let rows: Vec<Row<'_>> =
+        events.iter().zip(created_at).map(|(event, at)| Row::new(event, at)).collect::<Result<_, _>>()?;
+    if transaction.0.get_database_backend() == DbBackend::Postgres {
+        transaction.0.execute(&recordset::insert("outbox_events", &COLUMNS, &rows)?).await?;
+        return Ok(());
+    }
+    for rows in rows.chunks(MOST_BINDS / COLUMNS.len()) {
+        transaction.0.execute(&insert_values(rows)).await?;
     }
     Ok(())
+}
+
+/// What is written of an event; the members are called like the columns.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: Uuid,
+    event_type: &'static str,
+    routing_key: &'static str,
+    entity_id: Uuid,
+    payload: &'a RawValue,
+    traceparent: Option<&'a str>,
+    received_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+}
+
+impl<'a> Row<'a> {
+    fn new(append: &'a Append, created_at: DateTime<Utc>) -> Result<Self, Error> {
+        let Append { event, received_at, traceparent } = append;
+        Ok(Self {
+            id: event.id,
+            event_type: event.event_type,
+            routing_key: event.event_type,
+            entity_id: event.entity_id,
+            payload: serde_json::from_str(&event.json).map_err(|error| Error::Rejected(error.to_string()))?,
+            traceparent: traceparent.as_deref(),
+            received_at: received_at.to_micros(),
+            created_at,
+        })
+    }
+}
+
+fn insert_values(rows: &[Row<'_>]) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(COLUMNS);
+    for row in rows {
+        // In the order of `COLUMNS`.
+        insert.values_panic([
+            row.id.into(),
+            row.event_type.into(),
+            row.routing_key.into(),
+            row.entity_id.into(),
+            row.payload.get().into(),
+            row.traceparent.into(),
+            row.received_at.into(),
+            row.created_at.into(),
+        ]);
+    }
+    insert
 }
 
 /// Claims up to `limit` events, oldest first. On PostgreSQL other relays pass over them until the claim ends.
@@ -168,7 +209,8 @@ async fn due(connection: &impl ConnectionTrait, which: Which, limit: u64) -> Res
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
     select.columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "payload").from(Entity).limit(limit);
     match which {
-        Which::Fresh => select.and_where(Column::RetryAt.is_null()).order_by(Column::CreatedAt, Order::Asc),
+        // Word for word the condition of the index.
+        Which::Fresh => select.and_where(Expr::cust("refusals < 1")).order_by(Column::CreatedAt, Order::Asc),
         Which::PutOff => select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc),
     };
     // Left out on SQLite, which knows no row locks.
@@ -186,10 +228,4 @@ fn pending(row: &QueryResult) -> Result<Pending, Error> {
         received_at: row.try_get("", "received_at")?,
         refusals: row.try_get("", "refusals")?,
     })
-}
-
-/// JSON as text, to the letter: PostgreSQL wants to be told that the text is JSON.
-fn json(backend: DbBackend, text: &str) -> SimpleExpr {
-    let text = Expr::value(text);
-    if backend == DbBackend::Postgres { text.cast_as("json") } else { text }
 }

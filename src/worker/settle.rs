@@ -27,7 +27,7 @@ impl Worker {
         let (mut safe, mut failed, mut cause) = (Vec::with_capacity(unsettled.len()), Vec::new(), None);
         for (settled, copied) in unsettled.drain(..).zip(copies) {
             match copied {
-                Ok(()) => safe.push(settled.0.clone()),
+                Ok(()) => safe.push(settled.0),
                 Err(error) => {
                     failed.push(settled);
                     cause = Some(error);
@@ -35,7 +35,7 @@ impl Worker {
             }
         }
         *unsettled = failed;
-        consumer.ack(&safe).await?;
+        consumer.ack(safe).await?;
         Ok(cause)
     }
 
