@@ -41,10 +41,21 @@ pub(crate) struct Args {
 pub(crate) enum Section {
     /// Worker and relay: a full queue drained to rows and confirmed events
     Drain,
+    /// Ingress: signed posts accepted, and how long they take
+    Ingress,
+    /// From the post to the event in a subscriber's queue, at a steady rate
+    EndToEnd,
+    /// The drain again, with millions of rows and with a million messages
+    Growth,
+    /// The largest resident size of each role at full load
+    Memory,
+    /// From the start of a process until it is ready
+    Startup,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 1] = [Self::Drain];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Drain, Self::Ingress, Self::EndToEnd, Self::Growth, Self::Memory, Self::Startup];
 }
 
 /// Where rows go.
@@ -70,6 +81,8 @@ impl Database {
 pub(crate) enum Command {
     #[command(hide = true)]
     CeilingDrain(CeilingDrain),
+    #[command(hide = true)]
+    CeilingIngress(CeilingIngress),
 }
 
 /// AMQP_URL and DATABASE_URL say where.
@@ -79,4 +92,11 @@ pub(crate) struct CeilingDrain {
     pub(crate) namespace: String,
     #[arg(long)]
     pub(crate) count: usize,
+}
+
+/// AMQP_URL and LEAN_WEBHOOK_SECRETS say the rest.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CeilingIngress {
+    #[arg(long)]
+    pub(crate) namespace: String,
 }

@@ -145,7 +145,7 @@ async fn watch(admin: &mut Client, count: usize, what: &str) -> Result<Rates> {
     let bar = progress::bar(what, count);
     let (mut first, mut rows_done, mut moved) = (None, None, (0, Instant::now()));
     loop {
-        let metrics = admin.get("/metrics").await?.body;
+        let (_, metrics) = admin.get("/metrics").await?;
         let now = Instant::now();
         let applied = counter(metrics, "banklink_worker_deliveries_total{outcome=\"applied\"}");
         let events = counter(metrics, "banklink_events_published_total");

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
 
 use crate::place::Place;
 use crate::{Bench, broker, progress, webhook};
@@ -17,7 +18,7 @@ pub(crate) async fn fill(bench: &Bench, place: &Place, count: usize) -> Result<(
     let exchange = place.webhooks();
     stream::iter(0..count)
         .map(|_| async {
-            let body = webhook::created();
+            let body = webhook::created(Uuid::new_v4());
             let published = broker::publish(&channel, &exchange, "lean", body.as_bytes(), broker::webhook_properties());
             let confirmed = tokio::time::timeout(broker::DEADLINE, published).await;
             ensure!(

@@ -16,12 +16,6 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
 }
 
-/// An answer.
-pub(crate) struct Answer<'a> {
-    pub(crate) status: u16,
-    pub(crate) body: &'a str,
-}
-
 impl Client {
     pub(crate) async fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
@@ -29,20 +23,21 @@ impl Client {
         Ok(Self { stream, buffer: Vec::with_capacity(32 << 10) })
     }
 
-    /// Sends one request, as it is written on the wire, and reads the whole answer.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<Answer<'_>> {
-        let answered = tokio::time::timeout(DEADLINE, self.ask_in_time(request)).await;
-        let (status, body) = answered.context("no answer over HTTP in time")??;
-        let body = std::str::from_utf8(&self.buffer[body..]).context("the answer is no UTF-8")?;
-        Ok(Answer { status, body })
+    /// Sends one request, as it is written on the wire; the status. Whoever calls keeps the time.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<u16> {
+        Ok(self.exchange(request).await?.0)
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer<'_>> {
-        self.ask(format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").as_bytes()).await
+    /// Asks for a page; its status and its body.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, &str)> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let answered = tokio::time::timeout(DEADLINE, self.exchange(request.as_bytes())).await;
+        let (status, body) = answered.context("no answer over HTTP in time")??;
+        Ok((status, std::str::from_utf8(&self.buffer[body..]).context("the answer is no UTF-8")?))
     }
 
     /// The status, and where the body begins in the buffer.
-    async fn ask_in_time(&mut self, request: &[u8]) -> Result<(u16, usize)> {
+    async fn exchange(&mut self, request: &[u8]) -> Result<(u16, usize)> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {

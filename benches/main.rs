@@ -7,13 +7,21 @@ mod args;
 mod broker;
 mod ceiling;
 mod drain;
+mod end_to_end;
 mod fill;
+mod growth;
 mod http;
+mod ingress;
+mod load;
+mod memory;
 mod place;
 mod process;
 mod progress;
 mod report;
 mod settings;
+mod startup;
+mod stats;
+mod steady;
 mod webhook;
 
 use std::process::ExitCode;
@@ -51,6 +59,7 @@ fn main() -> ExitCode {
 async fn execute(args: Args) -> Result<()> {
     match args.command {
         Some(Command::CeilingDrain(drain)) => ceiling::drain::run(&drain).await,
+        Some(Command::CeilingIngress(ingress)) => ceiling::ingress::run(&ingress).await,
         None => bench(args).await,
     }
 }
@@ -74,6 +83,11 @@ async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     for section in &bench.settings.sections {
         figures.extend(match section {
             Section::Drain => drain::measure(bench).await?,
+            Section::Ingress => ingress::measure(bench).await?,
+            Section::EndToEnd => end_to_end::measure(bench).await?,
+            Section::Growth => growth::measure(bench).await?,
+            Section::Memory => memory::measure(bench).await?,
+            Section::Startup => startup::measure(bench).await?,
         });
     }
     Ok(figures)

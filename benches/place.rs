@@ -39,6 +39,16 @@ impl Place {
         format!("{}.webhooks", self.namespace)
     }
 
+    /// The exchange of events.
+    pub(crate) fn events(&self) -> String {
+        format!("{}.events", self.namespace)
+    }
+
+    /// The queue of a subscriber.
+    pub(crate) fn subscriber(&self) -> String {
+        format!("{}.subscriber", self.namespace)
+    }
+
     /// How many bank links and how many unpublished events there are.
     pub(crate) async fn rows(&self) -> Result<(i64, i64)> {
         const COUNT: &str = "SELECT (SELECT count(*) FROM bank_links), (SELECT count(*) FROM outbox_events)";
@@ -114,7 +124,7 @@ impl Places {
         };
         let connection = broker::connect(&place.amqp_url).await?;
         let channel = broker::in_time(connection.create_channel()).await?;
-        for queue in names("queues") {
+        for queue in names("queues").chain([place.subscriber()]) {
             broker::in_time(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())).await?;
         }
         for exchange in names("exchanges") {

@@ -20,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const KEPT: usize = 200;
 /// How often a log or a process is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
+/// What an ingress says once it listens, a ceiling as well.
+pub(crate) const LISTENING: &str = "taking webhooks in at /webhooks/lean";
 /// The secret that posts are signed with.
 pub(crate) const SECRET: &str = "bench-secret";
 
@@ -110,6 +112,31 @@ impl Running {
     pub(crate) async fn admin(&mut self) -> Result<Client> {
         let told = self.told("probes and metrics", DEADLINE).await?;
         Client::connect(told["listen"].as_str().context("no address")?).await
+    }
+
+    /// Waits until it is ready, and says how to ask it more.
+    pub(crate) async fn ready(&mut self) -> Result<Client> {
+        let mut admin = self.admin().await?;
+        let deadline = Instant::now() + DEADLINE;
+        while admin.get("/readyz").await?.0 != 200 {
+            ensure!(Instant::now() < deadline, "not ready within {DEADLINE:?}:\n{}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(admin)
+    }
+
+    /// Where it takes webhooks in.
+    pub(crate) async fn ingress(&mut self) -> Result<String> {
+        let told = self.told(LISTENING, DEADLINE).await?;
+        Ok(told["listen"].as_str().context("no address")?.to_owned())
+    }
+
+    /// Its largest resident size so far, in MB.
+    pub(crate) fn peak_megabytes(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
+        let kibibytes: f64 = peak.context("the kernel does not tell")?;
+        Ok(kibibytes * 1024.0 / 1e6)
     }
 
     /// Asks it to end, and waits until it has.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::progress;
 use crate::settings::Settings;
+use crate::stats::median;
 
 /// Something measured, once in each run.
 #[derive(Clone, Debug)]
@@ -39,17 +40,6 @@ impl Figure {
     fn ratio(&self) -> Option<f64> {
         let beside = self.beside.as_ref()?;
         Some(median(&self.values.iter().zip(&beside.values).map(|(value, beside)| value / beside).collect::<Vec<_>>()))
-    }
-}
-
-/// The middle value.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => sorted[odd / 2],
-        even => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
     }
 }
 

@@ -20,6 +20,12 @@ pub(crate) struct Settings {
     pub(crate) repeat: u32,
     /// Webhooks in one run at the default batch size.
     pub(crate) count: u32,
+    /// Seconds at each steady rate.
+    pub(crate) seconds: u32,
+    /// Rows that are there before the drain, in rising order from 0.
+    pub(crate) rows: [u32; 3],
+    /// Messages on the queue before the drain.
+    pub(crate) backlog: u32,
     pub(crate) json: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) amqp_url: String,
@@ -40,6 +46,9 @@ impl Settings {
             batches: all_unless(args.batch, &BATCHES),
             repeat: args.repeat.unwrap_or(if args.quick { 1 } else { 3 }),
             count: args.count.unwrap_or(if args.quick { 4_000 } else { 40_000 }),
+            seconds: if args.quick { 2 } else { 15 },
+            rows: if args.quick { [0, 20_000, 100_000] } else { [0, 1_000_000, 5_000_000] },
+            backlog: if args.quick { 20_000 } else { 1_000_000 },
             json: args.json,
             program,
             amqp_url,

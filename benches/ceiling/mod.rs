@@ -4,5 +4,6 @@
 
 pub(crate) mod drain;
 mod event;
+pub(crate) mod ingress;
 mod postgres;
 mod sqlite;
