@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eufo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint down tools
+.PHONY: help run test bench lint down tools
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,11 +16,15 @@ run: tools ## See the whole job done on one webhook, then stay up until Ctrl-C
 test: tools ## Bring RabbitMQ and PostgreSQL up and run every test
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo test --workspace
 
+bench: tools ## Measure throughput and latency beside what the machine allows (BENCH="--quick --only drain ...")
+	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --release --features bench; \
+	  exec target/release/banklink-bench $(BENCH)
+
 lint: tools ## Check the formatting and the lints
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features bench -- -D warnings
 
-down: ## Stop the services that run or test started, and delete their data
+down: ## Stop the services that run, test or bench started, and delete their data
 	@deploy/services down
 
 # The bundled SQLite and the TLS library contain C.

@@ -1,0 +1,73 @@
+//! RabbitMQ, by hand: what the bench itself does there, and what its ceilings stand on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+
+/// The longest wait for anything that RabbitMQ is asked.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+const PERSISTENT: u8 = 2;
+
+pub(crate) async fn connect(url: &str) -> Result<Connection> {
+    let connected = in_time(Connection::connect(url, ConnectionProperties::default())).await;
+    connected.context("cannot connect to RabbitMQ")
+}
+
+/// A channel that confirms what is published. Only one task may use it: lapin mixes up confirms when several do.
+pub(crate) async fn confirming(connection: &Connection) -> Result<Channel> {
+    let channel = in_time(connection.create_channel()).await?;
+    in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
+/// Publishes, mandatory, and waits until RabbitMQ has confirmed and routed it.
+pub(crate) async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<()> {
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    match channel.basic_publish(exchange.into(), key.into(), options, body, properties).await?.await? {
+        Confirmation::Ack(None) => Ok(()),
+        other => bail!("RabbitMQ did not take a message: {other:?}"),
+    }
+}
+
+/// The properties that every message has.
+pub(crate) fn properties(id: &str, content_type: &str) -> BasicProperties {
+    BasicProperties::default()
+        .with_message_id(id.into())
+        .with_timestamp(chrono::Utc::now().timestamp().unsigned_abs())
+        .with_content_type(content_type.into())
+        .with_app_id("banklink".into())
+        .with_delivery_mode(PERSISTENT)
+}
+
+/// The properties of a webhook as the ingress gives them.
+pub(crate) fn webhook_properties() -> BasicProperties {
+    let id = uuid::Uuid::now_v7().to_string();
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+    let mut headers = FieldTable::default();
+    headers.insert("x-source".into(), AMQPValue::LongString("lean".into()));
+    headers.insert("x-received-at".into(), AMQPValue::LongString(now.into()));
+    headers.insert("x-attempt".into(), AMQPValue::LongLongInt(1));
+    properties(&id, "application/json").with_headers(headers)
+}
+
+/// How many messages are ready on a queue.
+pub(crate) async fn ready(channel: &Channel, queue: &str) -> Result<u32> {
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    Ok(in_time(channel.queue_declare(queue.into(), options, FieldTable::default())).await?.message_count())
+}
+
+/// Waits for RabbitMQ's answer no longer than is reasonable.
+pub(crate) async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+    let answer = tokio::time::timeout(DEADLINE, work).await;
+    ensure!(answer.is_ok(), "RabbitMQ gave no answer within {DEADLINE:?}");
+    Ok(answer??)
+}

@@ -1,0 +1,91 @@
+//! The ceiling of the ingress: verifies the same signature, publishes the same message with a confirm, and nothing else.
+//!
+//! What it leaves out: limits on size, time, senders and publishes in flight, reconnecting, draining, metrics, logs, traces.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hmac::{Hmac, Mac};
+use lapin::Channel;
+use serde_json::json;
+use sha2::Sha512;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::args::CeilingIngress;
+use crate::process::LISTENING;
+use crate::{broker, progress, webhook};
+
+/// Posts that wait for the task that publishes.
+const WAITING: usize = 4096;
+
+/// A body, and who wants to know whether RabbitMQ has it.
+type Request = (Bytes, oneshot::Sender<bool>);
+
+struct Ingress {
+    key: Hmac<Sha512>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// Serves until SIGTERM.
+pub(crate) async fn run(args: &CeilingIngress) -> Result<()> {
+    let connection = broker::connect(&std::env::var("AMQP_URL")?).await?;
+    let channel = broker::confirming(&connection).await?;
+    let (requests, received) = mpsc::channel(WAITING);
+    tokio::spawn(publish_all(channel, format!("{}.webhooks", args.namespace), received));
+    let key = webhook::key(&std::env::var("LEAN_WEBHOOK_SECRETS")?)?;
+    let router = Router::new().route("/webhooks/lean", post(receive)).with_state(Arc::new(Ingress { key, requests }));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    progress::say(&json!({ "message": LISTENING, "listen": listener.local_addr()?.to_string() }).to_string());
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        served = axum::serve(listener, router) => served?,
+        _ = terminate.recv() => {}
+    }
+    // The channel may be closing by itself just now, which is as good.
+    let _ = broker::in_time(connection.close(200, "done".into())).await;
+    Ok(())
+}
+
+async fn receive(State(ingress): State<Arc<Ingress>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let signature = headers.get("lean-signature").and_then(|header| header.as_bytes().strip_prefix(b"sha512="));
+    let mut digest = [0; 64];
+    if signature.is_none_or(|signature| hex::decode_to_slice(signature, &mut digest).is_err())
+        || ingress.key.clone().chain_update(&body).verify_slice(&digest).is_err()
+    {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let (verdict, told) = oneshot::channel();
+    if ingress.requests.send((body, verdict)).await.is_ok() && told.await == Ok(true) {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+/// Owns the channel: lapin mixes up confirms when several tasks publish on one.
+async fn publish_all(channel: Channel, exchange: String, mut requests: mpsc::Receiver<Request>) {
+    let mut in_flight = FuturesUnordered::new();
+    let publish = async |(body, verdict): Request| {
+        let published = broker::publish(&channel, &exchange, "lean", &body, broker::webhook_properties()).await;
+        let _ = verdict.send(published.is_ok());
+    };
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = in_flight.next() => {}
+            request = requests.recv() => match request {
+                Some(request) => in_flight.push(publish(request)),
+                None => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! As much of an HTTP/1.1 client as is needed, at next to no cost: it shares the processors with what it measures.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const DEADLINE: Duration = Duration::from_secs(15);
+/// The longest answer: `/metrics` has some 10 KiB.
+const LONGEST: usize = 1 << 20;
+
+/// One connection, kept alive.
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(32 << 10) })
+    }
+
+    /// Sends one request, as it is written on the wire; the status. Whoever calls keeps the time.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<u16> {
+        Ok(self.exchange(request).await?.0)
+    }
+
+    /// Asks for a page; its status and its body.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, &str)> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let answered = tokio::time::timeout(DEADLINE, self.exchange(request.as_bytes())).await;
+        let (status, body) = answered.context("no answer over HTTP in time")??;
+        Ok((status, std::str::from_utf8(&self.buffer[body..]).context("the answer is no UTF-8")?))
+    }
+
+    /// The status, and where the body begins in the buffer.
+    async fn exchange(&mut self, request: &[u8]) -> Result<(u16, usize)> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
+            ensure!(self.buffer.len() < LONGEST, "the answer is too long");
+            if let Some((status, body, length)) = head(&self.buffer)?
+                && self.buffer.len() >= body + length
+            {
+                ensure!(self.buffer.len() == body + length, "more than was asked for");
+                return Ok((status, body));
+            }
+        }
+    }
+}
+
+/// The status, where the body begins, and how long it is; `None` while the head is not complete.
+fn head(answer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let head = std::str::from_utf8(&answer[..end]).context("the head is no UTF-8")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        if name.eq_ignore_ascii_case("content-length") { value.trim().parse().ok() } else { None }
+    });
+    Ok(Some((status, end + 4, length.context("an answer without a length")?)))
+}

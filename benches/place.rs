@@ -1,0 +1,159 @@
+//! A place of its own for each run: a namespace on the broker and a database, both gone afterwards.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use serde_json::Value;
+use url::Url;
+
+use crate::args::Database;
+use crate::settings::Settings;
+use crate::{Bench, broker, process, progress};
+
+/// Where one run happens.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    pub(crate) amqp_url: String,
+    pub(crate) database_url: String,
+    pub(crate) database: Database,
+    /// The directory of its SQLite file.
+    directory: PathBuf,
+}
+
+/// The places that there are: those of runs under way, and those of runs that failed.
+pub(crate) struct Places {
+    amqp_url: String,
+    postgres_url: Url,
+    made: AtomicU32,
+    standing: Mutex<Vec<Place>>,
+}
+
+impl Place {
+    /// The exchange, and the queue, of webhooks.
+    pub(crate) fn webhooks(&self) -> String {
+        format!("{}.webhooks", self.namespace)
+    }
+
+    /// The exchange of events.
+    pub(crate) fn events(&self) -> String {
+        format!("{}.events", self.namespace)
+    }
+
+    /// The queue of a subscriber.
+    pub(crate) fn subscriber(&self) -> String {
+        format!("{}.subscriber", self.namespace)
+    }
+
+    /// How many bank links and how many unpublished events there are.
+    pub(crate) async fn rows(&self) -> Result<(i64, i64)> {
+        const COUNT: &str = "SELECT (SELECT count(*) FROM bank_links), (SELECT count(*) FROM outbox_events)";
+        Ok(match self.database {
+            Database::Postgres => {
+                let mut connection = PgConnection::connect(&self.database_url).await?;
+                sqlx::query_as(COUNT).fetch_one(&mut connection).await?
+            }
+            Database::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.database_url).await?;
+                sqlx::query_as(COUNT).fetch_one(&mut connection).await?
+            }
+        })
+    }
+}
+
+impl Places {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let (amqp_url, postgres_url) = (settings.amqp_url.clone(), settings.postgres_url.clone());
+        Self { amqp_url, postgres_url, made: AtomicU32::new(0), standing: Mutex::default() }
+    }
+
+    /// Makes a place: declared by banklink, and migrated by it.
+    pub(crate) async fn make(&self, bench: &Bench, database: Database) -> Result<Place> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let name = format!("banklink_bench_{}_{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&name);
+        let database_url = match database {
+            Database::Postgres => with_database(&self.postgres_url, &name),
+            Database::Sqlite => format!("sqlite://{}?mode=rwc", directory.join("banklink.db").display()),
+        };
+        let place = Place { namespace: name, amqp_url: self.amqp_url.clone(), database_url, database, directory };
+        self.standing().push(place.clone());
+        match database {
+            Database::Postgres => {
+                let mut server = self.postgres().await?;
+                sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {}", place.namespace)))
+                    .execute(&mut server)
+                    .await?;
+                // What earlier runs wrote is not to be paid for in this one. Only some users may.
+                let _ = sqlx::raw_sql("CHECKPOINT").execute(&mut server).await;
+            }
+            Database::Sqlite => std::fs::create_dir(&place.directory)?,
+        }
+        process::output(process::banklink(bench, &place, &["migrate", "up"]))?;
+        process::output(process::banklink(bench, &place, &["topology", "apply"]))?;
+        Ok(place)
+    }
+
+    /// Takes a place away with all that is in it.
+    pub(crate) async fn remove(&self, bench: &Bench, place: &Place) -> Result<()> {
+        self.take_away(bench, place).await.context("cannot clean up")?;
+        self.standing().retain(|standing| standing.namespace != place.namespace);
+        Ok(())
+    }
+
+    /// Takes away what is left; says what could not be.
+    pub(crate) async fn remove_all(&self, bench: &Bench) {
+        let standing = self.standing().clone();
+        for place in standing {
+            if let Err(error) = self.remove(bench, &place).await {
+                progress::say(&format!("{} is left behind: {error:#}", place.namespace));
+            }
+        }
+    }
+
+    async fn take_away(&self, bench: &Bench, place: &Place) -> Result<()> {
+        let definitions = process::output(process::banklink(bench, place, &["topology", "show", "--json"]))?;
+        let definitions: Value = serde_json::from_str(&definitions)?;
+        let names = |kind: &str| {
+            let listed = definitions[kind].as_array().cloned().unwrap_or_default();
+            listed.into_iter().filter_map(|entry| Some(entry["name"].as_str()?.to_owned()))
+        };
+        let connection = broker::connect(&place.amqp_url).await?;
+        let channel = broker::in_time(connection.create_channel()).await?;
+        for queue in names("queues").chain([place.subscriber()]) {
+            broker::in_time(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())).await?;
+        }
+        for exchange in names("exchanges") {
+            let options = ExchangeDeleteOptions::default();
+            broker::in_time(channel.exchange_delete(exchange.as_str().into(), options)).await?;
+        }
+        broker::in_time(connection.close(200, "done".into())).await?;
+        match place.database {
+            Database::Postgres => {
+                let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", place.namespace);
+                sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut self.postgres().await?).await?;
+            }
+            Database::Sqlite if place.directory.exists() => std::fs::remove_dir_all(&place.directory)?,
+            Database::Sqlite => {}
+        }
+        Ok(())
+    }
+
+    async fn postgres(&self) -> Result<PgConnection> {
+        PgConnection::connect(self.postgres_url.as_str()).await.context("cannot connect to PostgreSQL")
+    }
+
+    fn standing(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn with_database(server: &Url, name: &str) -> String {
+    let mut url = server.clone();
+    url.set_path(name);
+    url.into()
+}
