@@ -9,7 +9,7 @@ use sea_orm::sqlx::{self, Connection, PgConnection};
 use crate::args::Database;
 use crate::drain::{self, Rates};
 use crate::fill::fill;
-use crate::place::Place;
+use crate::place::{Place, in_time};
 use crate::report::{Figure, shown};
 use crate::settings::DEFAULT_BATCH;
 use crate::{Bench, progress};
@@ -28,7 +28,7 @@ const ROWS: &str = "\
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let count = bench.settings.count as usize;
     let place = bench.places.make(bench, Database::Postgres).await?;
-    let mut connection = PgConnection::connect(&place.database_url).await?;
+    let mut connection = in_time(PgConnection::connect(&place.database_url)).await?;
     let (mut figures, mut empty) = (Vec::<Figure>::new(), Vec::new());
     let mut there = 0;
     for rows in bench.settings.rows {
@@ -41,7 +41,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             fill(bench, &place, count).await?;
             rates.push(drain_once(bench, &place, count, &name).await?);
             if rows == 0 {
-                sqlx::raw_sql("TRUNCATE bank_links").execute(&mut connection).await?;
+                in_time(sqlx::raw_sql("TRUNCATE bank_links").execute(&mut connection)).await?;
             }
         }
         if rows == 0 {
@@ -51,7 +51,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             figures.push(Figure::new(name, "/s", rates).beside("empty table", empty.clone()));
         }
     }
-    connection.close().await?;
+    in_time(connection.close()).await?;
     bench.places.remove(bench, &place).await?;
     figures.push(backlog(bench, empty).await?);
     Ok(figures)
@@ -83,7 +83,7 @@ async fn add_rows(connection: &mut PgConnection, rows: u32) -> Result<()> {
     let mut left = rows;
     while left > 0 {
         let now = left.min(AT_ONCE);
-        sqlx::query(ROWS).bind(i64::from(now)).execute(&mut *connection).await?;
+        in_time(sqlx::query(ROWS).bind(i64::from(now)).execute(&mut *connection)).await?;
         left -= now;
         bar.inc(now.into());
     }
@@ -92,8 +92,8 @@ async fn add_rows(connection: &mut PgConnection, rows: u32) -> Result<()> {
 
 /// Leaves nothing for autovacuum or a checkpoint to do while a drain runs. Only some users may ask for a checkpoint.
 async fn tidy(connection: &mut PgConnection) -> Result<()> {
-    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *connection).await?;
-    let _ = sqlx::raw_sql("CHECKPOINT").execute(connection).await;
+    in_time(sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *connection)).await?;
+    let _ = in_time(sqlx::raw_sql("CHECKPOINT").execute(connection)).await;
     Ok(())
 }
 

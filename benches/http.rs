@@ -18,7 +18,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        let connected = tokio::time::timeout(DEADLINE, TcpStream::connect(address)).await;
+        let stream = connected.context("no connection in time")?.with_context(|| format!("cannot reach {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(32 << 10) })
     }

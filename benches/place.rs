@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
@@ -13,6 +14,8 @@ use url::Url;
 use crate::args::Database;
 use crate::settings::Settings;
 use crate::{Bench, broker, process, progress};
+
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where one run happens.
 #[derive(Clone, Debug)]
@@ -52,16 +55,19 @@ impl Place {
     /// How many bank links and how many unpublished events there are.
     pub(crate) async fn rows(&self) -> Result<(i64, i64)> {
         const COUNT: &str = "SELECT (SELECT count(*) FROM bank_links), (SELECT count(*) FROM outbox_events)";
-        Ok(match self.database {
-            Database::Postgres => {
-                let mut connection = PgConnection::connect(&self.database_url).await?;
-                sqlx::query_as(COUNT).fetch_one(&mut connection).await?
-            }
-            Database::Sqlite => {
-                let mut connection = SqliteConnection::connect(&self.database_url).await?;
-                sqlx::query_as(COUNT).fetch_one(&mut connection).await?
+        in_time(async {
+            match self.database {
+                Database::Postgres => {
+                    let mut connection = PgConnection::connect(&self.database_url).await?;
+                    sqlx::query_as(COUNT).fetch_one(&mut connection).await
+                }
+                Database::Sqlite => {
+                    let mut connection = SqliteConnection::connect(&self.database_url).await?;
+                    sqlx::query_as(COUNT).fetch_one(&mut connection).await
+                }
             }
         })
+        .await
     }
 }
 
@@ -84,17 +90,14 @@ impl Places {
         self.standing().push(place.clone());
         match database {
             Database::Postgres => {
-                let mut server = self.postgres().await?;
-                sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {}", place.namespace)))
-                    .execute(&mut server)
-                    .await?;
+                self.postgres(&format!("CREATE DATABASE {}", place.namespace)).await?;
                 // What earlier runs wrote is not to be paid for in this one. Only some users may.
-                let _ = sqlx::raw_sql("CHECKPOINT").execute(&mut server).await;
+                let _ = self.postgres("CHECKPOINT").await;
             }
             Database::Sqlite => std::fs::create_dir(&place.directory)?,
         }
-        process::output(process::banklink(bench, &place, &["migrate", "up"]))?;
-        process::output(process::banklink(bench, &place, &["topology", "apply"]))?;
+        process::output(process::banklink(bench, &place, &["migrate", "up"])).await?;
+        process::output(process::banklink(bench, &place, &["topology", "apply"])).await?;
         Ok(place)
     }
 
@@ -116,7 +119,14 @@ impl Places {
     }
 
     async fn take_away(&self, bench: &Bench, place: &Place) -> Result<()> {
-        let definitions = process::output(process::banklink(bench, place, &["topology", "show", "--json"]))?;
+        if place.directory.exists() {
+            std::fs::remove_dir_all(&place.directory)?;
+        }
+        if place.database == Database::Postgres {
+            self.postgres(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", place.namespace)).await?;
+        }
+        // banklink itself knows what it declares.
+        let definitions = process::output(process::banklink(bench, place, &["topology", "show", "--json"])).await?;
         let definitions: Value = serde_json::from_str(&definitions)?;
         let names = |kind: &str| {
             let listed = definitions[kind].as_array().cloned().unwrap_or_default();
@@ -131,25 +141,27 @@ impl Places {
             let options = ExchangeDeleteOptions::default();
             broker::in_time(channel.exchange_delete(exchange.as_str().into(), options)).await?;
         }
-        broker::in_time(connection.close(200, "done".into())).await?;
-        match place.database {
-            Database::Postgres => {
-                let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", place.namespace);
-                sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut self.postgres().await?).await?;
-            }
-            Database::Sqlite if place.directory.exists() => std::fs::remove_dir_all(&place.directory)?,
-            Database::Sqlite => {}
-        }
-        Ok(())
+        broker::in_time(connection.close(200, "done".into())).await
     }
 
-    async fn postgres(&self) -> Result<PgConnection> {
-        PgConnection::connect(self.postgres_url.as_str()).await.context("cannot connect to PostgreSQL")
+    /// Runs a statement on the server.
+    async fn postgres(&self, sql: &str) -> Result<()> {
+        let work = async {
+            let mut server = PgConnection::connect(self.postgres_url.as_str()).await?;
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await?;
+            server.close().await
+        };
+        in_time(work).await.context("PostgreSQL")
     }
 
     fn standing(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for a database no longer than its longest work here takes: vacuuming millions of rows.
+pub(crate) async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    Ok(tokio::time::timeout(DEADLINE, work).await.context("the database gave no answer in time")??)
 }
 
 fn with_database(server: &Url, name: &str) -> String {

@@ -18,6 +18,8 @@ use crate::place::Place;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Log lines that are kept.
 const KEPT: usize = 200;
+/// And those of them that are shown when something fails.
+const SHOWN: usize = 5;
 /// How often a log or a process is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
 /// What an ingress says once it listens, a ceiling as well.
@@ -63,9 +65,17 @@ fn program(path: &Path, place: &Place) -> Command {
     command
 }
 
-/// Runs a short command to its end; what it printed.
-pub(crate) fn output(mut command: Command) -> Result<String> {
-    let output = command.stdout(Stdio::piped()).output()?;
+/// Runs a short command to its end; what it printed, which is not much.
+pub(crate) async fn output(mut command: Command) -> Result<String> {
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {command:?}"))?;
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let output = child.wait_with_output()?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed: {}", complaint.trim());
     Ok(String::from_utf8(output.stdout)?)
@@ -154,7 +164,7 @@ impl Running {
     /// What it said last.
     pub(crate) fn log(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().skip(log.len().saturating_sub(20)).map(String::as_str).collect::<Vec<_>>().join("\n")
+        log.iter().skip(log.len().saturating_sub(SHOWN)).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     fn find(&self, message: &str) -> Option<Value> {

@@ -39,7 +39,7 @@ impl Settings {
         ensure!(program.is_file(), "there is no {}: cargo build --release --features bench", program.display());
         let amqp_url = std::env::var("AMQP_URL").with_context(|| format!("AMQP_URL is not set: {UNREACHABLE}"))?;
         let postgres_url =
-            std::env::var("DATABASE_URL").ok().and_then(|url| Url::parse(&url).ok()).filter(|url| url.has_host());
+            std::env::var("DATABASE_URL").ok().and_then(|url| Url::parse(&url).ok()).filter(Url::has_host);
         Ok(Self {
             sections: all_unless(args.only, &Section::ALL),
             databases: all_unless(args.database, &Database::ALL),
