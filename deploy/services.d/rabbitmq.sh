@@ -101,8 +101,8 @@ rabbitmq_configure() {
   [[ -v BANKLINK_RABBITMQ_EXTRA_CONF || ! -f $place/rabbitmq.conf ]] || return 0
   as_owner tee "$place/rabbitmq.conf" >/dev/null <<-CONF
 	listeners.tcp.1 = 127.0.0.1:$port
-	# By default these depend on the machine, and a small one would block publishers before anything is wrong. A backlog of a
-	# million messages, which `make bench` makes, takes more than 1 GB for a while.
+	# By default these depend on the machine, and a small one would block publishers before anything is wrong. The
+	# longest backlog that the bench makes, a million messages, takes more than 1 GB for a while.
 	disk_free_limit.absolute = 200MB
 	vm_memory_high_watermark.absolute = 4GB
 	${BANKLINK_RABBITMQ_EXTRA_CONF-}
