@@ -45,6 +45,8 @@ pub(crate) enum Section {
     Ingress,
     /// From the post to the event in a subscriber's queue, at a steady rate
     EndToEnd,
+    /// Many dead letters: recorded, counted, listed, replayed
+    DeadLetters,
     /// The drain again, with millions of rows and with a million messages
     Growth,
     /// The largest resident size of each role at full load
@@ -54,8 +56,8 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Drain, Self::Ingress, Self::EndToEnd, Self::Growth, Self::Memory, Self::Startup];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Drain, Self::Ingress, Self::EndToEnd, Self::DeadLetters, Self::Growth, Self::Memory, Self::Startup];
 }
 
 /// Where rows go.

@@ -59,6 +59,16 @@ pub(crate) fn webhook_properties() -> BasicProperties {
     properties(&id, "application/json").with_headers(headers)
 }
 
+/// The properties of a dead message as the worker gives them.
+pub(crate) fn dead_properties() -> BasicProperties {
+    let properties = webhook_properties();
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    for (name, value) in [("x-failure-class", "panicked"), ("x-failure", "a bug that was mended since")] {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    properties.with_headers(headers)
+}
+
 /// How many messages are ready on a queue.
 pub(crate) async fn ready(channel: &Channel, queue: &str) -> Result<u32> {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };

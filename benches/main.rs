@@ -6,6 +6,7 @@
 mod args;
 mod broker;
 mod ceiling;
+mod dead_letters;
 mod drain;
 mod end_to_end;
 mod fill;
@@ -85,6 +86,7 @@ async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             Section::Drain => drain::measure(bench).await?,
             Section::Ingress => ingress::measure(bench).await?,
             Section::EndToEnd => end_to_end::measure(bench).await?,
+            Section::DeadLetters => dead_letters::measure(bench).await?,
             Section::Growth => growth::measure(bench).await?,
             Section::Memory => memory::measure(bench).await?,
             Section::Startup => startup::measure(bench).await?,

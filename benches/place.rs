@@ -42,6 +42,11 @@ impl Place {
         format!("{}.webhooks", self.namespace)
     }
 
+    /// The exchange, and the queue, of dead messages.
+    pub(crate) fn dead(&self) -> String {
+        format!("{}.webhooks.dead", self.namespace)
+    }
+
     /// The exchange of events.
     pub(crate) fn events(&self) -> String {
         format!("{}.events", self.namespace)

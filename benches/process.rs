@@ -66,9 +66,14 @@ fn program(path: &Path, place: &Place) -> Command {
 }
 
 /// Runs a short command to its end; what it printed, which is not much.
-pub(crate) async fn output(mut command: Command) -> Result<String> {
+pub(crate) async fn output(command: Command) -> Result<String> {
+    output_within(command, DEADLINE).await
+}
+
+/// The same for a command that may take `within`.
+pub(crate) async fn output_within(mut command: Command, within: Duration) -> Result<String> {
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {command:?}"))?;
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + within;
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {
             child.kill()?;

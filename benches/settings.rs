@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) rows: [u32; 3],
     /// Messages on the queue before the drain.
     pub(crate) backlog: u32,
+    /// Dead letters.
+    pub(crate) letters: u32,
     pub(crate) json: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) amqp_url: String,
@@ -49,6 +51,7 @@ impl Settings {
             seconds: if args.quick { 2 } else { 15 },
             rows: if args.quick { [0, 20_000, 100_000] } else { [0, 1_000_000, 5_000_000] },
             backlog: if args.quick { 20_000 } else { 1_000_000 },
+            letters: if args.quick { 2_000 } else { 100_000 },
             json: args.json,
             program,
             amqp_url,

@@ -4,7 +4,7 @@
 //! same id. Several relays side by side do no harm.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::future::join_all;
@@ -23,6 +23,10 @@ use crate::store::{self, Store};
 const CLAIM: u64 = 256;
 /// How often the outbox is looked at when nobody says that something was written.
 const POLL: Duration = Duration::from_millis(200);
+/// How often while events come: a worker in another process cannot say that it wrote one.
+const POLL_EAGERLY: Duration = Duration::from_millis(10);
+/// For how long after an event more are expected.
+const MORE_MAY_COME: Duration = Duration::from_secs(2);
 /// The longest wait for the confirm of one event.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest pause before a refused event is tried again.
@@ -64,13 +68,14 @@ pub async fn run(relay: Relay, stop: CancellationToken) {
 
 impl Relay {
     async fn keep_publishing(&self, which: Which, stop: &CancellationToken) {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut last_event) = (Pauses::default(), None::<Instant>);
         let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
         while until_connected().await.is_some() && !stop.is_cancelled() {
             let wait = match self.step(which).await {
+                Ok(0) if last_event.is_some_and(|at| at.elapsed() < MORE_MAY_COME) => POLL_EAGERLY,
                 Ok(0) => POLL,
                 Ok(_) => {
-                    pauses = Pauses::default();
+                    (pauses, last_event) = (Pauses::default(), Some(Instant::now()));
                     continue;
                 }
                 Err(cause) => {

@@ -8,10 +8,11 @@ mod select;
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
 use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::EntityTrait;
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Error, Transaction};
+use super::{Error, Transaction, recordset};
 pub use change::{Prune, discard, edited, prune, remember};
 pub use record::record;
 pub use replay::{Claimed, Resolution, claim, keep, release, resolve, standings};
@@ -60,21 +61,30 @@ impl Action {
     }
 }
 
-/// A line of history.
-fn entry(
-    id: Uuid,
+/// A line of history that is not written yet; the members are called like the columns.
+#[derive(Serialize)]
+struct Line {
+    message_id: Uuid,
     at: DateTime<Utc>,
-    by: Option<&str>,
-    action: Action,
-    detail: Option<&str>,
-) -> dead_letter_history::ActiveModel {
-    dead_letter_history::ActiveModel {
-        id: NotSet,
-        message_id: Set(id),
-        at: Set(at),
-        by: Set(by.map(clean)),
-        action: Set(action.as_str().to_owned()),
-        detail: Set(detail.map(clean)),
+    by: Option<String>,
+    action: &'static str,
+    detail: Option<String>,
+}
+
+impl Line {
+    fn new(id: Uuid, at: DateTime<Utc>, by: Option<&str>, action: Action, detail: Option<&str>) -> Self {
+        Self { message_id: id, at, by: by.map(clean), action: action.as_str(), detail: detail.map(clean) }
+    }
+
+    fn to_entry(&self) -> dead_letter_history::ActiveModel {
+        dead_letter_history::ActiveModel {
+            id: NotSet,
+            message_id: Set(self.message_id),
+            at: Set(self.at),
+            by: Set(self.by.clone()),
+            action: Set(self.action.to_owned()),
+            detail: Set(self.detail.clone()),
+        }
     }
 }
 
@@ -87,10 +97,23 @@ async fn tell(
     detail: Option<&str>,
 ) -> Result<(), Error> {
     let now = Utc::now();
+    let lines: Vec<Line> = ids.iter().map(|id| Line::new(*id, now, by, action, detail)).collect();
+    write(transaction, &lines).await
+}
+
+async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
+    use dead_letter_history::{Column, Entity};
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if transaction.0.get_database_backend() == DbBackend::Postgres {
+        let columns = [Column::MessageId, Column::At, Column::By, Column::Action, Column::Detail];
+        transaction.0.execute(&recordset::insert("dead_letter_history", &columns, &lines)?).await?;
+        return Ok(());
+    }
     // Six values each.
-    for ids in ids.chunks(super::MOST_BINDS / 6) {
-        let entries = ids.iter().map(|id| entry(*id, now, by, action, detail));
-        dead_letter_history::Entity::insert_many(entries).exec_without_returning(&transaction.0).await?;
+    for lines in lines.chunks(super::MOST_BINDS / 6) {
+        Entity::insert_many(lines.iter().map(Line::to_entry)).exec_without_returning(&transaction.0).await?;
     }
     Ok(())
 }

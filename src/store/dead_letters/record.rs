@@ -11,7 +11,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Action, clean, count, entry};
+use super::{Action, Line, clean, count, write};
 use crate::domain::dead_letter::{Died, State, fingerprint};
 use crate::domain::webhook::glimpse;
 use crate::store::{Error, Transaction};
@@ -47,7 +47,7 @@ pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Er
         }
         recorded.insert((id, at));
         let told = format!("{}: {}", died.failure.class, died.failure.reason);
-        history.push(entry(id, at, None, Action::Died, Some(&told)));
+        history.push(Line::new(id, at, None, Action::Died, Some(&told)));
     }
 
     insert(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
@@ -56,10 +56,7 @@ pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Er
         letter.body = NotSet;
         letter.update(&transaction.0).await?;
     }
-    if !history.is_empty() {
-        dead_letter_history::Entity::insert_many(history).exec_without_returning(&transaction.0).await?;
-    }
-    Ok(())
+    write(transaction, &history).await
 }
 
 /// The letters of those ids, locked on PostgreSQL against operators and other recorders.

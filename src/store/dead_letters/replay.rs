@@ -88,7 +88,8 @@ pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
     let transaction = store.begin().await?;
     for update in by_life(claimed) {
         // The state is not named: writing it again would write the indexes that it is in again.
-        update.col_expr(Column::ClaimedUntil, no_claim()).exec(&transaction.0).await?;
+        let keep = update.col_expr(Column::ClaimedUntil, no_claim()).filter(Column::ClaimedUntil.is_not_null());
+        keep.exec(&transaction.0).await?;
     }
     transaction.commit().await
 }
