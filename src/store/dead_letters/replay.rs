@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use entity::dead_letter::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query, SimpleExpr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::select::is_dead;
@@ -80,16 +80,27 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
     Ok(claimed)
 }
 
-/// Makes claims permanent, for messages that the broker has. Those that ended meanwhile have no claim to keep.
+/// Makes claims permanent, for messages that the broker has. Those that have ended have no claim to keep, and of those that
+/// the worker holds just now the same is about to be true: so it waits for nobody, and cannot meet the worker in a deadlock.
 ///
 /// # Errors
 /// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
 pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
     let transaction = store.begin().await?;
-    for update in by_life(claimed) {
+    for (life, ids) in by_life(claimed) {
+        let free = Query::select()
+            .column(Column::MessageId)
+            .from(Entity)
+            .and_where(still_in(life, ids))
+            .and_where(Column::ClaimedUntil.is_not_null())
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .take();
         // The state is not named: writing it again would write the indexes that it is in again.
-        let keep = update.col_expr(Column::ClaimedUntil, no_claim()).filter(Column::ClaimedUntil.is_not_null());
-        keep.exec(&transaction.0).await?;
+        Entity::update_many()
+            .col_expr(Column::ClaimedUntil, no_claim())
+            .filter(Column::MessageId.in_subquery(free))
+            .exec(&transaction.0)
+            .await?;
     }
     transaction.commit().await
 }
@@ -100,10 +111,11 @@ pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
 /// When the database is away: the claims run out.
 pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
     let transaction = store.begin().await?;
-    for update in by_life(claimed) {
-        update
+    for (life, ids) in by_life(claimed) {
+        Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Dead.as_str()))
             .col_expr(Column::ClaimedUntil, no_claim())
+            .filter(still_in(life, ids))
             .filter(Column::State.eq(State::Replaying.as_str()))
             .exec(&transaction.0)
             .await?;
@@ -111,15 +123,17 @@ pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
     transaction.commit().await
 }
 
-/// One update for each life among the claimed letters, of those that are still in it.
-fn by_life(claimed: &[&Claimed]) -> Vec<UpdateMany<Entity>> {
+/// The ids of claimed letters, by the life that each was claimed in.
+fn by_life(claimed: &[&Claimed]) -> BTreeMap<i32, Vec<Uuid>> {
     let mut lives = BTreeMap::<i32, Vec<Uuid>>::new();
     for claimed in claimed {
         lives.entry(claimed.letter.replays).or_default().push(claimed.letter.message_id);
     }
-    let update =
-        |(life, ids)| Entity::update_many().filter(Column::MessageId.is_in(ids)).filter(Column::Replays.eq(life));
-    lives.into_iter().map(update).collect()
+    lives
+}
+
+fn still_in(life: i32, ids: Vec<Uuid>) -> SimpleExpr {
+    Column::MessageId.is_in(ids).and(Column::Replays.eq(life))
 }
 
 /// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
