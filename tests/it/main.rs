@@ -15,6 +15,7 @@ mod oddities;
 mod operator;
 mod outages;
 mod process;
+mod properties;
 mod relay;
 mod runbook;
 mod services;
