@@ -7,6 +7,7 @@ mod convergence;
 mod crashes;
 mod dead_letters;
 mod fixtures;
+mod hostile;
 mod ingress;
 mod link;
 mod merge;
