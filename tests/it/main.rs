@@ -6,6 +6,7 @@ mod commands;
 mod convergence;
 mod crashes;
 mod dead_letters;
+mod discretion;
 mod fixtures;
 mod hostile;
 mod ingress;
