@@ -5,7 +5,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eufo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint down tools
+.PHONY: help run test bench lint fuzz down tools
+
+# How long `make fuzz` tries each target.
+FUZZ_SECONDS ?= 600
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +26,15 @@ bench: tools ## Measure throughput and latency beside what the machine allows (B
 lint: tools ## Check the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features bench -- -D warnings
+
+fuzz: tools ## Feed the parsers random input, FUZZ_SECONDS (600) each: needs a nightly compiler and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install --locked cargo-fuzz' >&2; exit 1; }
+	@cp Cargo.lock fuzz/Cargo.lock # the versions that the product is built with
+	@for target in signature webhook merge message; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target tests/fixtures -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1; \
+	done
 
 down: ## Stop the services that run, test or bench started, and delete their data
 	@deploy/services down

@@ -3,17 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::future::{BoxFuture, join_all};
+use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::server;
+
+/// Connections at a time: some probes and a scraper or two.
+const MOST_CONNECTIONS: usize = 64;
 
 /// How often the metrics' histograms are tidied, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -63,11 +70,8 @@ pub async fn run(listener: TcpListener, roles: Vec<Role>, metrics: PrometheusHan
             metrics.run_upkeep();
         }
     };
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let (served, ()) = tokio::join!(served, upkeep);
-    if let Err(error) = served {
-        tracing::error!(%error, "the admin address is gone");
-    }
+    let answer = move |_peer, request: Request<Incoming>| router.clone().call(request);
+    tokio::join!(server::serve(listener, MOST_CONNECTIONS, answer, stop.clone()), upkeep);
 }
 
 impl Admin {

@@ -6,7 +6,7 @@
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
 //! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
-//! `reconnect`, `faults`.
+//! `reconnect`, `server`, `faults`.
 
 pub mod admin;
 pub mod broker;
@@ -18,6 +18,7 @@ pub mod faults;
 pub mod ingress;
 pub mod reconnect;
 pub mod relay;
+pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

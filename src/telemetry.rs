@@ -1,7 +1,7 @@
 //! Logs, metrics and traces: set up once, by the program, and used everywhere.
 //!
-//! No log line of ours carries a body or a secret. lapin's and sqlx's might, at whatever level RUST_LOG asks for, so nothing
-//! of theirs is let through: what they have to say comes back as errors, which are logged where they are handled.
+//! No log line of ours carries a body or a secret. Those of libraries might, at whatever level RUST_LOG asks for: nothing is
+//! let through of those that handle either, whose errors are logged where they are handled, and of others only warnings.
 
 use std::io::IsTerminal;
 
@@ -11,13 +11,13 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 pub use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, Span};
+use tracing::{Level, Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries that may log what they carry.
+/// Libraries that carry bodies and secrets, and may log them at any level.
 const INDISCREET: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
 /// Seconds; from half a millisecond, which one confirm takes, to longer than any deadline.
 const DURATIONS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -131,7 +131,9 @@ fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_ot
 }
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
-    !INDISCREET.iter().any(|library| metadata.target().starts_with(library))
+    let target = metadata.target();
+    target.starts_with("banklink")
+        || (*metadata.level() <= Level::WARN && !INDISCREET.iter().any(|library| target.starts_with(library)))
 }
 
 #[cfg(test)]

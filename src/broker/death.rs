@@ -18,7 +18,8 @@ pub struct Death {
 
 impl Death {
     /// Reads the worker's headers, else the broker's `x-death`: `work` is the queue that a message may have expired on.
-    pub(super) fn read(properties: &BasicProperties, work: &str) -> Self {
+    #[must_use]
+    pub fn read(properties: &BasicProperties, work: &str) -> Self {
         let headers = Headers(properties.headers().as_ref());
         let told_at = headers.text("x-failed-at").and_then(|time| Instant::parse(&time));
         if let Some(class) = headers.text("x-failure-class").and_then(|name| FailureClass::parse(&name)) {

@@ -59,7 +59,8 @@ impl Message {
     }
 
     /// Reads a message off the broker. Odd headers count as absent; without a time it was received at `now`.
-    pub(super) fn read(properties: &BasicProperties, body: Bytes, now: Instant) -> Self {
+    #[must_use]
+    pub fn read(properties: &BasicProperties, body: Bytes, now: Instant) -> Self {
         let headers = Headers(properties.headers().as_ref());
         let id = properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
         let received_at = headers
@@ -158,6 +159,12 @@ impl Outgoing {
             properties,
             body: json.into(),
         }
+    }
+
+    /// What goes with the body.
+    #[must_use]
+    pub fn properties(&self) -> &BasicProperties {
+        &self.properties
     }
 
     fn copy(message: &Message, headers: FieldTable, exchange: String, routing_key: String) -> Self {

@@ -4,6 +4,7 @@
 //! What is wrong is told by the field's name and the kind of fault, never by its value.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -185,15 +186,21 @@ fn granted(permissions: &RawValue) -> Result<Permissions, Fault> {
         }
         return Ok(Permissions::new(names));
     }
-    let mut fault = None;
-    json::each_member(permissions, |name, granted| match granted.get() {
-        "true" if name.contains('\0') => fault = Some("holds U+0000"),
-        "true" if !name.is_empty() => names.push(name.into_owned()),
-        "true" | "false" | "null" => {}
-        _ => fault = Some("expected true or false"),
+    // Of two members with one name the last counts: who granted first and then took back has not granted.
+    let mut members = BTreeMap::new();
+    json::each_member(permissions, |name, granted| {
+        members.insert(name, granted.get());
     })
     .map_err(|_| "expected a list of names or a map of booleans")?;
-    fault.map_or(Ok(Permissions::new(names)), Err)
+    for (name, granted) in members {
+        match granted {
+            "true" if name.contains('\0') => return Err("holds U+0000"),
+            "true" if !name.is_empty() => names.push(name.into_owned()),
+            "true" | "false" | "null" => {}
+            _ => return Err("expected true or false"),
+        }
+    }
+    Ok(Permissions::new(names))
 }
 
 fn instant(timestamp: Option<&RawValue>, received_at: Instant) -> Result<Instant, Failure> {

@@ -4,21 +4,28 @@
 
 mod problem;
 mod senders;
-mod server;
 mod signature;
 mod webhooks;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 pub use senders::{Network, Senders, parse_networks};
 pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
 
 use crate::broker::Publisher;
+use crate::server;
+
+/// Connections at a time.
+const MOST_CONNECTIONS: usize = 16_384;
 
 /// What the ingress has to know.
 pub struct Settings {
@@ -34,12 +41,18 @@ pub struct Settings {
     pub max_in_flight: usize,
 }
 
+/// The other end of the connection that a request came over.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
 /// What the handlers share.
 struct Ingress {
     settings: Settings,
     publisher: Publisher,
     /// One permit for each publish that may be unconfirmed at a time.
     slots: Semaphore,
+    /// What large bodies may take up together, in KiB.
+    room: Semaphore,
     stop: CancellationToken,
 }
 
@@ -47,6 +60,12 @@ struct Ingress {
 pub async fn run(listener: TcpListener, settings: Settings, publisher: Publisher, stop: CancellationToken) {
     webhooks::register_metrics(settings.keys.count());
     let slots = Semaphore::new(settings.max_in_flight);
-    let ingress = Arc::new(Ingress { settings, publisher, slots, stop: stop.clone() });
-    server::serve(listener, webhooks::router(ingress), stop).await;
+    let room = Semaphore::new(webhooks::ROOM_KIB);
+    let ingress = Arc::new(Ingress { settings, publisher, slots, room, stop: stop.clone() });
+    let router = webhooks::router(ingress);
+    let answer = move |peer, mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().call(request)
+    };
+    server::serve(listener, MOST_CONNECTIONS, answer, stop).await;
 }

@@ -1,5 +1,6 @@
 //! `POST /webhooks/lean`: one webhook from the socket to the broker's confirm, in the order of the contract's table.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
@@ -14,15 +15,19 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use metrics::{counter, gauge, histogram};
 use serde_json::json;
+use tokio::sync::SemaphorePermit;
 use tracing::{Instrument, debug, info_span, warn};
 
-use super::Ingress;
 use super::problem::Refusal;
-use super::server::Peer;
+use super::{Ingress, Peer};
 use crate::broker::{Message, Outgoing};
 use crate::domain::instant::Instant;
 use crate::telemetry;
 
+/// What large bodies may take up together, in KiB: 256 MiB. A sender who finds it full is told to come again.
+pub(super) const ROOM_KIB: usize = 256 * 1024;
+/// A body up to this size, as every honest webhook is, needs no room of its own.
+const SMALL_BYTES: usize = 16 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// How much of a body that is too large is read on before the connection is closed, and for how long: a sender that is
 /// still writing would otherwise never see the answer.
@@ -49,7 +54,7 @@ async fn receive(
     let span = info_span!("receive webhook");
     telemetry::follow(&span, came_in.as_deref());
     let accepted = async {
-        let body = ingress.check(peer, request).await?;
+        let (body, _room) = ingress.check(peer, request).await?;
         ingress.hand_over(body, came_in.as_deref()).await
     };
     let response = answer(accepted.instrument(span).await);
@@ -59,7 +64,7 @@ async fn receive(
 
 impl Ingress {
     /// Everything that is looked at before the broker is troubled; the body, if it is Lean's.
-    async fn check(&self, peer: std::net::SocketAddr, request: Request) -> Result<Bytes, Refusal> {
+    async fn check(&self, peer: SocketAddr, request: Request) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
         let (head, body) = request.into_parts();
         if !self.settings.senders.allow(peer, &head.headers) {
             return Err(Refusal::NotAllowed);
@@ -70,14 +75,38 @@ impl Ingress {
         if self.slots.available_permits() == 0 {
             return Err(Refusal::Busy);
         }
-        let body = read(body, &head.headers, self.settings.max_body_bytes);
-        let body = tokio::time::timeout(BODY_DEADLINE, body).await.map_err(|_| Refusal::TooSlow)??;
+        let body = self.read(body, &head.headers);
+        let (body, room) = tokio::time::timeout(BODY_DEADLINE, body).await.map_err(|_| Refusal::TooSlow)??;
         if body.is_empty() {
             return Err(Refusal::Empty);
         }
         let key = self.settings.keys.verify(&head.headers, &body);
         counter!("banklink_ingress_signatures_total", "key" => key_label(key)).increment(1);
-        key.map(|_| body).ok_or(Refusal::Unsigned)
+        key.map(|_| (body, room)).ok_or(Refusal::Unsigned)
+    }
+
+    /// The body and the room it takes up, or why not; one that is too large is refused as soon as that is known.
+    async fn read(&self, mut body: Body, headers: &HeaderMap) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+        let limit = self.settings.max_body_bytes;
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced > limit as u64) {
+            return Err(linger(body).await);
+        }
+        let (mut bytes, mut room) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Refusal::Interrupted)?.into_data() else { continue };
+            let length = bytes.len() + data.len();
+            if length > limit {
+                return Err(linger(body).await);
+            }
+            if length > SMALL_BYTES && room.is_none() {
+                // As much as it may grow to, so that nobody waits for more with half of it taken.
+                let most = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
+                room = Some(self.room.try_acquire_many(most).map_err(|_| Refusal::Busy)?);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), room))
     }
 
     /// Has the broker confirm the body; the message's id.
@@ -114,23 +143,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!("banklink_ingress_in_flight").decrement(1);
     }
-}
-
-/// The body, or why not; one that is too large is refused as soon as that is known.
-async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|announced| announced > limit as u64) {
-        return Err(linger(body).await);
-    }
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Refusal::Interrupted)?.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Err(linger(body).await);
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes.freeze())
 }
 
 /// Reads on for a moment and keeps nothing of it.

@@ -11,7 +11,7 @@ use crate::fixtures;
 use crate::process::{Invocation, Running, banklink};
 
 /// A role as a process of its own, on an app's namespace and database.
-fn role(app: &TestApp, role: &str) -> Invocation {
+pub(crate) fn role(app: &TestApp, role: &str) -> Invocation {
     banklink(&["run", role, "--admin-listen", "127.0.0.1:0"])
         .env("AMQP_URL", amqp_url())
         .env("DATABASE_URL", app.database_url())

@@ -12,7 +12,7 @@ use crate::app::{eventually, http_client, within};
 /// The program with arguments, and an environment in which no setting is set.
 pub(crate) fn banklink(arguments: &[&str]) -> Invocation {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Invocation { arguments, environment: BTreeMap::new(), input: None }
+    Invocation { arguments, environment: BTreeMap::new(), input: None, limit: None }
 }
 
 /// How the program is called.
@@ -20,6 +20,7 @@ pub(crate) struct Invocation {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     input: Option<Vec<u8>>,
+    limit: Option<&'static str>,
 }
 
 /// What came of it.
@@ -41,8 +42,17 @@ impl Invocation {
         self
     }
 
+    /// Under a limit, in the words of bash's ulimit.
+    pub(crate) fn limited(self, ulimit: &'static str) -> Self {
+        Self { limit: Some(ulimit), ..self }
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_banklink"));
+        if let Some(limit) = self.limit {
+            command = Command::new("bash");
+            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_banklink")]);
+        }
         command.args(&self.arguments).env_clear().envs(&self.environment).kill_on_drop(true);
         command
     }

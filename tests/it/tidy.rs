@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from rooms with a lower number.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("domain", 0),
     ("telemetry", 0),
     ("shutdown", 0),
     ("reconnect", 0),
+    ("server", 0),
     ("faults", 0),
     ("config", 1),
     ("broker", 2),
