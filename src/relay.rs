@@ -64,19 +64,26 @@ pub async fn run(relay: Relay, stop: CancellationToken) {
 
 impl Relay {
     async fn keep_publishing(&self, which: Which, stop: &CancellationToken) {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut told_away) = (Pauses::default(), false);
         let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
         while until_connected().await.is_some() && !stop.is_cancelled() {
             let wait = match self.step(which).await {
-                Ok(0) => POLL,
+                Ok(0) => {
+                    told_away = false;
+                    POLL
+                }
                 Ok(_) => {
-                    pauses = Pauses::default();
+                    (pauses, told_away) = (Pauses::default(), false);
                     continue;
                 }
                 Err(cause) => {
-                    let pause = pauses.next_pause();
-                    warn!(%cause, retry_in = ?pause, "events wait: a dependency is away");
-                    pause
+                    if !std::mem::replace(&mut told_away, true) {
+                        warn!(%cause, "events wait: a dependency is away");
+                    }
+                    if matches!(cause, Away::Database(_)) {
+                        self.store.renew().await;
+                    }
+                    pauses.next_pause()
                 }
             };
             let told = async {
