@@ -3,6 +3,7 @@
 
 mod app;
 mod commands;
+mod connections;
 mod convergence;
 mod crashes;
 mod dead_letters;
@@ -14,7 +15,9 @@ mod model;
 mod oddities;
 mod operator;
 mod outages;
+mod poison;
 mod process;
+mod proxy;
 mod relay;
 mod runbook;
 mod services;
