@@ -68,20 +68,26 @@ pub async fn run(relay: Relay, stop: CancellationToken) {
 
 impl Relay {
     async fn keep_publishing(&self, which: Which, stop: &CancellationToken) {
-        let (mut pauses, mut last_event) = (Pauses::default(), None::<Instant>);
+        let (mut pauses, mut told_away, mut last_event) = (Pauses::default(), false, None::<Instant>);
         let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
         while until_connected().await.is_some() && !stop.is_cancelled() {
             let wait = match self.step(which).await {
-                Ok(0) if last_event.is_some_and(|at| at.elapsed() < MORE_MAY_COME) => POLL_EAGERLY,
-                Ok(0) => POLL,
+                Ok(0) => {
+                    told_away = false;
+                    if last_event.is_some_and(|at| at.elapsed() < MORE_MAY_COME) { POLL_EAGERLY } else { POLL }
+                }
                 Ok(_) => {
-                    (pauses, last_event) = (Pauses::default(), Some(Instant::now()));
+                    (pauses, told_away, last_event) = (Pauses::default(), false, Some(Instant::now()));
                     continue;
                 }
                 Err(cause) => {
-                    let pause = pauses.next_pause();
-                    warn!(%cause, retry_in = ?pause, "events wait: a dependency is away");
-                    pause
+                    if !std::mem::replace(&mut told_away, true) {
+                        warn!(%cause, "events wait: a dependency is away");
+                    }
+                    if matches!(cause, Away::Database(_)) {
+                        self.store.renew().await;
+                    }
+                    pauses.next_pause()
                 }
             };
             let told = async {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Connection, Event};
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::declare::declare;
+use super::dial::connect;
 use super::{Address, Error, Topology, in_time};
 use crate::reconnect;
 
@@ -26,13 +27,16 @@ pub enum Purpose {
     Publish,
     /// For consuming.
     Consume,
+    /// For consuming dead messages, which may hold what lapin cannot read: it drops the whole connection then.
+    Record,
 }
 
 impl Purpose {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "publish",
             Self::Consume => "consume",
+            Self::Record => "record",
         }
     }
 }
@@ -144,7 +148,10 @@ impl Link {
         let channel = in_time(connection.create_channel()).await?;
         let lost = async move {
             let is_ours = |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(up, &connection));
-            let _ = state.wait_for(|state| !is_ours(state)).await;
+            if state.wait_for(|state| !is_ours(state)).await.is_err() {
+                // Nobody supervises it, so nobody tells.
+                std::future::pending::<()>().await;
+            }
         };
         Ok((channel, lost))
     }
@@ -193,7 +200,7 @@ impl Kept {
 
     async fn until_connected(&self) -> Arc<Connection> {
         let connection = self.purpose.as_str();
-        let mut told = false;
+        let mut told = String::new();
         let attempt = async || {
             let connection = connect(&self.address, self.purpose).await?;
             declare(&connection, &self.topology).await?;
@@ -202,20 +209,17 @@ impl Kept {
         let failed = |cause: &Error, pause: Duration| {
             match cause {
                 Error::Mismatch(cause) => error!(connection, cause, "the broker holds something else"),
-                cause if told => debug!(connection, %cause, retry_in = ?pause, "still no connection to RabbitMQ"),
+                cause if told == cause.to_string() => {
+                    debug!(connection, %cause, retry_in = ?pause, "still no connection to RabbitMQ");
+                }
+                // Also when the cause is another one now: an operator who mends one thing is told of the next.
                 cause => warn!(connection, %cause, "no connection to RabbitMQ; trying again until there is one"),
             }
-            told = true;
+            told = cause.to_string();
             self.state.send_replace(State::Down(cause.clone()));
         };
         reconnect::until_done(attempt, failed).await
     }
-}
-
-pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
-    let name = format!("banklink {}", purpose.as_str());
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    in_time(Connection::connect_uri(address.uri(), properties)).await
 }
 
 /// Waits until the connection is lost, and says why.

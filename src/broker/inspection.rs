@@ -4,8 +4,8 @@ use lapin::Connection;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use super::connection::connect;
 use super::declare::declare;
+use super::dial::connect;
 use super::topology::Step;
 use super::{Address, Error, Purpose, Topology, in_time};
 

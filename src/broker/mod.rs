@@ -10,6 +10,7 @@ mod connection;
 mod consumer;
 mod death;
 mod declare;
+mod dial;
 mod inspection;
 mod message;
 mod publisher;

@@ -98,6 +98,8 @@ async fn own_channel(link: Link, mut requests: mpsc::Receiver<Request>, is_open:
     let mut pauses = Pauses::default();
     loop {
         tokio::select! {
+            // First, or whoever asks while a channel is thrown away would be refused at random.
+            biased;
             () = link.until_ready() => {}
             () = refuse(&mut requests) => return,
         }

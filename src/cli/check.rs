@@ -1,10 +1,10 @@
 //! `banklink check`: is everything reachable, declared and migrated as it should be? Makes nothing that is missing.
 
 use super::flags::{Asks, Flags};
-use super::{Failure, output, settings};
+use super::{Failure, migrate, output, settings};
 use crate::broker::Inspection;
 use crate::config::Setting;
-use crate::store::{self, Missing, Store};
+use crate::store::{Missing, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         }
         Err(error) => findings.push(("broker", Err(error.to_string()))),
     }
-    match reach(&url).await {
+    match Store::reach(&url, Missing::Refuse).await {
         Ok(store) => {
             findings.push(("database", Ok("reachable".to_owned())));
             findings.push(("schema", schema(&store).await));
@@ -47,14 +47,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     report(findings, args.json)
 }
 
-async fn reach(url: &str) -> Result<Store, store::Error> {
-    let store = Store::open(url, Missing::Refuse).await?;
-    store.ping().await?;
-    Ok(store)
-}
-
 async fn schema(store: &Store) -> Result<String, String> {
-    let steps = migration::status(store.connection()).await.map_err(|error| error.to_string())?;
+    let steps = migrate::in_time(migration::status(store.connection())).await.map_err(|error| error.to_string())?;
     match steps.iter().find(|step| !step.applied) {
         Some(step) => Err(format!("{} is missing: run `banklink migrate up`", step.name)),
         None => Ok("migrated".to_owned()),

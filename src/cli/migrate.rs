@@ -1,11 +1,13 @@
 //! `banklink migrate`: the schema.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
 use super::flags::{Asks, Flags};
 use super::{Failure, output, settings};
 use crate::config::{self, Setting};
-use crate::store::{Missing, Store};
+use crate::store::{self, Missing, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -32,17 +34,21 @@ impl Asks for Database {
     const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
 }
 
+/// How long the schema may take, to be looked at or to be changed. PostgreSQL ends by itself what one statement takes too
+/// long for; this is for a server that says nothing any more.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
     let url = settings::database_url(&mut resolver);
     let url = resolver.finish(url)?;
-    let store = Store::open(&url, Missing::Create).await?;
+    let store = Store::reach(&url, Missing::Create).await?;
     match args.direction {
-        Direction::Up => migration::up(store.connection()).await?,
-        Direction::Down => migration::down(store.connection()).await?,
+        Direction::Up => in_time(migration::up(store.connection())).await?,
+        Direction::Down => in_time(migration::down(store.connection())).await?,
         Direction::Status => {}
     }
-    let steps = migration::status(store.connection()).await?;
+    let steps = in_time(migration::status(store.connection())).await?;
     store.close().await;
     if args.json {
         for step in steps {
@@ -55,4 +61,9 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         vec![step.name, state.to_owned()]
     });
     output::table(&["STEP", "STATE"], rows.collect())
+}
+
+/// Waits for work on the schema no longer than [`DEADLINE`].
+pub(super) async fn in_time<T, E: Into<anyhow::Error>>(work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
+    tokio::time::timeout(DEADLINE, work).await.map_err(|_| store::Error::TimedOut)?.map_err(Into::into)
 }

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::migrate;
 use super::roles::{Database, Settings};
 use crate::admin::{self, Check, check};
 use crate::broker::{Link, Publisher, Purpose, Supervisor};
 use crate::store::{Missing, Store};
-use crate::worker::{Attached, Worker};
+use crate::worker::{Attached, Links, Worker};
 use crate::{ingress, reconnect, relay, shutdown, telemetry, worker};
 
 /// How long draining may take. The last traces take up to 5 s more, and the process is gone within 25 s of the signal.
@@ -24,7 +25,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// Everything open, nothing begun.
 pub(super) struct Process {
     ingress: Option<(TcpListener, ingress::Settings, Publisher)>,
-    worker: Option<(Link, worker::Settings, Publisher)>,
+    worker: Option<(Links, worker::Settings, Publisher)>,
     relay: Option<(Publisher, Publisher)>,
     store: Option<Store>,
     migrate: bool,
@@ -58,7 +59,8 @@ impl Process {
         let publish = supervisor.keep(Purpose::Publish);
         let publisher = || Publisher::start(publish.clone(), &ground);
         let ingress = ingress.map(|(listener, settings)| (listener, settings, publisher()));
-        let worker = settings.worker.map(|settings| (supervisor.keep(Purpose::Consume), settings, publisher()));
+        let links = || Links { work: supervisor.keep(Purpose::Consume), dead: supervisor.keep(Purpose::Record) };
+        let worker = settings.worker.map(|settings| (links(), settings, publisher()));
         let relay = settings.relay.then(|| (publisher(), publisher()));
         let (roles, attached) = (JoinSet::new(), Attached::default());
         let process = Self { ingress, worker, relay, store, migrate, publish, attached, stop, roles, ground, close };
@@ -104,10 +106,10 @@ impl Process {
 
     fn begin_work(&mut self, store: &Store) {
         let events_written = Arc::new(Notify::new());
-        if let Some((link, settings, publisher)) = self.worker.take() {
+        if let Some((links, settings, publisher)) = self.worker.take() {
             let (store, events_written) = (store.clone(), Arc::clone(&events_written));
             let worker = Worker { settings, store, publisher, events_written };
-            self.roles.spawn(worker::run(worker, link, self.attached.clone(), self.stop.clone()));
+            self.roles.spawn(worker::run(worker, links, self.attached.clone(), self.stop.clone()));
         }
         if let Some((publisher, publisher_of_put_off)) = self.relay.take() {
             let relay = relay::Relay { store: store.clone(), publisher, publisher_of_put_off, events_written };
@@ -141,8 +143,8 @@ impl Process {
             roles.push(admin::Role { name: "ingress", checks: vec![("broker", publishes(publisher))] });
         }
         let Some(store) = &self.store else { return roles };
-        if let Some((link, _, publisher)) = &self.worker {
-            let (link, attached) = (link.clone(), self.attached.clone());
+        if let Some((links, _, publisher)) = &self.worker {
+            let (link, attached) = (links.work.clone(), self.attached.clone());
             let consumes = check(move || std::future::ready(link.ready()));
             let consumer = check(move || std::future::ready(attached.answer()));
             let broker = [("broker", publishes(publisher)), ("consuming", consumes), ("consumer", consumer)];
@@ -164,9 +166,9 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
     let attempt = async || {
         store.ping().await?;
         if migrate {
-            migration::up(store.connection()).await.context("cannot migrate")?;
+            migrate::in_time(migration::up(store.connection())).await.context("cannot migrate")?;
         }
-        anyhow::Ok(migration::status(store.connection()).await?)
+        migrate::in_time(migration::status(store.connection())).await
     };
     let steps = reconnect::until_done(attempt, told).await;
     match steps.into_iter().find(|step| !step.applied) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sea_orm::sqlx;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+
+use super::bounded::NO_ANSWER;
 
 /// What can go wrong with the database.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,6 +34,11 @@ impl Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
+        match &error {
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return Self::TimedOut,
+            DbErr::Conn(RuntimeErr::Internal(said)) if said == NO_ANSWER => return Self::TimedOut,
+            _ => {}
+        }
         match rejection(&error) {
             Some(reason) => Self::Rejected(reason),
             None => Self::Away(error.to_string()),

@@ -5,9 +5,11 @@
 
 mod bank_link_row;
 pub mod bank_links;
+mod bounded;
 pub mod dead_letters;
 mod error;
 pub mod outbox;
+mod pool;
 mod recordset;
 
 use std::str::FromStr;
@@ -16,10 +18,11 @@ use std::time::Duration;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+use bounded::{Bounded, answered};
 pub use error::{Error, in_time};
 
 /// How long one transaction may take, with all that is in it, before it counts as lost.
@@ -27,7 +30,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a probe may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 /// How long to wait for a connection: to be made, or to come back to the pool.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// Connections to PostgreSQL, at most: the worker's batch, the recorder's, the relay's claim and the probes.
 const CONNECTIONS: u32 = 8;
 /// PostgreSQL ends what a client that died without a word has left open: its locks would stop the other workers, and its
@@ -56,11 +59,11 @@ pub enum Missing {
 /// A database. Clones share its connections.
 #[derive(Clone)]
 pub struct Store {
-    connection: DatabaseConnection,
+    connection: Bounded<DatabaseConnection>,
 }
 
 /// Changes that go together. Dropping it takes them back.
-pub struct Transaction(DatabaseTransaction);
+pub struct Transaction(Bounded<DatabaseTransaction>);
 
 impl Store {
     /// Whether that is the URL of a database that can be used.
@@ -86,6 +89,7 @@ impl Store {
             .acquire_timeout(CONNECT_DEADLINE)
             .sqlx_logging(false)
             .map_sqlx_postgres_opts(|options| options.application_name("banklink").options(SERVER_DEADLINES))
+            .map_sqlx_postgres_pool_opts(pool::careful)
             .map_sqlx_sqlite_opts(move |options| {
                 // An acknowledged message must survive a power cut, so a commit waits for the disk.
                 let options = options
@@ -99,13 +103,23 @@ impl Store {
                 if missing == Missing::Refuse { options.create_if_missing(false) } else { options }
             });
         let connection = Database::connect(options).await?;
-        Ok(Self { connection })
+        Ok(Self { connection: Bounded(connection) })
     }
 
-    /// The connection, for those who migrate it.
+    /// Opens the database at `url` for a command, which has no use for one that is away.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood, or the database does not answer: why.
+    pub async fn reach(url: &str, missing: Missing) -> Result<Self, Error> {
+        let store = Self::open(url, missing).await?;
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// The connection, for those who migrate it. What they do has no deadline but theirs.
     #[must_use]
     pub fn connection(&self) -> &DatabaseConnection {
-        &self.connection
+        &self.connection.0
     }
 
     /// Begins a transaction that may write: on SQLite it takes the one writer's place at once, so that it cannot fail for it
@@ -118,37 +132,56 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        Ok(Transaction(self.connection.begin_with_options(options).await?))
+        Ok(Transaction(Bounded(answered(self.connection.0.begin_with_options(options)).await?)))
     }
 
     /// Whether the database answers.
     ///
     /// # Errors
-    /// When it does not, within 3 s.
+    /// When it does not, within 3 s: why, as far as another second tells.
     pub async fn ping(&self) -> Result<(), Error> {
-        in_time(PROBE_DEADLINE, async { Ok(self.connection.ping().await?) }).await
+        self.explain(in_time(PROBE_DEADLINE, async { Ok(self.connection.0.ping().await?) }).await).await
     }
 
     /// Whether a batch could be written just now: writes a bank link and an event, and takes both back. Tells an outage from
     /// a database that answers and yet cannot be written: read-only, a table missing, a right revoked, a full disk.
     ///
     /// # Errors
-    /// When it could not, within 3 s.
+    /// When it could not, within 3 s: why, as far as another second tells.
     pub async fn probe(&self) -> Result<(), Error> {
-        in_time(PROBE_DEADLINE, async {
+        let probed = in_time(PROBE_DEADLINE, async {
             let transaction = self.begin().await?;
             bank_links::probe(&transaction).await?;
             outbox::probe(&transaction).await?;
             dead_letters::probe(&transaction).await?;
-            transaction.0.rollback().await?;
+            answered(transaction.0.0.rollback()).await?;
             Ok(())
-        })
-        .await
+        });
+        self.explain(probed.await).await
+    }
+
+    /// Makes sure that what comes next asks the server that is there now: after a failover, a connection from before may
+    /// well live on, to a server that only reads.
+    pub async fn renew(&self) {
+        if !self.is_sqlite() {
+            pool::renew(self.connection.0.get_postgres_connection_pool()).await;
+        }
+    }
+
+    /// The reason why there was no answer, if PostgreSQL gives one.
+    async fn explain<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        match answer {
+            Err(Error::TimedOut) if !self.is_sqlite() => {
+                let refusal = pool::refusal(self.connection.0.get_postgres_connection_pool()).await;
+                Err(refusal.unwrap_or(Error::TimedOut))
+            }
+            answer => answer,
+        }
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(CONNECT_DEADLINE, self.connection.close_by_ref()).await;
+        let _ = tokio::time::timeout(CONNECT_DEADLINE, self.connection.0.close_by_ref()).await;
     }
 
     fn is_sqlite(&self) -> bool {
@@ -162,6 +195,6 @@ impl Transaction {
     /// # Errors
     /// When the database is away; whether they last is then unknown, so they are made again, which changes nothing.
     pub async fn commit(self) -> Result<(), Error> {
-        Ok(self.0.commit().await?)
+        Ok(answered(self.0.0.commit()).await?)
     }
 }

@@ -20,12 +20,11 @@ impl From<broker::Error> for GaveUp {
     }
 }
 
-/// Whether work can be done at all: both connections and the database. Only then is anything consumed, so that an outage,
+/// Whether work can be done at all: the connections and the database. Only then is anything consumed, so that an outage,
 /// however long, costs a delivery one count at most.
 pub(super) struct Ability {
     store: Store,
     publisher: Publisher,
-    consume: Link,
     /// How many loops wait for a dependency.
     paused: Mutex<usize>,
 }
@@ -39,8 +38,8 @@ enum Unable {
 }
 
 impl Ability {
-    pub(super) fn new(store: Store, publisher: Publisher, consume: Link) -> Self {
-        Self { store, publisher, consume, paused: Mutex::new(0) }
+    pub(super) fn new(store: Store, publisher: Publisher) -> Self {
+        Self { store, publisher, paused: Mutex::new(0) }
     }
 
     /// Counts a loop that waits.
@@ -60,20 +59,20 @@ impl Ability {
         gauge!("banklink_worker_paused").set(if *paused > 0 { 1 } else { 0 });
     }
 
-    /// The connection to consume on.
-    pub(super) fn consume(&self) -> &Link {
-        &self.consume
-    }
-
-    async fn check(&self) -> Result<(), Unable> {
+    async fn check(&self, consume: &Link) -> Result<(), Unable> {
         self.publisher.ready()?;
-        self.consume.ready()?;
+        consume.ready()?;
         Ok(self.store.probe().await?)
     }
 
-    /// Waits until it can.
-    pub(super) async fn wait(&self) {
-        if self.check().await.is_ok() {
+    /// Lets the next try meet the database that is there now.
+    pub(super) async fn renew(&self) {
+        self.store.renew().await;
+    }
+
+    /// Waits until it can be done with what comes over `consume`.
+    pub(super) async fn wait(&self, consume: &Link) {
+        if self.check(consume).await.is_ok() {
             return;
         }
         self.pause();
@@ -83,7 +82,11 @@ impl Ability {
                 warn!(%cause, "nothing is consumed until every dependency is back");
             }
         };
-        reconnect::until_done(|| self.check(), tell).await;
+        let again = async || {
+            self.renew().await;
+            self.check(consume).await
+        };
+        reconnect::until_done(again, tell).await;
         self.resume();
     }
 }

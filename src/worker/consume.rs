@@ -6,12 +6,13 @@ use tracing::{info, warn};
 
 use super::ability::{Ability, GaveUp};
 use super::{Attached, Worker};
-use crate::broker::{Consumer, Delivery};
+use crate::broker::{Consumer, Delivery, Link};
 use crate::reconnect::Pauses;
 
 /// A queue and how it is consumed.
 pub(super) struct Loop {
     pub(super) duty: Duty,
+    pub(super) link: Link,
     pub(super) queue: String,
     pub(super) prefetch: u16,
     pub(super) batch_size: usize,
@@ -31,8 +32,8 @@ impl Worker {
     /// Consumes until `stop`, then finishes what is in hand.
     pub(super) async fn keep_consuming(&self, queue: &Loop, ability: &Ability, stop: &CancellationToken) {
         let mut pauses = Pauses::default();
-        while stop.run_until_cancelled(ability.wait()).await.is_some() {
-            let mut consumer = match Consumer::open(ability.consume(), &queue.queue, queue.prefetch).await {
+        while stop.run_until_cancelled(ability.wait(&queue.link)).await.is_some() {
+            let mut consumer = match Consumer::open(&queue.link, &queue.queue, queue.prefetch).await {
                 Ok(consumer) => consumer,
                 Err(cause) => {
                     warn!(queue = queue.queue, %cause, "cannot consume");

@@ -50,6 +50,15 @@ pub struct Worker {
     pub events_written: Arc<Notify>,
 }
 
+/// The connections that the worker consumes on. They are two, because what breaks the one must not break the other: each time
+/// a connection is lost, everything in hand on it is counted as delivered once more.
+pub struct Links {
+    /// For webhooks.
+    pub work: Link,
+    /// For dead messages.
+    pub dead: Link,
+}
+
 /// Whether the worker is attached to its queue. Clones share the answer.
 #[derive(Clone, Debug, Default)]
 pub struct Attached(Arc<AtomicBool>);
@@ -76,13 +85,14 @@ impl Attached {
     }
 }
 
-/// Consumes both queues over `link` until `stop`; then finishes what is in hand.
-pub async fn run(worker: Worker, link: Link, attached: Attached, stop: CancellationToken) {
+/// Consumes both queues over `links` until `stop`; then finishes what is in hand.
+pub async fn run(worker: Worker, links: Links, attached: Attached, stop: CancellationToken) {
     register_metrics();
-    let topology = Arc::clone(link.topology());
-    let ability = Ability::new(worker.store.clone(), worker.publisher.clone(), link.clone());
+    let topology = Arc::clone(links.work.topology());
+    let ability = Ability::new(worker.store.clone(), worker.publisher.clone());
     let work = Loop {
         duty: Duty::Handle,
+        link: links.work,
         queue: topology.webhooks(),
         prefetch: worker.settings.prefetch,
         batch_size: worker.settings.batch_size,
@@ -90,6 +100,7 @@ pub async fn run(worker: Worker, link: Link, attached: Attached, stop: Cancellat
     };
     let record = Loop {
         duty: Duty::Record,
+        link: links.dead,
         queue: topology.dead(),
         prefetch: record::PREFETCH,
         batch_size: record::BATCH_SIZE,

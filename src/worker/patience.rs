@@ -43,6 +43,7 @@ impl<'a> Patience<'a> {
             return Err(GaveUp);
         }
         tokio::time::sleep(self.pauses.next_pause()).await;
+        self.ability.renew().await;
         Ok(())
     }
 }

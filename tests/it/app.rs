@@ -6,7 +6,7 @@ use std::time::Duration;
 use banklink::broker::{Address, Link, Publisher, Purpose, Supervisor, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::store::{Missing, Store};
-use banklink::worker::{self, Attached, Worker};
+use banklink::worker::{self, Attached, Links, Worker};
 use banklink::{ingress, relay};
 use entity::{bank_link, dead_letter, dead_letter_history, outbox_event};
 use lapin::options::{
@@ -206,8 +206,8 @@ impl TestApp {
             publisher: self.publisher(),
             events_written: Arc::clone(&self.events_written),
         };
-        let consume = self.supervisor.keep(Purpose::Consume);
-        self.roles.spawn(worker::run(worker, consume, Attached::default(), self.stop.clone()));
+        let (work, dead) = (self.supervisor.keep(Purpose::Consume), self.supervisor.keep(Purpose::Record));
+        self.roles.spawn(worker::run(worker, Links { work, dead }, Attached::default(), self.stop.clone()));
     }
 
     /// Starts one more relay.

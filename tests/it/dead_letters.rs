@@ -115,28 +115,6 @@ on_both! {
         app.finish().await;
     }
 
-    async fn one_row_that_the_database_refuses_dies_alone(app: TestApp) {
-        app.sql(
-            "CREATE TRIGGER picky BEFORE INSERT ON bank_links WHEN NEW.customer_id = 'refused' BEGIN SELECT RAISE(ABORT, 'x'); END",
-            "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')",
-        )
-        .await;
-        let entities: Vec<Uuid> = (0..64).map(|_| Uuid::new_v4()).collect();
-        for (place, entity) in entities.iter().enumerate() {
-            let mut webhook = fixtures::created(*entity);
-            if place == 40 {
-                webhook["payload"]["customer_id"] = json!("refused");
-            }
-            app.publish_by_hand(webhook.to_string().as_bytes(), BasicProperties::default()).await;
-        }
-        let letters = app.until_dead(1).await;
-        assert_eq!((letters.len(), letters[0].failure_class.as_str(), letters[0].attempts), (1, "rejected_by_database", 3));
-        assert_eq!(letters[0].entity_id, Some(entities[40]));
-        assert!(!letters[0].failure.contains("refused"), "{}: no value in it", letters[0].failure);
-        assert_eq!(app.bank_links().await.len(), 63);
-        app.finish().await;
-    }
-
     async fn a_message_without_an_id_or_with_anothers_is_recorded_under_one_of_its_own(app: TestApp) {
         let id = app.post_bytes(b"first").await.assert_accepted();
         app.until_dead(1).await;

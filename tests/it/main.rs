@@ -3,6 +3,7 @@
 
 mod app;
 mod commands;
+mod connections;
 mod convergence;
 mod crashes;
 mod dead_letters;
@@ -16,8 +17,10 @@ mod model;
 mod oddities;
 mod operator;
 mod outages;
+mod poison;
 mod process;
 mod properties;
+mod proxy;
 mod relay;
 mod runbook;
 mod services;

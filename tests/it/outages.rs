@@ -24,7 +24,7 @@ fn start(services: &Services, database_url: &str) -> Running {
         .start()
 }
 
-async fn post(url: &str, webhook: &serde_json::Value) -> Answer {
+pub(crate) async fn post(url: &str, webhook: &serde_json::Value) -> Answer {
     let body = webhook.to_string();
     let request = http_client().post(url).header("lean-signature", fixtures::signature(SECRET, body.as_bytes()));
     Answer::read(request.body(body).send().await.expect("an answer")).await

@@ -97,6 +97,18 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// How many of its threads have that name.
+    pub(crate) fn threads(&self, name: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+
     /// kill -9.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("killed");
@@ -104,7 +116,7 @@ impl Running {
 
     /// SIGTERM; the exit status.
     pub(crate) async fn terminate(&mut self) -> i32 {
-        let pid = self.child.id().expect("it runs").to_string();
+        let pid = self.pid().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
         assert!(told.success());
         self.ended().await

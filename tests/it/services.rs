@@ -16,9 +16,15 @@ pub(crate) struct Services {
 impl Services {
     /// Brings those services up, under a directory of that name.
     pub(crate) async fn up(name: &str, services: &[&str]) -> Self {
+        Self::up_with(name, services, "").await
+    }
+
+    /// The same, with further lines in rabbitmq.conf.
+    pub(crate) async fn up_with(name: &str, services: &[&str], rabbitmq_conf: &str) -> Self {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".local").join(name);
         let mut up = Self { directory, amqp_url: String::new(), database_url: String::new() };
-        let printed = up.call(&[&["up", "--private"], services].concat()).await;
+        let mut command = command(&up.directory, &[&["up", "--private"], services].concat());
+        let printed = output(command.env("BANKLINK_RABBITMQ_EXTRA_CONF", rabbitmq_conf)).await;
         let url = |name: &str| {
             printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
@@ -42,15 +48,19 @@ impl Services {
     }
 
     /// Runs rabbitmqctl.
-    pub(crate) async fn ctl(&self, arguments: &[&str]) {
-        self.call(&[&["ctl"], arguments].concat()).await;
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
+        self.call(&[&["ctl"], arguments].concat()).await
     }
 
     async fn call(&self, arguments: &[&str]) -> String {
-        let output = within(command(&self.directory, arguments).output()).await.expect("deploy/services runs");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8")
+        output(&mut command(&self.directory, arguments)).await
     }
+}
+
+async fn output(command: &mut Command) -> String {
+    let output = within(command.output()).await.expect("deploy/services runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 impl Drop for Services {

@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
-    let store = Store::open(&url, Missing::Refuse).await?;
+    let store = Store::reach(&url, Missing::Refuse).await?;
     let by = who(args.manner.by);
     let Some(letter) = dead_letters::find(&store, args.id).await? else {
         return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());

@@ -150,7 +150,7 @@ async fn database(flags: Flags<Database>) -> Result<Store, Failure> {
     let mut resolver = flags.resolver();
     let url = settings::database_url(&mut resolver);
     let url = resolver.finish(url)?;
-    Ok(Store::open(&url, Missing::Refuse).await?)
+    Ok(Store::reach(&url, Missing::Refuse).await?)
 }
 
 /// Asks before something that cannot be taken back. Off a terminal nobody can answer, so it has to be said beforehand.

@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
-    let store = Store::open(&url, Missing::Refuse).await?;
+    let store = Store::reach(&url, Missing::Refuse).await?;
     all_there(&store, &filter).await?;
     let chosen = dead_letters::choose(&store, &filter).await?;
     if args.dry_run {

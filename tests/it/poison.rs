@@ -1,0 +1,176 @@
+//! Poison is not outage: what the world does to a message costs it nothing, and what a message does costs no other.
+
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use sea_orm::{ConnectionTrait, Database};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, eventually, postgres_url};
+use crate::fixtures;
+use crate::outages::post;
+use crate::process::{Running, banklink, metric, until_answers};
+use crate::proxy::{Mode, Proxy};
+use crate::services::Services;
+
+/// Longer than the whole schedule, so that a message that spent attempts on an outage would be dead of it.
+const SCHEDULE: &str = "500ms,500ms";
+const LONGER_THAN_THE_SCHEDULE: Duration = Duration::from_secs(3);
+
+/// Every role in one process. At a delivery limit of one, whoever spends a second count is dead.
+fn run(app: &TestApp, amqp_url: &str, database_url: &str) -> Running {
+    banklink(&["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .env("AMQP_URL", amqp_url)
+        .env("DATABASE_URL", database_url)
+        .env("BANKLINK_NAMESPACE", &app.namespace)
+        .env("BANKLINK_RETRY_SCHEDULE", SCHEDULE)
+        .env("BANKLINK_DELIVERY_LIMIT", "1")
+        .env("LEAN_WEBHOOK_SECRETS", SECRET)
+        .start()
+}
+
+/// A namespace and a database, and nobody at work on them.
+async fn nobody_at_work(on: On) -> TestApp {
+    Recipe { workers: 0, relays: 0, delivery_limit: 1, schedule: SCHEDULE, ..Recipe::on(on) }.start().await
+}
+
+/// Takes the database away, lets that last, brings it back: every message goes through, and none has spent anything.
+async fn survive(
+    app: &TestApp,
+    mut process: Running,
+    take_away: impl AsyncFnOnce(),
+    last: impl AsyncFnOnce(&Running),
+    bring_back: impl AsyncFnOnce(),
+) {
+    let (admin, url) = (process.admin().await, process.url().await);
+    until_answers(&admin, "/readyz", 200).await;
+    let send = async |webhooks: usize| {
+        for _ in 0..webhooks {
+            post(&url, &fixtures::created(Uuid::new_v4())).await.assert_accepted();
+        }
+    };
+    // So that the full prefetch is in hand when it happens.
+    send(20).await;
+    eventually("the first rows", async || (app.bank_links().await.len() == 20).then_some(())).await;
+    take_away().await;
+    send(30).await;
+    eventually("a pause", async || (metric(&admin, "banklink_worker_paused").await == Some(1.0)).then_some(())).await;
+    last(&process).await;
+    send(10).await;
+    bring_back().await;
+    eventually("every row", async || (app.bank_links().await.len() == 60).then_some(())).await;
+    for outcome in ["retried", "dead"] {
+        let name = format!("banklink_worker_deliveries_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(metric(&admin, &name).await, Some(0.0), "{name}");
+    }
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    assert!(app.dead_letters().await.is_empty(), "{:?}", app.dead_letters().await);
+}
+
+/// The fault is its length.
+async fn outlast_the_schedule(_: &Running) {
+    tokio::time::sleep(LONGER_THAN_THE_SCHEDULE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_the_whole_schedule_costs_no_attempt_and_one_delivery_count_at_most() {
+    let app = nobody_at_work(On::Postgres).await;
+    let database = Proxy::before(&app.database_url()).await;
+    let process = run(&app, &amqp_url(), &database.url);
+    let (take_away, bring_back) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
+    survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_rabbitmqs_consumer_timeout_costs_one_delivery_count_at_most() {
+    let services = Services::up("test-timeout", &["rabbitmq"]).await;
+    // RabbitMQ looks for consumers that take too long at every tick; both are read when a channel is opened.
+    for (key, value) in [("consumer_timeout", 3_000), ("channel_tick_interval", 1_000)] {
+        services.ctl(&["eval", &format!("application:set_env(rabbit, {key}, {value}).")]).await;
+    }
+    let app = nobody_at_work(On::Postgres).await;
+    let database = Proxy::before(&app.database_url()).await;
+    let process = run(&app, &services.amqp_url, &database.url);
+    let last = async |process: &Running| {
+        process.until_log("what is in hand goes back to the broker").await;
+        // Twice as long as it takes RabbitMQ to lose patience with whoever would consume meanwhile.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+    };
+    let (take_away, bring_back) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
+    survive(&app, process, take_away, last, bring_back).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_missing_costs_no_attempt() {
+    for on in [On::Sqlite, On::Postgres] {
+        let app = nobody_at_work(on).await;
+        let process = run(&app, &amqp_url(), &app.database_url());
+        let rename = async |from: &str, to: &str| {
+            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+            app.sql(&sql, &sql).await;
+        };
+        let take_away = async || rename("outbox_events", "gone").await;
+        survive(&app, process, take_away, outlast_the_schedule, async || rename("gone", "outbox_events").await).await;
+        app.finish().await;
+    }
+}
+
+/// As after a failover: those that are connected stay connected, to a server that only reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_only_reads_costs_no_attempt_and_is_left_when_another_server_writes() {
+    let app = nobody_at_work(On::Postgres).await;
+    let process = run(&app, &amqp_url(), &app.database_url());
+    let server = Database::connect(postgres_url()).await.unwrap();
+    let name = &app.namespace;
+    let take_away = async || {
+        let only_read = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = on");
+        server.execute_unprepared(&only_read).await.unwrap();
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        server.execute_unprepared(&cut).await.unwrap();
+    };
+    let bring_back = async || {
+        let write = format!("ALTER DATABASE \"{name}\" RESET default_transaction_read_only");
+        server.execute_unprepared(&write).await.unwrap();
+    };
+    survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_row_that_the_database_refuses_dies_alone_and_the_rest_of_its_batch_goes_through_at_once() {
+    for on in [On::Sqlite, On::Postgres] {
+        let app = Recipe { workers: 0, relays: 0, schedule: "2s,2s", ..Recipe::on(on) }.start().await;
+        app.sql(
+            "CREATE TRIGGER picky BEFORE INSERT ON bank_links WHEN NEW.customer_id = 'refused' BEGIN SELECT RAISE(ABORT, 'x'); END",
+            "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')",
+        )
+        .await;
+        // The first goes alone, as a careful worker begins; the others are one batch.
+        let entities: Vec<Uuid> = (0..257).map(|_| Uuid::new_v4()).collect();
+        for (place, entity) in entities.iter().enumerate() {
+            let mut webhook = fixtures::created(*entity);
+            if place == 150 {
+                webhook["payload"]["customer_id"] = json!("refused");
+            }
+            app.publish_by_hand(webhook.to_string().as_bytes(), BasicProperties::default()).await;
+        }
+        app.start_worker();
+        eventually("255 of the batch", async || (app.bank_links().await.len() == 256).then_some(())).await;
+        assert!(app.dead_letters().await.is_empty(), "the one is not dead yet");
+        let tier = format!("{}.2s", app.topology.retry());
+        eventually("it waits for its retry", async || (app.ready(&tier).await == 1).then_some(())).await;
+
+        let letters = app.until_dead(1).await;
+        assert_eq!(
+            (letters.len(), letters[0].failure_class.as_str(), letters[0].attempts),
+            (1, "rejected_by_database", 3)
+        );
+        assert_eq!(letters[0].entity_id, Some(entities[150]));
+        assert!(!letters[0].failure.contains("refused"), "{}: no value in it", letters[0].failure);
+        assert_eq!(app.bank_links().await.len(), 256);
+        app.finish().await;
+    }
+}
