@@ -108,7 +108,7 @@ async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
     }
     if transaction.0.get_database_backend() == DbBackend::Postgres {
         let columns = [Column::MessageId, Column::At, Column::By, Column::Action, Column::Detail];
-        transaction.0.execute(&recordset::insert("dead_letter_history", &columns, &lines)?).await?;
+        transaction.0.execute(&recordset::insert("dead_letter_history", &columns, lines)?).await?;
         return Ok(());
     }
     // Six values each.
