@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eufo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint down tools
+.PHONY: help run test chaos lint down tools
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,9 +16,13 @@ run: tools ## See the whole job done on one webhook, then stay up until Ctrl-C
 test: tools ## Bring RabbitMQ and PostgreSQL up and run every test
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo test --workspace
 
+chaos: tools ## Prove that nothing is lost or doubled while everything fails: 20 minutes, or ARGS=--quick: 2
+	cargo test --test chaos -- $(ARGS)
+
 lint: tools ## Check the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --test chaos -- -D warnings
 
 down: ## Stop the services that run or test started, and delete their data
 	@deploy/services down
