@@ -1,5 +1,6 @@
 //! A RabbitMQ of three nodes on this machine, one `deploy/services` instance each, joined.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -21,6 +22,7 @@ pub(crate) async fn up() -> anyhow::Result<(Vec<Services>, Option<Epmd>)> {
     let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
     let epmd = Command::new("epmd")
         .args(["-port", &port.to_string(), "-address", "127.0.0.1"])
+        .stderr(Stdio::null()) // it tells of every connection that asks nothing
         .kill_on_drop(true)
         .spawn()
         .context("epmd comes with RabbitMQ's Erlang")?;

@@ -14,8 +14,6 @@ use crate::audit;
 use crate::judge::{Evidence, RetryCopy, Verdict, judge};
 use crate::world::{NAMESPACE, TIERS, World};
 
-/// RabbitMQ's own at-least-once dead-lettering may hold a message unseen for 180 s after a fault.
-const LONGEST_AFTER_A_FAULT: Duration = Duration::from_secs(200);
 /// Nothing may be seen for that long: RabbitMQ counts a quorum queue anew every 5 s.
 const QUIET: Duration = Duration::from_secs(11);
 const LOOK: Duration = Duration::from_secs(4);
@@ -56,16 +54,15 @@ pub(crate) async fn channel(world: &World) -> anyhow::Result<Channel> {
     Ok(channel)
 }
 
-/// Waits for quiet and judges; while the verdict is bad, until nothing can be on its way any more.
-pub(crate) async fn conclude(world: &World) -> anyhow::Result<Verdict> {
-    let last = world.last_fault() + LONGEST_AFTER_A_FAULT;
-    let deadline = last.max(Instant::now() + QUIET * 4);
+/// Waits for quiet and judges; while the verdict is bad, as long as there is `patience` after the last fault.
+pub(crate) async fn conclude(world: &World, patience: Duration) -> anyhow::Result<Verdict> {
+    let deadline = (world.last_fault() + patience).max(Instant::now() + QUIET * 4);
     let mut drained = Drained::default();
     loop {
         let noise = until_quiet(world, deadline).await;
         let mut verdict = judge(&collect(world, &mut drained).await?);
         if let Some(noise) = noise {
-            verdict.bad(format!("not quiet {LONGEST_AFTER_A_FAULT:?} after the last fault: {noise}"));
+            verdict.bad(format!("not quiet {patience:?} after the last fault: {noise}"));
         }
         if verdict.is_good() || Instant::now() > deadline {
             return Ok(verdict);

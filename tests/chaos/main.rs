@@ -61,6 +61,10 @@ struct Args {
     /// Only these faults, in this order
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
+    /// How many seconds after the last fault a verdict may still turn good: RabbitMQ's own at-least-once dead-lettering may
+    /// hold a message for 180
+    #[arg(long, default_value_t = 200)]
+    patience: u64,
     /// Keeps the logs of a good run, too
     #[arg(long)]
     keep_logs: bool,
@@ -87,7 +91,8 @@ fn main() -> ExitCode {
         let mut good = true;
         for scenario in scenarios {
             let (only, rate, keep_logs) = (args.only.clone(), args.rate, args.keep_logs);
-            let order = run::Order { scenario, seed, length, only, rate, keep_logs };
+            let patience = Duration::from_secs(args.patience);
+            let order = run::Order { scenario, seed, length, only, rate, patience, keep_logs };
             good &= run::run(&order).await?;
         }
         Ok(good)

@@ -24,6 +24,7 @@ pub(crate) struct Order {
     pub(crate) length: Length,
     pub(crate) only: Vec<Fault>,
     pub(crate) rate: u32,
+    pub(crate) patience: Duration,
     pub(crate) keep_logs: bool,
 }
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(order: &Order) -> anyhow::Result<bool> {
     world.end_load();
     load.await.context("the sender")?;
     world.say("all is healed; waiting for quiet");
-    let mut verdict = evidence::conclude(&world).await?;
+    let mut verdict = evidence::conclude(&world, order.patience).await?;
     for end in world.fleet.stop().await {
         verdict.bad(end);
     }

@@ -40,7 +40,7 @@ async fn turn(world: &World, chance: &mut Chance, weather: Weather, lasts: Durat
         let one = chance.place(&slots);
         slots = vec![slots[one]];
     }
-    let databases = chance.percent(40) && slots.iter().all(|slot| slot.database.is_some());
+    let databases = chance.percent(40) && role != "ingress" && slots.iter().all(|slot| slot.database.is_some());
     let proxies: Vec<&Proxy> =
         slots.iter().filter_map(|slot| if databases { slot.database.as_ref() } else { Some(&slot.broker) }).collect();
     proxies.iter().for_each(|proxy| proxy.turn(weather));
