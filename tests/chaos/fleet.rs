@@ -159,9 +159,9 @@ impl Fleet {
         self.slots.iter().filter(has).collect()
     }
 
-    /// Whether processes may abort by themselves.
-    pub(crate) fn expect_aborts(&self, expected: bool) {
-        self.aborts.store(expected, Ordering::Relaxed);
+    /// From now on processes may abort by themselves.
+    pub(crate) fn expect_aborts(&self) {
+        self.aborts.store(true, Ordering::Relaxed);
     }
 
     /// Stops every process as a signal would; the ends that nobody asked for, since the start.

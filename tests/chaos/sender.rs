@@ -41,12 +41,12 @@ pub(crate) async fn run(world: Arc<World>, seed: Chance, rate: u32, stop: Cancel
         }
         let Some(Ok(line)) = stop.run_until_cancelled(Arc::clone(&lines).acquire_owned()).await else { break };
         let (webhook, world, lines) = (load.draw(), Arc::clone(&world), Arc::clone(&lines));
-        let tries = if chance.percent(75) { usize::MAX } else { 1 };
+        let gives_up = chance.percent(25);
         let chance = chance.fork();
         posts.spawn(async move {
             let settled = post(&world, &webhook, chance.clone()).await;
             drop(line);
-            if !settled && tries > 1 {
+            if !settled && !gives_up {
                 post_again(&world, &webhook, chance, &lines).await;
             }
         });

@@ -105,9 +105,14 @@ impl World {
         self.began.elapsed()
     }
 
-    /// Holds the load back, or lets it go on.
-    pub(crate) fn hold(&self, held: bool) {
-        self.held.store(held, Ordering::Relaxed);
+    /// Holds the load back.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn let_go(&self) {
+        self.held.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_held(&self) -> bool {

@@ -8,6 +8,7 @@ mod crashes;
 mod dead_letters;
 mod fixtures;
 mod ingress;
+mod judge;
 mod link;
 mod merge;
 mod model;

@@ -102,7 +102,8 @@ pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
         for entity in busiest(&bystander).await? {
             let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{entity}' FOR UPDATE");
             rival.execute_unprepared(&lock).await?;
-            sleep(Duration::from_millis(10)).await;
+            // Slowly, so that webhooks pile up behind it and the next batches speak of many links.
+            sleep(Duration::from_millis(40)).await;
         }
         rival.rollback().await?;
         sleep(Duration::from_millis(50)).await;

@@ -25,7 +25,7 @@ pub(crate) fn kill(world: &World, role: &str, chance: &mut Chance) -> String {
 
 pub(crate) async fn crash_loop(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
     let poison = Arc::new(Load::aborting(chance));
-    world.fleet.expect_aborts(true);
+    world.fleet.expect_aborts();
     let began = Instant::now();
     while !post(world, &poison, chance.fork()).await {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -46,14 +46,14 @@ pub(crate) async fn connections_closed(world: &World) -> anyhow::Result<String> 
 
 /// Deleting a queue deletes what is on it: so the load pauses, and what was posted around that time is doubtful.
 pub(crate) async fn queue_deleted(world: &World) -> anyhow::Result<String> {
-    world.hold(true);
+    world.hold();
     sleep(Duration::from_secs(3)).await;
     let now = Instant::now();
     world.note_deletion(now.checked_sub(AROUND).unwrap_or(now), now + AROUND);
     let channel = evidence::channel(world).await?;
     let queue = format!("{NAMESPACE}.webhooks");
     let held = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
-    world.hold(false);
+    world.let_go();
     Ok(format!("with {} messages on it", held?))
 }
 
