@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eufo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint fuzz down tools
+.PHONY: help run test bench chaos lint fuzz down tools
 
 # How long `make fuzz` tries each target.
 FUZZ_SECONDS ?= 600
@@ -23,9 +23,13 @@ bench: tools ## Measure throughput and latency beside what the machine allows (B
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --release --features bench; \
 	  exec target/release/banklink-bench $(BENCH)
 
+chaos: tools ## Prove that nothing is lost or doubled while everything fails: 20 minutes, or ARGS=--quick: 2
+	cargo test --test chaos -- $(ARGS)
+
 lint: tools ## Check the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features bench -- -D warnings
+	cargo clippy --test chaos --test soak -- -D warnings
 
 fuzz: tools ## Feed the parsers random input, FUZZ_SECONDS (600) each: needs a nightly compiler and cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install --locked cargo-fuzz' >&2; exit 1; }

@@ -67,7 +67,7 @@ rabbitmq_as_owner() {
   as_owner \
     RABBITMQ_NODENAME="banklink-$port@localhost" \
     RABBITMQ_DIST_PORT="$((port + 1))" \
-    ERL_EPMD_PORT="$((port + 2))" ERL_EPMD_ADDRESS=127.0.0.1 \
+    ERL_EPMD_PORT="${BANKLINK_RABBITMQ_EPMD_PORT:-$((port + 2))}" ERL_EPMD_ADDRESS=127.0.0.1 \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback" RABBITMQ_CTL_ERL_ARGS="$loopback" \
     RABBITMQ_CONF_ENV_FILE=/dev/null \
     RABBITMQ_CONFIG_FILE="$place/rabbitmq.conf" \
@@ -95,8 +95,11 @@ rabbitmq_started_or_died() { rabbitmq_runs_on "$port" || [[ -z $(rabbitmq_proces
 
 rabbitmq_configure() {
   # Without a cookie of its own, the node would invent one that can be guessed, and any local user could talk to it.
-  as_owner bash -c 'umask 077 && echo "[]." | tee advanced.config >enabled_plugins &&
-    { [[ -f .erlang.cookie ]] || od -An -N24 -tx1 /dev/urandom | tr -d " \n" >.erlang.cookie; } && chmod 400 .erlang.cookie'
+  # By stdin, not by argument: the arguments of a process are everybody's to read.
+  [[ -f $place/.erlang.cookie ]] || as_owner bash -c 'umask 077 && cat >.erlang.cookie && chmod 400 .erlang.cookie' < <(
+    printf %s "${BANKLINK_RABBITMQ_COOKIE:-$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')}"
+  )
+  as_owner bash -c 'umask 077 && echo "[]." | tee advanced.config >enabled_plugins'
   # A restart without the variable keeps the lines that the last start was given.
   [[ -v BANKLINK_RABBITMQ_EXTRA_CONF || ! -f $place/rabbitmq.conf ]] || return 0
   as_owner tee "$place/rabbitmq.conf" >/dev/null <<-CONF

@@ -11,6 +11,7 @@ mod discretion;
 mod fixtures;
 mod hostile;
 mod ingress;
+mod judge;
 mod link;
 mod merge;
 mod model;

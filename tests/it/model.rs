@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The text fields of a webhook, and the columns they end in.
-const FIELDS: [(&str, &str); 10] = [
+const FIELDS: [(&str, &str); 11] = [
     ("/payload/customer_id", "customer_id"),
     ("/payload/app_user_id", "app_user_id"),
     ("/payload/bank_details/identifier", "bank_identifier"),
     ("/payload/bank_details/name", "bank_name"),
     ("/payload/bank_details/logo", "bank_logo"),
     ("/payload/bank_details/main_color", "bank_main_color"),
+    ("/payload/bank_details/background_color", "bank_background_color"),
     ("/payload/bank_details/swift_code", "bank_swift_code"),
     ("/payload/bank_details/account_type", "bank_account_type"),
     ("/payload/bank_details/bank_type", "bank_type"),
@@ -56,6 +57,34 @@ pub(crate) fn expected<'a>(webhooks: impl IntoIterator<Item = &'a Value>) -> Opt
         reconnected_at: of("entity.reconnected").map(nanos).max(),
         version: webhooks.iter().copied().map(nanos).max().unwrap_or_default(),
     })
+}
+
+/// What a row holds, in the model's words. Times in columns are cut to microseconds; the exact ones are compared through
+/// `version`, and through the instants that a row remembers beside it.
+pub(crate) fn held(row: &entity::bank_link::Model) -> Expected {
+    let nanos = |name: &str, at: Option<sea_orm::prelude::DateTimeUtc>| {
+        at.map(|_| row.instants.get(name).and_then(Value::as_i64).unwrap_or(row.version))
+    };
+    let columns = [
+        ("customer_id", Some(row.customer_id.clone())),
+        ("app_user_id", row.app_user_id.clone()),
+        ("bank_identifier", row.bank_identifier.clone()),
+        ("bank_name", row.bank_name.clone()),
+        ("bank_logo", row.bank_logo.clone()),
+        ("bank_main_color", row.bank_main_color.clone()),
+        ("bank_background_color", row.bank_background_color.clone()),
+        ("bank_swift_code", row.bank_swift_code.clone()),
+        ("bank_account_type", row.bank_account_type.clone()),
+        ("bank_type", row.bank_type.clone()),
+        ("last_event_id", row.last_event_id.clone()),
+    ];
+    Expected {
+        columns: columns.into_iter().collect(),
+        permissions: serde_json::from_value(row.permissions.clone()).expect("names"),
+        linked_at: nanos("linked_at", row.linked_at),
+        reconnected_at: nanos("reconnected_at", row.reconnected_at),
+        version: row.version,
+    }
 }
 
 fn names(permissions: &Value) -> Option<Vec<String>> {

@@ -9,6 +9,7 @@ use crate::app::within;
 /// A private instance of `deploy/services`. Dropping it takes it down.
 pub(crate) struct Services {
     directory: PathBuf,
+    environment: Vec<(&'static str, String)>,
     pub(crate) amqp_url: String,
     pub(crate) database_url: String,
 }
@@ -16,15 +17,14 @@ pub(crate) struct Services {
 impl Services {
     /// Brings those services up, under a directory of that name.
     pub(crate) async fn up(name: &str, services: &[&str]) -> Self {
-        Self::up_with(name, services, "").await
+        Self::up_with(name, services, Vec::new()).await
     }
 
-    /// The same, with further lines in rabbitmq.conf.
-    pub(crate) async fn up_with(name: &str, services: &[&str], rabbitmq_conf: &str) -> Self {
+    /// The same, with variables that every call of `deploy/services` is given.
+    pub(crate) async fn up_with(name: &str, services: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".local").join(name);
-        let mut up = Self { directory, amqp_url: String::new(), database_url: String::new() };
-        let mut command = command(&up.directory, &[&["up", "--private"], services].concat());
-        let printed = output(command.env("BANKLINK_RABBITMQ_EXTRA_CONF", rabbitmq_conf)).await;
+        let mut up = Self { directory, environment, amqp_url: String::new(), database_url: String::new() };
+        let printed = up.call(&[&["up", "--private"], services].concat()).await;
         let url = |name: &str| {
             printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
@@ -47,32 +47,29 @@ impl Services {
         self.call(&["kill", service]).await;
     }
 
-    /// Runs rabbitmqctl.
+    /// Runs rabbitmqctl; what it prints.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
         self.call(&[&["ctl"], arguments].concat()).await
     }
 
     async fn call(&self, arguments: &[&str]) -> String {
-        output(&mut command(&self.directory, arguments)).await
+        let output = within(self.command(arguments).output()).await.expect("deploy/services runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
-}
 
-async fn output(command: &mut Command) -> String {
-    let output = within(command.output()).await.expect("deploy/services runs");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    fn command(&self, arguments: &[&str]) -> Command {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/services");
+        let mut command = Command::new(script);
+        command.args(arguments).env("BANKLINK_SERVICES_DIR", &self.directory).envs(self.environment.iter().cloned());
+        command.env_remove("AMQP_URL").env_remove("DATABASE_URL");
+        command
+    }
 }
 
 impl Drop for Services {
     fn drop(&mut self) {
-        let down = command(&self.directory, &["down"]).into_std().output();
+        let down = self.command(&["down"]).into_std().output();
         assert!(down.is_ok_and(|down| down.status.success()), "deploy/services down");
     }
-}
-
-fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/services");
-    let mut command = Command::new(script);
-    command.args(arguments).env("BANKLINK_SERVICES_DIR", directory).env_remove("AMQP_URL").env_remove("DATABASE_URL");
-    command
 }

@@ -15,7 +15,8 @@ const POSTS: usize = 500;
 const POSTS_A_MINUTE: usize = 20;
 
 pub(crate) async fn run(length: Duration) -> bool {
-    let services = Services::up_with("soak-outage", &["rabbitmq", "postgres"], "consumer_timeout = 60000").await;
+    let consumer_timeout = vec![("BANKLINK_RABBITMQ_EXTRA_CONF", "consumer_timeout = 60000".to_owned())];
+    let services = Services::up_with("soak-outage", &["rabbitmq", "postgres"], consumer_timeout).await;
     // At a delivery limit of one, a message whose second delivery count is spent is dead.
     let mut process = banklink(&["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .env("AMQP_URL", &services.amqp_url)

@@ -1,0 +1,148 @@
+//! PostgreSQL restarted, killed, its sessions ended and cancelled, its tables locked, its disk full; rivals that deadlock with
+//! the workers, and transactions that cannot be serialized.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, TransactionTrait};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::disk;
+use crate::chance::Chance;
+use crate::world::World;
+
+const AWAY: Duration = Duration::from_secs(2);
+/// How long a rival goes on.
+const RIVALRY: Duration = Duration::from_secs(8);
+/// Longer than the `statement_timeout` that the product sets for itself.
+const LOCKED: Duration = Duration::from_secs(28);
+
+const OTHERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+pub(crate) async fn restart(world: &World) -> anyhow::Result<String> {
+    world.brokers[0].stop("postgres").await;
+    sleep(AWAY).await;
+    world.brokers[0].start("postgres").await;
+    Ok(String::new())
+}
+
+pub(crate) async fn kill(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
+    world.brokers[0].kill("postgres").await;
+    sleep(AWAY * u32::try_from(1 + chance.below(4))?).await;
+    world.brokers[0].start("postgres").await;
+    Ok(String::new())
+}
+
+pub(crate) async fn terminated(world: &World) -> anyhow::Result<String> {
+    let database = world.database().await?;
+    Ok(format!("{} sessions", terminate(&database).await?))
+}
+
+async fn terminate(database: &DatabaseConnection) -> Result<usize, DbErr> {
+    Ok(rows(database, &format!("SELECT pg_terminate_backend(pid) {OTHERS}")).await?.len())
+}
+
+/// What a `statement_timeout` does, at every moment of a transaction.
+pub(crate) async fn cancelled(world: &World) -> anyhow::Result<String> {
+    let (database, began, mut cancelled) = (world.database().await?, Instant::now(), 0);
+    let cancel = format!("SELECT pg_cancel_backend(pid) {OTHERS} AND state <> 'idle'");
+    while began.elapsed() < RIVALRY {
+        cancelled += rows(&database, &cancel).await?.len();
+        sleep(Duration::from_millis(15)).await;
+    }
+    Ok(format!("{cancelled} cancels"))
+}
+
+/// Somebody holds the tables for longer than a statement may take.
+pub(crate) async fn statement_timeout(world: &World) -> anyhow::Result<String> {
+    let rival = world.database().await?.begin().await?;
+    rival.execute_unprepared("LOCK TABLE bank_links, outbox_events, dead_letters IN ACCESS EXCLUSIVE MODE").await?;
+    sleep(LOCKED).await;
+    rival.rollback().await?;
+    Ok(format!("tables locked for {LOCKED:?}"))
+}
+
+pub(crate) async fn disk_full(world: &World) -> anyhow::Result<String> {
+    // A directory of its own in it, since a mounted one is never empty and belongs to root.
+    let small = match disk::SmallDisk::mount() {
+        Ok(small) => small,
+        Err(cause) => return Ok(format!("skipped: {cause}")),
+    };
+    let database = world.database().await?;
+    let place = small.path();
+    for sql in [
+        format!("CREATE TABLESPACE chaos_small LOCATION '{}'", place.display()),
+        "ALTER TABLE bank_links SET TABLESPACE chaos_small".to_owned(),
+        "ALTER TABLE outbox_events SET TABLESPACE chaos_small".to_owned(),
+    ] {
+        database.execute_unprepared(&sql).await?;
+    }
+    small.fill()?;
+    sleep(RIVALRY).await;
+    small.empty()?;
+    for sql in [
+        "ALTER TABLE bank_links SET TABLESPACE pg_default",
+        "ALTER TABLE outbox_events SET TABLESPACE pg_default",
+        "DROP TABLESPACE chaos_small",
+    ] {
+        database.execute_unprepared(sql).await?;
+    }
+    Ok(format!("full for {RIVALRY:?}"))
+}
+
+/// A rival locks rows in the opposite order. PostgreSQL looks for a deadlock once in each wait: the product after a second,
+/// when the rival is long in its way, and the rival never; so the product is the victim.
+pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
+    let (database, bystander, began) = (world.database().await?, world.database().await?, Instant::now());
+    let deadlocks = "SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()";
+    let before = number(&bystander, deadlocks).await?;
+    database.execute_unprepared("SET deadlock_timeout = '60s'").await?;
+    while began.elapsed() < RIVALRY {
+        let rival = database.begin().await?;
+        for entity in busiest(&bystander).await? {
+            let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{entity}' FOR UPDATE");
+            rival.execute_unprepared(&lock).await?;
+            // Slowly, so that webhooks pile up behind it and the next batches speak of many links.
+            sleep(Duration::from_millis(40)).await;
+        }
+        rival.rollback().await?;
+        sleep(Duration::from_millis(50)).await;
+    }
+    // Sessions count what they met with a delay.
+    sleep(Duration::from_secs(2)).await;
+    Ok(format!("{} deadlocks", number(&bystander, deadlocks).await? - before))
+}
+
+/// Everything runs SERIALIZABLE, and a rival writes the same rows.
+pub(crate) async fn serialization_failures(world: &World) -> anyhow::Result<String> {
+    let (database, began, mut failed) = (world.database().await?, Instant::now(), 0);
+    database.execute_unprepared("ALTER DATABASE banklink SET default_transaction_isolation = 'serializable'").await?;
+    terminate(&database).await?;
+    let rival = world.database().await?;
+    let write = "UPDATE bank_links SET updated_at = updated_at WHERE entity_id IN \
+                 (SELECT entity_id FROM bank_links ORDER BY updated_at DESC LIMIT 25)";
+    while began.elapsed() < RIVALRY {
+        failed += i32::from(rival.execute_unprepared(write).await.is_err());
+        sleep(Duration::from_millis(10)).await;
+    }
+    database.execute_unprepared("ALTER DATABASE banklink RESET default_transaction_isolation").await?;
+    drop(rival);
+    terminate(&database).await?;
+    Ok(format!("the rival itself failed {failed} times"))
+}
+
+/// The bank links that were written last, in the order opposite to the product's.
+async fn busiest(database: &DatabaseConnection) -> Result<Vec<Uuid>, DbErr> {
+    let last = "SELECT entity_id FROM (SELECT entity_id FROM bank_links ORDER BY updated_at DESC LIMIT 30) last \
+                ORDER BY entity_id DESC";
+    rows(database, last).await?.iter().map(|row| row.try_get("", "entity_id")).collect()
+}
+
+async fn rows(database: &DatabaseConnection, sql: &str) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
+    database.query_all_raw(Statement::from_string(database.get_database_backend(), sql)).await
+}
+
+async fn number(database: &DatabaseConnection, sql: &str) -> anyhow::Result<i64> {
+    let rows = rows(database, sql).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.try_get("", "n"))?)
+}
