@@ -16,7 +16,14 @@ const MOST_DOUBTFUL: usize = 6;
 /// Webhooks that certainly came through, some that may have, and a row made of the former and any of the latter; now and
 /// then of one more, of which nobody knows.
 fn cases() -> impl Strategy<Value = (Vec<Value>, Vec<Value>, Vec<Value>)> {
-    let about = || any_webhook(Uuid::from_u128(1));
+    // Of little, so that the same few values meet again and again.
+    let about = || {
+        any_webhook(Uuid::from_u128(1)).prop_map(|mut webhook| {
+            webhook["payload"]["bank_details"] = Value::Null;
+            webhook["event_id"] = Value::Null;
+            webhook
+        })
+    };
     let certain = prop::collection::vec(about(), 0..4);
     let doubtful = prop::collection::vec(about(), 0..=MOST_DOUBTFUL);
     let foreign = prop::option::weighted(0.3, about());
@@ -34,6 +41,8 @@ fn cases() -> impl Strategy<Value = (Vec<Value>, Vec<Value>, Vec<Value>)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_row_is_explained_if_and_only_if_some_choice_of_the_doubtful_makes_it((certain, doubtful, made_of) in cases()) {
         let Some(row) = expected(&made_of) else { return Ok(()) };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -91,26 +91,43 @@ pub(crate) async fn disk_full(world: &World) -> anyhow::Result<String> {
 }
 
 /// A rival locks rows in the opposite order. PostgreSQL looks for a deadlock once in each wait: the product after a second,
-/// when the rival is long in its way, and the rival never; so the product is the victim.
+/// when the rival is mostly in its way already, and the rival later; so the product is the usual victim.
 pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
     let (database, bystander, began) = (world.database().await?, world.database().await?, Instant::now());
-    let deadlocks = "SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()";
+    let (deadlocks, mut own) = ("SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()", 0);
     let before = number(&bystander, deadlocks).await?;
-    database.execute_unprepared("SET deadlock_timeout = '60s'").await?;
+    database.execute_unprepared("SET deadlock_timeout = '3s'").await?;
     while began.elapsed() < RIVALRY {
-        let rival = database.begin().await?;
-        for entity in busiest(&bystander).await? {
-            let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{entity}' FOR UPDATE");
-            rival.execute_unprepared(&lock).await?;
-            // Slowly, so that webhooks pile up behind it and the next batches speak of many links.
-            sleep(Duration::from_millis(40)).await;
-        }
-        rival.rollback().await?;
-        sleep(Duration::from_millis(50)).await;
+        let links = busiest(&bystander).await?;
+        own += i32::from(stand_in_the_way(&database, &links).await.is_err());
     }
     // Sessions count what they met with a delay.
     sleep(Duration::from_secs(2)).await;
-    Ok(format!("{} deadlocks", number(&bystander, deadlocks).await? - before))
+    Ok(format!("{} deadlocks, the rival the victim of {own}", number(&bystander, deadlocks).await? - before))
+}
+
+async fn stand_in_the_way(database: &DatabaseConnection, links: &[Uuid]) -> Result<(), DbErr> {
+    let (last, others) = links.split_at(links.len().min(5));
+    let rival = database.begin().await?;
+    lock(&rival, last).await?;
+    // Webhooks pile up behind the locks, so that batches speak of many links once these are let go of; and each batch
+    // takes its locks in order, until it comes to the last ones.
+    rival.execute_unprepared("SAVEPOINT pile").await?;
+    lock(&rival, others).await?;
+    sleep(Duration::from_millis(500)).await;
+    rival.execute_unprepared("ROLLBACK TO SAVEPOINT pile").await?;
+    sleep(Duration::from_millis(150)).await;
+    lock(&rival, others).await?;
+    rival.rollback().await
+}
+
+/// Locks bank links, in that order.
+async fn lock(rival: &DatabaseTransaction, links: &[Uuid]) -> Result<(), DbErr> {
+    for link in links {
+        let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{link}' FOR UPDATE");
+        rival.execute_unprepared(&lock).await?;
+    }
+    Ok(())
 }
 
 /// Everything runs SERIALIZABLE, and a rival writes the same rows.
