@@ -80,8 +80,9 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
     Ok(claimed)
 }
 
-/// Makes claims permanent, for messages that the broker has. Those that have ended have no claim to keep, and of those that
-/// the worker holds just now the same is about to be true: so it waits for nobody, and cannot meet the worker in a deadlock.
+/// Makes claims permanent, for messages that the broker has. Those that have ended have no claim to keep, and those that the
+/// worker holds just now are about to end: so it waits for nobody, and cannot meet the worker in a deadlock. Should the worker
+/// take its transaction back, such a claim runs out, and its letter can be replayed once more, which changes nothing.
 ///
 /// # Errors
 /// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
