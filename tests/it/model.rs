@@ -115,7 +115,7 @@ pub(crate) fn any_webhook(entity: Uuid) -> impl Strategy<Value = Value> {
         prop::collection::btree_map(permission, any::<bool>(), 0..3).prop_map(|map| json!(map)),
     ];
     let kind = prop::sample::select(vec!["entity.created", "entity.updated", "entity.updated", "entity.reconnected"]);
-    let bank = prop::collection::vec(text(), 7);
+    let bank = prop::collection::vec(text(), 8);
     (kind, 0..6_u32, "[xyz]", text(), text(), bank, permissions).prop_map(
         move |(kind, nanos, customer, app_user, event_id, bank, permissions)| {
             let timestamp = format!("2026-06-01T00:00:00.00000000{nanos}Z");
@@ -126,7 +126,7 @@ pub(crate) fn any_webhook(entity: Uuid) -> impl Strategy<Value = Value> {
                     "id": entity, "customer_id": customer, "app_user_id": app_user, "permissions": permissions,
                     "bank_details": {
                         "identifier": bank[0], "name": bank[1], "logo": bank[2], "main_color": bank[3],
-                        "swift_code": bank[4], "account_type": bank[5], "bank_type": bank[6],
+                        "background_color": bank[4], "swift_code": bank[5], "account_type": bank[6], "bank_type": bank[7],
                     },
                 })
             };
