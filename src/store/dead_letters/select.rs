@@ -179,12 +179,11 @@ pub async fn census(store: &Store) -> Result<Census, Error> {
 pub(super) fn in_state(state: State) -> Condition {
     let is = |state: State| Column::State.eq(state.as_str());
     let ran_out = || Column::ClaimedUntil.lt(Utc::now());
+    // Said of those that are open because their index is of those: it knows no states.
+    let open = |is: Expr| Column::ResolvedAt.is_null().and(is).into_condition();
     match state {
-        State::Dead => Condition::any().add(is(state)).add(is(State::Replaying).and(ran_out())),
-        State::Replaying => {
-            let good = Column::ClaimedUntil.is_null().or(ran_out().not());
-            is(state).and(good).into_condition()
-        }
+        State::Dead => open(is(state).or(is(State::Replaying).and(ran_out()))),
+        State::Replaying => open(is(state).and(Column::ClaimedUntil.is_null().or(ran_out().not()))),
         State::Resolved | State::Discarded => is(state).into_condition(),
     }
 }
