@@ -38,7 +38,7 @@ pub async fn send_edited(
     let outgoing = Outgoing::webhook(publisher.link().topology(), &new);
     if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
         if cause.is_refusal() {
-            release(store, &[&claimed]).await?;
+            release(store, &[claimed.life()]).await?;
         }
         return Err(cause.into());
     }

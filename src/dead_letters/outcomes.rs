@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use crate::domain::dead_letter::State;
-use crate::store::dead_letters::{Claimed, standings};
+use crate::store::dead_letters::{Life, standings};
 use crate::store::{self, Store};
 
 /// Letters looked up at a time.
@@ -46,13 +46,13 @@ impl Tally {
     }
 }
 
-/// Letters that were replayed and have not ended yet, each with the life it was replayed into, longest ago first.
+/// Letters that were replayed and have not ended yet, longest ago first.
 #[derive(Default)]
-pub(super) struct UnderWay(VecDeque<(Uuid, i32)>);
+pub(super) struct UnderWay(VecDeque<Life>);
 
 impl UnderWay {
-    pub(super) fn add<'a>(&mut self, claimed: impl Iterator<Item = &'a Claimed>) {
-        self.0.extend(claimed.map(|claimed| (claimed.letter.message_id, claimed.letter.replays)));
+    pub(super) fn add(&mut self, replayed: &[Life]) {
+        self.0.extend(replayed);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,8 +61,8 @@ impl UnderWay {
 
     /// Counts those that have ended into `tally`, and forgets them; how many that were.
     pub(super) async fn look(&mut self, store: &Store, tally: &mut Tally) -> Result<usize, store::Error> {
-        let asked: Vec<(Uuid, i32)> = self.0.drain(..self.0.len().min(LOOK)).collect();
-        let ids: Vec<Uuid> = asked.iter().map(|(id, _)| *id).collect();
+        let asked: Vec<Life> = self.0.drain(..self.0.len().min(LOOK)).collect();
+        let ids: Vec<Uuid> = asked.iter().map(|life| life.id).collect();
         let found = match standings(store, &ids).await {
             Ok(found) => found,
             Err(away) => {
@@ -71,14 +71,15 @@ impl UnderWay {
             }
         };
         let found: HashMap<Uuid, _> =
-            found.into_iter().map(|(id, state, outcome, life)| (id, (state, outcome, life))).collect();
+            found.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
         let mut ended = 0;
-        for (id, life) in asked {
-            let standing =
-                found.get(&id).map(|(state, outcome, now)| (State::parse(state), outcome.as_deref(), *now == life));
+        for life in asked {
+            let standing = found
+                .get(&life.id)
+                .map(|(state, outcome, replays)| (State::parse(state), outcome.as_deref(), *replays == life.replays));
             match standing {
                 Some((Some(State::Replaying), _, true)) => {
-                    self.0.push_back((id, life));
+                    self.0.push_back(life);
                     continue;
                 }
                 Some((Some(State::Resolved), Some("applied"), true)) => tally.applied += 1,

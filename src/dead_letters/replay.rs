@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::message;
 use super::outcomes::{Tally, UnderWay};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
-use crate::store::dead_letters::{Chosen, Claimed, claim, keep, release};
+use crate::store::dead_letters::{Chosen, Claimed, Life, claim, keep, release};
 use crate::store::{self, Store};
 
 /// Letters claimed and published at a time.
@@ -64,108 +64,125 @@ pub async fn replay(
     stop: &CancellationToken,
     mut told: impl FnMut(&Tally),
 ) -> Result<(Tally, End), store::Error> {
-    let mut tally = Tally { selected: chosen.len(), ..Tally::default() };
-    let mut under_way = UnderWay::default();
-    let canaries = plan.canary.unwrap_or(0).min(chosen.len());
-    let (first, rest) = chosen.split_at(canaries);
-    for (letters, are_canaries) in [(first, true), (rest, false)] {
-        let began = Instant::now();
-        let at_once = plan.rate.map_or(MOST_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MOST_AT_ONCE));
-        for (turn, letters) in letters.chunks(at_once).enumerate() {
-            if let Some(rate) = plan.rate {
-                let due = began + Duration::from_secs(1).mul_f64((turn * at_once) as f64 / f64::from(rate));
-                stop.run_until_cancelled(tokio::time::sleep_until(due)).await;
-            }
-            if stop.is_cancelled() {
-                return Ok(ended(tally, &under_way, End::Interrupted));
-            }
-            let away = take_on(store, publisher, letters, plan, &mut tally, &mut under_way).await?;
-            // Whoever wants to stop on failures gives them time to show.
-            let pause = plan.stop_on_failure.map_or(Duration::ZERO, |_| LET_SHOW);
-            wait(store, pause, stop, &mut tally, &mut under_way, &mut told).await?;
-            told(&tally);
-            if let Some(away) = away {
-                return Ok(ended(tally, &under_way, End::BrokerAway(away)));
-            }
-            if plan.stop_on_failure.is_some_and(|percent| tally.fails_more_than(percent)) {
-                return Ok(ended(tally, &under_way, End::TooManyFailed));
-            }
-        }
-        if !are_canaries || canaries > 0 {
-            wait(store, plan.wait, stop, &mut tally, &mut under_way, &mut told).await?;
-        }
-        if stop.is_cancelled() {
-            return Ok(ended(tally, &under_way, End::Interrupted));
-        }
-        // One that somebody else took has proved nothing either.
-        if are_canaries && tally.resolved() < canaries {
-            return Ok(ended(tally, &under_way, End::CanaryFailed));
-        }
-    }
-    let end = if stop.is_cancelled() { End::Interrupted } else { End::Finished };
-    Ok(ended(tally, &under_way, end))
+    let tally = Tally { selected: chosen.len(), ..Tally::default() };
+    let mut replay = Replay { store, publisher, plan, stop, tally, under_way: UnderWay::default(), unkept: Vec::new() };
+    let end = replay.run(chosen, &mut told).await?;
+    replay.keep().await?;
+    replay.tally.under_way = replay.under_way.len();
+    Ok((replay.tally, end))
 }
 
-/// Claims, publishes and keeps a few letters; why the broker did not take one, if so.
-async fn take_on(
-    store: &Store,
-    publisher: &Publisher,
-    letters: &[Chosen],
-    plan: &Plan,
-    tally: &mut Tally,
-    under_way: &mut UnderWay,
-) -> Result<Option<broker::Error>, store::Error> {
-    let claimed = claim(store, letters, &plan.by).await?;
-    let published = join_all(claimed.iter().map(|claimed| publish(publisher, claimed))).await;
-    let (mut kept, mut unpublished, mut away) = (Vec::new(), Vec::new(), None);
-    for (claimed, verdict) in claimed.iter().zip(published) {
-        match verdict {
-            Ok(()) => kept.push(claimed),
-            Err(cause) => {
-                // After a timeout the message may be on the queue all the same: that claim is left to run out.
-                if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
-                    unpublished.push(claimed);
+/// A replay on its way.
+struct Replay<'a> {
+    store: &'a Store,
+    publisher: &'a Publisher,
+    plan: &'a Plan,
+    stop: &'a CancellationToken,
+    tally: Tally,
+    under_way: UnderWay,
+    /// Published, on claims that still run out.
+    unkept: Vec<Life>,
+}
+
+impl Replay<'_> {
+    async fn run(&mut self, chosen: &[Chosen], told: &mut impl FnMut(&Tally)) -> Result<End, store::Error> {
+        let canaries = self.plan.canary.unwrap_or(0).min(chosen.len());
+        let (first, rest) = chosen.split_at(canaries);
+        if canaries > 0 {
+            if let Some(end) = self.take_all(first, told).await? {
+                return Ok(end);
+            }
+            // One that somebody else took has proved nothing either.
+            if self.tally.resolved() < canaries {
+                return Ok(End::CanaryFailed);
+            }
+        }
+        Ok(self.take_all(rest, told).await?.unwrap_or(End::Finished))
+    }
+
+    /// Takes on `letters`, at the pace that is planned, and waits for what becomes of them; why it ended early, if it did.
+    async fn take_all(
+        &mut self,
+        letters: &[Chosen],
+        told: &mut impl FnMut(&Tally),
+    ) -> Result<Option<End>, store::Error> {
+        let began = Instant::now();
+        let at_once = self.plan.rate.map_or(MOST_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MOST_AT_ONCE));
+        for (turn, letters) in letters.chunks(at_once).enumerate() {
+            if let Some(rate) = self.plan.rate {
+                let due = began + Duration::from_secs(1).mul_f64((turn * at_once) as f64 / f64::from(rate));
+                self.stop.run_until_cancelled(tokio::time::sleep_until(due)).await;
+            }
+            if self.stop.is_cancelled() {
+                return Ok(Some(End::Interrupted));
+            }
+            let away = self.take_on(letters).await?;
+            // Whoever wants to stop on failures gives them time to show.
+            let pause = self.plan.stop_on_failure.map_or(Duration::ZERO, |_| LET_SHOW);
+            self.wait(pause, told).await?;
+            if let Some(away) = away {
+                return Ok(Some(End::BrokerAway(away)));
+            }
+            if self.plan.stop_on_failure.is_some_and(|percent| self.tally.fails_more_than(percent)) {
+                return Ok(Some(End::TooManyFailed));
+            }
+        }
+        self.keep().await?;
+        self.wait(self.plan.wait, told).await?;
+        Ok(self.stop.is_cancelled().then_some(End::Interrupted))
+    }
+
+    /// Claims and publishes a few letters; why the broker did not take one, if so.
+    async fn take_on(&mut self, letters: &[Chosen]) -> Result<Option<broker::Error>, store::Error> {
+        let claimed = claim(self.store, letters, &self.plan.by).await?;
+        let publishing = join_all(claimed.iter().map(|claimed| publish(self.publisher, claimed)));
+        // The claims of those before are kept no sooner than now: most have ended meanwhile, and need it no more.
+        let (verdicts, kept) = tokio::join!(publishing, keep(self.store, &self.unkept));
+        self.unkept.clear();
+        let (mut unpublished, mut away) = (Vec::new(), None);
+        for (claimed, verdict) in claimed.iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => self.unkept.push(claimed.life()),
+                Err(cause) => {
+                    // After a timeout the message may be on the queue all the same: that claim is left to run out.
+                    if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
+                        unpublished.push(claimed.life());
+                    }
+                    away = Some(cause);
                 }
-                away = Some(cause);
+            }
+        }
+        kept?;
+        release(self.store, &unpublished).await?;
+        self.tally.replayed += self.unkept.len();
+        self.tally.skipped += letters.len() - self.unkept.len();
+        self.under_way.add(&self.unkept);
+        Ok(away)
+    }
+
+    async fn keep(&mut self) -> Result<(), store::Error> {
+        keep(self.store, &self.unkept).await?;
+        self.unkept.clear();
+        Ok(())
+    }
+
+    /// Looks for outcomes once, and goes on while there is patience.
+    async fn wait(&mut self, patience: Duration, told: &mut impl FnMut(&Tally)) -> Result<(), store::Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let ended = self.under_way.look(self.store, &mut self.tally).await?;
+            told(&self.tally);
+            if self.under_way.len() == 0 || Instant::now() >= deadline || self.stop.is_cancelled() {
+                return Ok(());
+            }
+            if ended == 0 {
+                self.stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
             }
         }
     }
-    keep(store, &kept).await?;
-    release(store, &unpublished).await?;
-    tally.replayed += kept.len();
-    tally.skipped += letters.len() - kept.len();
-    under_way.add(kept.into_iter());
-    Ok(away)
 }
 
 async fn publish(publisher: &Publisher, claimed: &Claimed) -> Result<(), broker::Error> {
     let outgoing = Outgoing::webhook(publisher.link().topology(), &message(&claimed.letter));
     publisher.publish(outgoing, DEADLINE).await
-}
-
-/// Looks for outcomes once, and goes on while there is patience.
-async fn wait(
-    store: &Store,
-    patience: Duration,
-    stop: &CancellationToken,
-    tally: &mut Tally,
-    under_way: &mut UnderWay,
-    told: &mut impl FnMut(&Tally),
-) -> Result<(), store::Error> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let ended = under_way.look(store, tally).await?;
-        told(tally);
-        if under_way.len() == 0 || Instant::now() >= deadline || stop.is_cancelled() {
-            return Ok(());
-        }
-        if ended == 0 {
-            stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
-        }
-    }
-}
-
-fn ended(mut tally: Tally, under_way: &UnderWay, end: End) -> (Tally, End) {
-    tally.under_way = under_way.len();
-    (tally, end)
 }

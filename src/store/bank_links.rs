@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use entity::bank_link::{Column, Entity, Model};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
-    QueryFilter, QueryTrait,
+    ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable, QueryFilter,
+    QueryTrait,
 };
 use uuid::Uuid;
 
+use super::among::among;
 use super::bank_link_row::{from_row, to_row};
 use super::{Error, MOST_BINDS, Store, Transaction, recordset};
 use crate::domain::bank_link::BankLink;
@@ -37,7 +38,8 @@ pub async fn look(store: &Store, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, Ba
 async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
     let mut links = HashMap::with_capacity(entity_ids.len());
     for ids in entity_ids.chunks(MOST_BINDS) {
-        for row in Entity::find().filter(Column::EntityId.is_in(ids.iter().copied())).all(connection).await? {
+        let asked_for = among(connection, Column::EntityId, ids.iter().copied());
+        for row in Entity::find().filter(asked_for).all(connection).await? {
             links.insert(row.entity_id, from_row(row)?);
         }
     }

@@ -3,6 +3,7 @@
 //! Whoever begins a transaction commits it, on the same screen; nothing here begins one behind a caller's back but where
 //! the function's name says so.
 
+mod among;
 mod bank_link_row;
 pub mod bank_links;
 mod bounded;
@@ -33,9 +34,15 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// Connections to PostgreSQL, at most: the worker's batch, the recorder's, the relay's claim and the probes.
 const CONNECTIONS: u32 = 8;
-/// PostgreSQL ends what a client that died without a word has left open: its locks would stop the other workers, and its
-/// statements would keep connections of the pool. A little less than [`DEADLINE`], so that the server is first.
-const SERVER_DEADLINES: [(&str, &str); 5] = [
+/// What PostgreSQL is asked for with each connection.
+///
+/// It ends what a client that died without a word has left open: its locks would stop the other workers, and its statements
+/// would keep connections of the pool. A little less than [`DEADLINE`], so that the server is first.
+///
+/// And it plans each statement for the tables as they are just then: a plan that it keeps from when a table was almost empty
+/// reads the whole of it, long after it has grown.
+const SERVER_SETTINGS: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_custom_plan"),
     ("statement_timeout", "25s"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("tcp_keepalives_idle", "10"),
@@ -88,7 +95,7 @@ impl Store {
             .connect_timeout(CONNECT_DEADLINE)
             .acquire_timeout(CONNECT_DEADLINE)
             .sqlx_logging(false)
-            .map_sqlx_postgres_opts(|options| options.application_name("banklink").options(SERVER_DEADLINES))
+            .map_sqlx_postgres_opts(|options| options.application_name("banklink").options(SERVER_SETTINGS))
             .map_sqlx_postgres_pool_opts(pool::careful)
             .map_sqlx_sqlite_opts(move |options| {
                 // An acknowledged message must survive a power cut, so a commit waits for the disk.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::among::among;
 use super::{Error, MOST_BINDS, Store, Transaction, recordset};
 use crate::domain::event::Event;
 use crate::domain::instant::Instant;
@@ -165,7 +166,8 @@ impl Claim {
             None => self.store.begin().await?,
         };
         for ids in published.chunks(MOST_BINDS) {
-            Entity::delete_many().filter(Column::Id.is_in(ids.iter().copied())).exec(&transaction.0).await?;
+            let is_published = among(&transaction.0, Column::Id, ids.iter().copied());
+            Entity::delete_many().filter(is_published).exec(&transaction.0).await?;
         }
         for (id, pause) in put_off {
             Entity::update_many()

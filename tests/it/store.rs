@@ -1,9 +1,12 @@
 //! What the database has to refuse, and what it has to keep.
 
 use banklink::domain::bank_link::{BankLink, Held};
+use banklink::domain::dead_letter::Died;
+use banklink::domain::failure::{Failure, FailureClass};
 use banklink::domain::field::Field;
 use banklink::domain::instant::Instant;
 use banklink::store::bank_links;
+use banklink::store::dead_letters::{self, Filter, Resolution};
 use uuid::Uuid;
 
 use crate::app::{TestApp, on_both};
@@ -21,6 +24,23 @@ async fn write(app: &TestApp, link: &BankLink) -> Vec<Uuid> {
     let written = bank_links::upsert(&transaction, &[link]).await.unwrap();
     transaction.commit().await.unwrap();
     written
+}
+
+/// The end of a message of that id and body, the first of its lives.
+fn died(wire_id: &str, body: &'static str) -> Died {
+    let at = Instant::parse("2026-06-01T00:00:00Z").unwrap();
+    Died {
+        wire_id: wire_id.to_owned(),
+        body: body.into(),
+        source: "lean".to_owned(),
+        received_at: at,
+        attempt: 1,
+        replay: 0,
+        edited_from: None,
+        traceparent: None,
+        failure: Failure::new(FailureClass::UnknownEntity, "for a test"),
+        at,
+    }
 }
 
 on_both! {
@@ -52,6 +72,37 @@ on_both! {
             let read = bank_links::look(&app.store, &[entity]).await.unwrap();
             assert_eq!(read.get(&entity), Some(&odd));
         }
+        app.finish().await;
+    }
+    async fn letters_that_share_an_id_end_each_by_its_own_body_in_one_batch(app: TestApp) {
+        let id = Uuid::now_v7().to_string();
+        let transaction = app.store.begin().await.unwrap();
+        dead_letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
+        transaction.commit().await.unwrap();
+        let chosen = dead_letters::choose(&app.store, &Filter::default()).await.unwrap();
+        assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 3);
+
+        let resolution = |wire_id: &str, body: &'static str, replay, outcome| Resolution {
+            wire_id: wire_id.to_owned(),
+            body: body.into(),
+            replay,
+            outcome,
+        };
+        let of_an_earlier_life = resolution("odd", "third", 0, "ignored");
+        let resolutions = [
+            resolution(&id, "first", 1, "applied"),
+            resolution(&id, "second", 1, "stale"),
+            resolution(&id, "of nobody", 1, "ignored"),
+            of_an_earlier_life,
+        ];
+        let transaction = app.store.begin().await.unwrap();
+        dead_letters::resolve(&transaction, &resolutions).await.unwrap();
+        transaction.commit().await.unwrap();
+        let mut ended: Vec<_> = app.dead_letters().await.into_iter().map(|letter| (letter.body, letter.state, letter.outcome)).collect();
+        ended.sort();
+        let as_text = |(body, state, outcome): &(Vec<u8>, String, Option<String>)| format!("{} {state} {outcome:?}", String::from_utf8_lossy(body));
+        let told: Vec<String> = ended.iter().map(as_text).collect();
+        assert_eq!(told, ["first resolved Some(\"applied\")", "second resolved Some(\"stale\")", "third replaying None"]);
         app.finish().await;
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::select::in_state;
 use super::{Action, Chosen, Claimed, tell};
 use crate::domain::dead_letter::State;
+use crate::store::among::among;
 use crate::store::{Error, MOST_BINDS, Store};
 
 /// Gives up what is still dead of `chosen`; how many that were.
@@ -23,7 +24,7 @@ pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -
         let still = Entity::find()
             .select_only()
             .column(Column::MessageId)
-            .filter(Column::MessageId.is_in(chosen.iter().map(|chosen| chosen.id)))
+            .filter(among(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
             .filter(in_state(State::Dead))
             .order_by_asc(Column::MessageId)
             .lock_exclusive();
@@ -34,10 +35,10 @@ pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -
                 .col_expr(Column::Note, Expr::value(super::clean(reason)))
                 .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
                 .col_expr(Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-                .filter(Column::MessageId.is_in(ids.iter().copied()))
+                .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
                 .exec(&transaction.0)
                 .await?;
-            tell(&transaction, &ids, Some(by), Action::Discarded, Some(reason)).await?;
+            tell(&transaction, ids.iter().copied(), Some(by), Action::Discarded, Some(reason)).await?;
         }
         transaction.commit().await?;
         discarded += ids.len() as u64;
@@ -62,7 +63,7 @@ pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> R
         .filter(Column::State.eq(State::Replaying.as_str()))
         .exec(&transaction.0)
         .await?;
-    tell(&transaction, &[id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
+    tell(&transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
     transaction.commit().await?;
     Ok(updated.rows_affected == 1)
 }
@@ -73,7 +74,7 @@ pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> R
 /// When the database is away.
 pub async fn remember(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), Error> {
     let transaction = store.begin().await?;
-    tell(&transaction, ids, Some(by), action, None).await?;
+    tell(&transaction, ids.iter().copied(), Some(by), action, None).await?;
     transaction.commit().await
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod record;
 mod replay;
+mod resolve;
 mod select;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,8 @@ use uuid::Uuid;
 use super::{Error, Transaction, recordset};
 pub use change::{Prune, discard, edited, prune, remember};
 pub use record::record;
-pub use replay::{Claimed, Resolution, claim, keep, release, resolve, standings};
+pub use replay::{Claimed, Life, claim, keep, release, standings};
+pub use resolve::{Resolution, resolve};
 pub use select::{Census, Chosen, Filter, Kind, Newest, census, choose, find, history, ids, list, stats};
 
 /// A dead letter, as the table has it.
@@ -91,13 +93,13 @@ impl Line {
 /// Writes the same line for each of several letters.
 async fn tell(
     transaction: &Transaction,
-    ids: &[Uuid],
+    ids: impl IntoIterator<Item = Uuid>,
     by: Option<&str>,
     action: Action,
     detail: Option<&str>,
 ) -> Result<(), Error> {
     let now = Utc::now();
-    let lines: Vec<Line> = ids.iter().map(|id| Line::new(*id, now, by, action, detail)).collect();
+    let lines: Vec<Line> = ids.into_iter().map(|id| Line::new(id, now, by, action, detail)).collect();
     write(transaction, &lines).await
 }
 
@@ -124,7 +126,7 @@ async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
 /// When it cannot be done.
 pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     record::known(transaction, &[Uuid::nil()].into()).await?;
-    tell(transaction, &[Uuid::nil()], None, Action::Died, None).await
+    tell(transaction, [Uuid::nil()], None, Action::Died, None).await
 }
 
 /// Text that both databases can hold: without U+0000, and not too long.

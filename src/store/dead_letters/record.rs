@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Action, Line, clean, count, write};
 use crate::domain::dead_letter::{Died, State, fingerprint};
 use crate::domain::webhook::glimpse;
+use crate::store::among::among;
 use crate::store::{Error, Transaction};
 
 /// Records `deaths`, each once, however often it is handed in.
@@ -65,7 +66,7 @@ pub(super) async fn known(
     ids: &BTreeSet<Uuid>,
 ) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
     let letters = dead_letter::Entity::find()
-        .filter(dead_letter::Column::MessageId.is_in(ids.iter().copied()))
+        .filter(among(&transaction.0, dead_letter::Column::MessageId, ids.iter().copied()))
         .order_by_asc(dead_letter::Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
@@ -77,7 +78,7 @@ pub(super) async fn known(
 async fn recorded(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
     use dead_letter_history::{Column, Entity};
     let deaths = Entity::find()
-        .filter(Column::MessageId.is_in(ids.iter().copied()))
+        .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
         .filter(Column::Action.eq(Action::Died.as_str()))
         .all(&transaction.0)
         .await?;

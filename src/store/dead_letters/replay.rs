@@ -1,4 +1,4 @@
-//! A replay as the table sees it: claimed, kept or released, and resolved by the worker.
+//! A replay as the table sees it: letters are claimed, and their claims kept or given back.
 //!
 //! A claim is good for a while only, so that a replay which is killed between claiming and publishing leaves nothing behind.
 //! `replays` counts the lives of a letter, and whoever changes it names the life it means.
@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use chrono::Utc;
 use entity::dead_letter::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::select::is_dead;
 use super::{Action, Chosen, Letter, tell};
-use crate::domain::dead_letter::{State, derived_id};
+use crate::domain::dead_letter::State;
+use crate::store::among::among;
 use crate::store::{Error, Store, Transaction};
 
 /// How long a claim is good.
@@ -30,17 +31,21 @@ pub struct Claimed {
     pub letter: Letter,
 }
 
-/// What the worker made of a replayed message.
-#[derive(Clone, Debug)]
-pub struct Resolution {
-    /// The message's id on the wire.
-    pub wire_id: String,
-    /// Its body.
-    pub body: bytes::Bytes,
-    /// Which replay it was.
-    pub replay: u32,
-    /// `applied`, `stale` or `ignored`.
-    pub outcome: &'static str,
+impl Claimed {
+    /// Which life that is.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { id: self.letter.message_id, replays: self.letter.replays }
+    }
+}
+
+/// A letter in one of its lives, which its number of replays tells from those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The letter.
+    pub id: Uuid,
+    /// How often it had been replayed.
+    pub replays: i32,
 }
 
 /// Claims what is still as it was chosen: dead, and not once more since. Others replaying the same are left what they have.
@@ -50,7 +55,7 @@ pub struct Resolution {
 pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Claimed>, Error> {
     let transaction = store.begin().await?;
     let letters = Entity::find()
-        .filter(Column::MessageId.is_in(chosen.iter().map(|chosen| chosen.id)))
+        .filter(among(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
@@ -68,10 +73,10 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
             .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
             .col_expr(Column::ReplayedBy, Expr::value(by))
             .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM))
-            .filter(Column::MessageId.is_in(ids.iter().copied()))
+            .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
-        tell(&transaction, &ids, Some(by), Action::Replayed, None).await?;
+        tell(&transaction, ids, Some(by), Action::Replayed, None).await?;
     }
     transaction.commit().await?;
     for claimed in &mut claimed {
@@ -86,17 +91,19 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
 ///
 /// # Errors
 /// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
-pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
+pub async fn keep(store: &Store, lives: &[Life]) -> Result<(), Error> {
+    if lives.is_empty() {
+        return Ok(());
+    }
     let transaction = store.begin().await?;
-    for (life, ids) in by_life(claimed) {
+    for (replays, ids) in by_replays(lives) {
         let free = Query::select()
             .column(Column::MessageId)
             .from(Entity)
-            .and_where(still_in(life, ids))
+            .and_where(still_in(&transaction, replays, ids))
             .and_where(Column::ClaimedUntil.is_not_null())
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .take();
-        // The state is not named: writing it again would write the indexes that it is in again.
         Entity::update_many()
             .col_expr(Column::ClaimedUntil, no_claim())
             .filter(Column::MessageId.in_subquery(free))
@@ -110,13 +117,16 @@ pub async fn keep(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the database is away: the claims run out.
-pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
+pub async fn release(store: &Store, lives: &[Life]) -> Result<(), Error> {
+    if lives.is_empty() {
+        return Ok(());
+    }
     let transaction = store.begin().await?;
-    for (life, ids) in by_life(claimed) {
+    for (replays, ids) in by_replays(lives) {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Dead.as_str()))
             .col_expr(Column::ClaimedUntil, no_claim())
-            .filter(still_in(life, ids))
+            .filter(still_in(&transaction, replays, ids))
             .filter(Column::State.eq(State::Replaying.as_str()))
             .exec(&transaction.0)
             .await?;
@@ -124,72 +134,20 @@ pub async fn release(store: &Store, claimed: &[&Claimed]) -> Result<(), Error> {
     transaction.commit().await
 }
 
-/// The ids of claimed letters, by the life that each was claimed in.
-fn by_life(claimed: &[&Claimed]) -> BTreeMap<i32, Vec<Uuid>> {
-    let mut lives = BTreeMap::<i32, Vec<Uuid>>::new();
-    for claimed in claimed {
-        lives.entry(claimed.letter.replays).or_default().push(claimed.letter.message_id);
+/// The ids of letters, by how often each had been replayed.
+fn by_replays(lives: &[Life]) -> BTreeMap<i32, Vec<Uuid>> {
+    let mut ids = BTreeMap::<i32, Vec<Uuid>>::new();
+    for life in lives {
+        ids.entry(life.replays).or_default().push(life.id);
     }
-    lives
+    ids
 }
 
-fn still_in(life: i32, ids: Vec<Uuid>) -> SimpleExpr {
-    Column::MessageId.is_in(ids).and(Column::Replays.eq(life))
+fn still_in(transaction: &Transaction, replays: i32, ids: Vec<Uuid>) -> Expr {
+    among(&transaction.0, Column::MessageId, ids).and(Column::Replays.eq(replays))
 }
 
-/// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
-/// life finds another number of replays, and changes nothing.
-///
-/// # Errors
-/// When the database is away.
-pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> Result<(), Error> {
-    if resolutions.is_empty() {
-        return Ok(());
-    }
-    let by_letter: HashMap<Uuid, &Resolution> =
-        resolutions.iter().flat_map(|resolution| resolution.letter_ids().map(move |id| (id, resolution))).collect();
-    let letters = Entity::find()
-        .filter(Column::MessageId.is_in(by_letter.keys().copied()))
-        .order_by_asc(Column::MessageId)
-        .lock_exclusive()
-        .all(&transaction.0)
-        .await?;
-    let outcome_of = |letter: &Letter| by_letter.get(&letter.message_id).filter(|r| r.means(letter)).map(|r| r.outcome);
-    for outcome in ["applied", "stale", "ignored"] {
-        let of_outcome = letters.iter().filter(|letter| outcome_of(letter) == Some(outcome));
-        let ids: Vec<Uuid> = of_outcome.map(|letter| letter.message_id).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        Entity::update_many()
-            .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
-            .col_expr(Column::Outcome, Expr::value(outcome))
-            .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
-            .col_expr(Column::ClaimedUntil, no_claim())
-            .filter(Column::MessageId.is_in(ids.iter().copied()))
-            .exec(&transaction.0)
-            .await?;
-        tell(transaction, &ids, None, Action::Resolved, Some(outcome)).await?;
-    }
-    Ok(())
-}
-
-impl Resolution {
-    /// The letter is kept under the message's own id, or under one derived from it.
-    fn letter_ids(&self) -> impl Iterator<Item = Uuid> {
-        [Uuid::parse_str(&self.wire_id).ok(), Some(derived_id(&self.wire_id, &self.body))].into_iter().flatten()
-    }
-
-    /// Whether that is this message's letter, in the life that the message is of, and still open. An id that another body
-    /// has too does not make it so.
-    fn means(&self, letter: &Letter) -> bool {
-        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
-            && State::parse(&letter.state).is_some_and(State::is_open)
-            && letter.body == self.body
-    }
-}
-
-fn no_claim() -> SimpleExpr {
+pub(super) fn no_claim() -> Expr {
     Expr::value(None::<chrono::DateTime<Utc>>)
 }
 
@@ -199,6 +157,7 @@ fn no_claim() -> SimpleExpr {
 /// When the database is away.
 pub async fn standings(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
     let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
-    let select = Entity::find().select_only().columns(columns).filter(Column::MessageId.is_in(ids.iter().copied()));
+    let asked_for = among(&store.connection, Column::MessageId, ids.iter().copied());
+    let select = Entity::find().select_only().columns(columns).filter(asked_for);
     Ok(select.into_tuple().all(&store.connection).await?)
 }

@@ -1,0 +1,106 @@
+//! What the worker writes down of a replayed message that is handled, in the transaction that handled it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::Utc;
+use entity::dead_letter::{Column, Entity};
+use sea_orm::sea_query::Expr;
+use sea_orm::{EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::replay::no_claim;
+use super::{Action, tell};
+use crate::domain::dead_letter::{State, derived_id};
+use crate::store::among::among;
+use crate::store::{Error, Transaction};
+
+/// What the worker made of a replayed message.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// The message's id on the wire.
+    pub wire_id: String,
+    /// Its body.
+    pub body: bytes::Bytes,
+    /// Which replay it was.
+    pub replay: u32,
+    /// `applied`, `stale` or `ignored`.
+    pub outcome: &'static str,
+}
+
+/// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
+/// life finds another number of replays, and changes nothing.
+///
+/// # Errors
+/// When the database is away.
+pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> Result<(), Error> {
+    let mut ended = BTreeMap::<&str, BTreeSet<Uuid>>::new();
+    let mut unmatched: Vec<&Resolution> = resolutions.iter().collect();
+    // A letter is kept under the message's own id, or, where another body has that id already, under one derived from both.
+    for id_of in [Resolution::own_id, Resolution::derived_id] {
+        let letters =
+            standing(transaction, unmatched.iter().filter_map(|resolution| id_of(resolution)).collect()).await?;
+        unmatched.retain(|resolution| {
+            let letter = id_of(resolution).and_then(|id| letters.get(&id)).filter(|letter| resolution.means(letter));
+            if let Some(letter) = letter {
+                ended.entry(resolution.outcome).or_default().insert(letter.message_id);
+            }
+            letter.is_none()
+        });
+    }
+    for (outcome, ids) in ended {
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
+            .col_expr(Column::Outcome, Expr::value(outcome))
+            .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
+            .col_expr(Column::ClaimedUntil, no_claim())
+            .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
+            .exec(&transaction.0)
+            .await?;
+        tell(transaction, ids, None, Action::Resolved, Some(outcome)).await?;
+    }
+    Ok(())
+}
+
+/// As much of a letter as tells whether a message is its own.
+#[derive(FromQueryResult)]
+struct Standing {
+    message_id: Uuid,
+    body: Vec<u8>,
+    state: String,
+    replays: i32,
+}
+
+/// Where the letters of those ids stand, locked until the transaction ends.
+async fn standing(transaction: &Transaction, ids: BTreeSet<Uuid>) -> Result<HashMap<Uuid, Standing>, Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let letters = Entity::find()
+        .select_only()
+        .columns([Column::MessageId, Column::Body, Column::State, Column::Replays])
+        .filter(among(&transaction.0, Column::MessageId, ids))
+        .order_by_asc(Column::MessageId)
+        .lock_exclusive()
+        .into_model::<Standing>()
+        .all(&transaction.0)
+        .await?;
+    Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
+}
+
+impl Resolution {
+    fn own_id(&self) -> Option<Uuid> {
+        Uuid::parse_str(&self.wire_id).ok()
+    }
+
+    fn derived_id(&self) -> Option<Uuid> {
+        Some(derived_id(&self.wire_id, &self.body))
+    }
+
+    /// Whether that is this message's letter, in the life that the message is of, and still open. An id that another body
+    /// has too does not make it so.
+    fn means(&self, letter: &Standing) -> bool {
+        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
+            && State::parse(&letter.state).is_some_and(State::is_open)
+            && letter.body == self.body
+    }
+}
