@@ -43,33 +43,29 @@ impl Worker {
             };
             info!(queue = queue.queue, "consuming");
             let attached = queue.attached.hold();
-            let mut settled = false;
-            let ended = self.drive(queue, &mut consumer, ability, stop, &mut settled).await;
+            let ended = self.drive(queue, &mut consumer, ability, stop, &mut pauses).await;
             drop(attached);
             consumer.close().await;
             if ended.is_ok() {
                 return;
             }
             // Whatever goes wrong each time costs what is in hand a delivery count each time: not at full speed.
-            if settled {
-                pauses = Pauses::default();
-            }
             stop.run_until_cancelled(tokio::time::sleep(pauses.next_pause())).await;
         }
     }
 
-    /// Hands over batches until `stop`, then what is left in hand; tells whether any was `settled`.
+    /// Hands over batches until `stop`, then what is left in hand. With each that is settled, `pauses` begin anew.
     async fn drive(
         &self,
         queue: &Loop,
         consumer: &mut Consumer,
         ability: &Ability,
         stop: &CancellationToken,
-        settled: &mut bool,
+        pauses: &mut Pauses,
     ) -> Result<(), GaveUp> {
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
             self.attend(queue.duty, consumer, &batch?, ability, stop).await?;
-            *settled = true;
+            *pauses = Pauses::default();
         }
         loop {
             let batch = consumer.last_batch(queue.batch_size).await?;
