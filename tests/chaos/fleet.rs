@@ -1,7 +1,6 @@
 //! The processes: several of each role, each with proxies of its own, started again whenever they die.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,6 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use crate::proxy::Proxy;
 
@@ -57,14 +55,12 @@ impl Slot {
         amqp_url: &str,
         database_url: &str,
     ) -> Self {
-        let (amqp_url, broker) = through_a_proxy(amqp_url).await.expect("RabbitMQ is a server");
-        let (database_url, database) = match through_a_proxy(database_url).await {
-            Some((url, proxy)) => (url, Some(proxy)),
-            None => (database_url.to_owned(), None),
-        };
+        let broker = Proxy::before(amqp_url).await;
+        let database = if database_url.starts_with("sqlite:") { None } else { Some(Proxy::before(database_url).await) };
+        let database_url = database.as_ref().map_or(database_url, |proxy| proxy.url.as_str());
         let mut environment = settings.clone();
-        environment.insert("AMQP_URL".to_owned(), amqp_url);
-        environment.insert("DATABASE_URL".to_owned(), database_url);
+        environment.insert("AMQP_URL".to_owned(), broker.url.clone());
+        environment.insert("DATABASE_URL".to_owned(), database_url.to_owned());
         environment.insert("BANKLINK_ADMIN_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         if roles.is_empty() || roles.contains(&"ingress") {
             environment.insert("BANKLINK_LISTEN".to_owned(), "127.0.0.1:0".to_owned());
@@ -115,15 +111,6 @@ pub(crate) fn program(arguments: &[String], environment: &BTreeMap<String, Strin
     let mut command = Command::new(env!("CARGO_BIN_EXE_banklink"));
     command.args(arguments).env_clear().envs(environment).stdin(Stdio::null()).kill_on_drop(true);
     command
-}
-
-/// The URL with a proxy's address in it; `None` for one of a file.
-async fn through_a_proxy(url: &str) -> Option<(String, Proxy)> {
-    let mut url = Url::parse(url).ok()?;
-    let server: SocketAddr = format!("{}:{}", url.host_str()?, url.port()?).parse().ok()?;
-    let proxy = Proxy::start(server).await;
-    url.set_port(Some(proxy.port())).ok()?;
-    Some((url.to_string(), proxy))
 }
 
 impl Fleet {

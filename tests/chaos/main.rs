@@ -7,7 +7,6 @@
     reason = "a test program that speaks to people"
 )]
 
-mod app;
 mod audit;
 mod bodies;
 mod chance;
@@ -27,11 +26,16 @@ mod load;
 #[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
 mod model;
 mod plan;
+#[path = "../it/proxy.rs"]
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
 mod proxy;
 mod run;
 mod sender;
 #[path = "../it/services.rs"]
 mod services;
+#[path = "../it/waiting.rs"]
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
+mod waiting;
 mod world;
 
 use std::process::ExitCode;

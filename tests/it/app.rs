@@ -24,11 +24,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::fixtures;
+use crate::waiting::{eventually, http_client, within};
 
 /// The secret that everything is signed with, unless a test says otherwise.
 pub(crate) const SECRET: &str = "a-secret-of-the-tests";
-/// How long anything that is waited for may take. Generous: it bounds a failure, not a success.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which database an app is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -500,27 +499,4 @@ pub(crate) async fn channel() -> Channel {
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     channel
-}
-
-/// An HTTP client; reqwest wants to be told which TLS library there is.
-pub(crate) fn http_client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
-}
-
-/// Looks until `look` sees it, and fails when it does not in a minute.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "not seen within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Waits for something that has to come to an end.
-pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("in time")
 }

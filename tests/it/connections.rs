@@ -12,12 +12,13 @@ use lapin::BasicProperties;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, TestApp, amqp_url, eventually, http_client, within};
+use crate::app::{On, Recipe, TestApp, amqp_url};
 use crate::fixtures;
 use crate::outages::post;
 use crate::process::{Outcome, Running, banklink, metric, until_answers};
 use crate::proxy::{Mode, Proxy};
 use crate::services::Services;
+use crate::waiting::{eventually, http_client, within};
 
 /// Connections to PostgreSQL, at most.
 const PLACES: usize = 8;
@@ -273,7 +274,8 @@ async fn ask_the_database(url: &str) -> Result<(), store::Error> {
     dead_letters::census(&store).await?;
     dead_letters::standings(&store, &[id]).await?;
     dead_letters::claim(&store, &chosen, by).await?;
-    dead_letters::keep(&store, &[]).await?;
+    dead_letters::keep(&store, &[dead_letters::Life { id, replays: 1 }]).await?;
+    dead_letters::release(&store, &[dead_letters::Life { id, replays: 1 }]).await?;
     dead_letters::discard(&store, &chosen, "no reason", by).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Count).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Delete).await?;

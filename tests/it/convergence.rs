@@ -9,8 +9,9 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, TestApp, eventually};
+use crate::app::{On, Recipe, TestApp};
 use crate::model::{Expected, any_webhook, by_entity, expected, held};
+use crate::waiting::eventually;
 
 /// Few, so that two workers meet on the same rows.
 const ENTITIES: usize = 6;

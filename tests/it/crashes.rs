@@ -6,9 +6,10 @@ use lapin::types::FieldTable;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, TestApp, amqp_url, eventually, on_both};
+use crate::app::{On, Recipe, TestApp, amqp_url, on_both};
 use crate::fixtures;
 use crate::process::{Invocation, Running, banklink};
+use crate::waiting::eventually;
 
 /// A role as a process of its own, on an app's namespace and database.
 pub(crate) fn role(app: &TestApp, role: &str) -> Invocation {

@@ -6,9 +6,10 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::{Answer, On, Recipe, TestApp, amqp_url, eventually, postgres_url};
+use crate::app::{Answer, On, Recipe, TestApp, amqp_url, postgres_url};
 use crate::fixtures;
 use crate::process::{Invocation, banklink, until_answers};
+use crate::waiting::eventually;
 
 const WEBHOOK_SECRET: &str = "webhook-secret-Qm3vT8";
 const OTHER_SECRET: &str = "retired-secret-Hn5wK2";

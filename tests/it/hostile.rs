@@ -8,10 +8,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::app::{On, Recipe, SECRET, TestApp, eventually, within};
+use crate::app::{On, Recipe, SECRET, TestApp};
 use crate::crashes::role;
 use crate::fixtures;
 use crate::process::{Running, until_answers};
+use crate::waiting::{eventually, within};
 
 /// Lean gives up after so long.
 const LEANS_PATIENCE: Duration = Duration::from_secs(10);

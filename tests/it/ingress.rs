@@ -177,7 +177,7 @@ async fn without_any_queue_to_hold_it_a_webhook_is_refused_until_the_queues_are_
         app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     }
     app.post(&fixtures::seed()).await.assert_refused(503);
-    crate::app::eventually("the queues declared anew", async || {
+    crate::waiting::eventually("the queues declared anew", async || {
         (app.post(&fixtures::seed()).await.status == 200).then_some(())
     })
     .await;

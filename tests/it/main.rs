@@ -1,5 +1,11 @@
 //! Everything banklink promises, on a real RabbitMQ, PostgreSQL and SQLite. `make test` brings them up.
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test says what it expects by failing"
+)]
 
 mod app;
 mod commands;
@@ -29,3 +35,4 @@ mod settings;
 mod store;
 mod tidy;
 mod topology;
+mod waiting;

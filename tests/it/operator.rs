@@ -7,10 +7,11 @@ use lapin::BasicProperties;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, TestApp, eventually, on_both};
+use crate::app::{On, Recipe, TestApp, on_both};
 use crate::commands::on;
 use crate::fixtures;
 use crate::process::Invocation;
+use crate::waiting::eventually;
 
 /// `banklink dead-letters …` on an app.
 fn dead_letters(app: &TestApp, arguments: &[&str]) -> Invocation {

@@ -7,10 +7,11 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::{Answer, SECRET, eventually, http_client};
+use crate::app::{Answer, SECRET};
 use crate::fixtures;
 use crate::process::{Running, banklink, metric, until_answers};
 use crate::services::Services;
+use crate::waiting::{eventually, http_client};
 
 /// All roles in one process, on services of its own.
 fn start(services: &Services, database_url: &str) -> Running {

@@ -7,12 +7,13 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, eventually, postgres_url};
+use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, postgres_url};
 use crate::fixtures;
 use crate::outages::post;
 use crate::process::{Running, banklink, metric, until_answers};
 use crate::proxy::{Mode, Proxy};
 use crate::services::Services;
+use crate::waiting::eventually;
 
 /// Longer than the whole schedule, so that a message that spent attempts on an outage would be dead of it.
 const SCHEDULE: &str = "500ms,500ms";

@@ -7,7 +7,10 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::app::{eventually, http_client, within};
+use crate::waiting::{eventually, http_client, within};
+
+/// How much of a process's log is shown when a test fails.
+const LOG_BYTES: usize = 8 * 1024;
 
 /// The program with arguments, and an environment in which no setting is set.
 pub(crate) fn banklink(arguments: &[&str]) -> Invocation {
@@ -149,8 +152,18 @@ impl Running {
 
     /// Waits until the log says that.
     pub(crate) async fn until_log(&self, what: &str) {
-        eventually(&format!("{what:?} in the log:\n{}", self.log()), async || self.log().contains(what).then_some(()))
-            .await;
+        eventually(&format!("{what:?} in the log"), async || self.log().contains(what).then_some(())).await;
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails shows what the process had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.ceil_char_boundary(log.len().saturating_sub(LOG_BYTES));
+            eprintln!("the end of the log of process {:?}:\n{}", self.child.id(), &log[from..]);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) enum Mode {
     Forward,
     /// They get through, that much later.
     Delay(Duration),
-    /// None gets through, and no FIN. New connections are accepted, and hear nothing.
+    /// None gets through, and no FIN. New connections are accepted, and hear nothing. So it stays until they are closed.
     Silent,
     /// The same once the server has said something so many times on a connection.
     SilentAfter(usize),
@@ -74,14 +74,15 @@ impl Proxy {
     }
 }
 
-async fn serve(client: TcpStream, target: (String, u16), mode: watch::Receiver<Mode>) {
+async fn serve(client: TcpStream, target: (String, u16), mut mode: watch::Receiver<Mode>) {
     let at_first = *mode.borrow();
     match at_first {
         Mode::Closed => return,
-        Mode::Silent => std::future::pending().await,
+        Mode::Silent => return until_closed(&mut mode).await,
         _ => {}
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     // When one way has come to its end, both halves of both connections are dropped, and with them the sockets.
     tokio::select! {
@@ -114,7 +115,7 @@ async fn pass(
         let mode = *modes.borrow_and_update();
         if end(mode).is_some_and(|most| said >= most) {
             match mode {
-                Mode::Silent | Mode::SilentAfter(_) => std::future::pending().await,
+                Mode::Silent | Mode::SilentAfter(_) => return until_closed(&mut modes).await,
                 _ => return,
             }
         }
@@ -134,13 +135,18 @@ async fn pass(
         // Whoever does not read must not keep the connection from being cut.
         tokio::select! {
             written = to.write_all(&buffer[..passed]) => if written.is_err() { return },
-            _ = modes.wait_for(|mode| *mode == Mode::Closed) => return,
+            () = until_closed(&mut modes) => return,
         }
         if mode == Mode::Torn {
             let _ = (to.as_ref().set_zero_linger(), from.as_ref().set_zero_linger());
             return;
         }
     }
+}
+
+/// Until connections are closed, or the proxy is no more.
+async fn until_closed(modes: &mut watch::Receiver<Mode>) {
+    let _ = modes.wait_for(|mode| *mode == Mode::Closed).await;
 }
 
 fn garble(bytes: &mut [u8], what: &[u8], by: &[u8]) {

@@ -5,8 +5,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::{On, Recipe, TestApp, eventually, on_both};
+use crate::app::{On, Recipe, TestApp, on_both};
 use crate::fixtures;
+use crate::waiting::eventually;
 
 on_both! {
     async fn an_event_is_a_cloud_event_and_persistent(app: TestApp) {
@@ -100,7 +101,7 @@ async fn a_new_subscriber_can_start_from_the_past() {
     let options = lapin::options::BasicConsumeOptions::default();
     let log = app.queue("events.log");
     let mut stream = channel.basic_consume(log.as_str().into(), "".into(), options, arguments).await.unwrap();
-    let past = crate::app::within(futures_util::StreamExt::next(&mut stream)).await.unwrap().unwrap();
+    let past = crate::waiting::within(futures_util::StreamExt::next(&mut stream)).await.unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&past.data).unwrap(), event);
     app.finish().await;
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
-use crate::app::within;
+use crate::waiting::within;
 
 /// A private instance of `deploy/services`. Dropping it takes it down.
 pub(crate) struct Services {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use sea_orm::Database;
 use tokio::time::Instant;
 
-use crate::app::{SECRET, eventually, http_client};
+use crate::SECRET;
 use crate::process::{banklink, metric, until_answers};
 use crate::services::Services;
+use crate::waiting::{eventually, http_client};
 use crate::watch::{post, queues, rows};
 
 /// Webhooks posted before the outage, at its beginning, and again in each minute of it.

@@ -6,11 +6,11 @@
 //! ```
 #![expect(
     clippy::expect_used,
+    clippy::print_stderr,
     clippy::print_stdout,
     reason = "a scenario speaks by failing, and prints what it measures"
 )]
 
-mod app;
 #[path = "../it/fixtures.rs"]
 #[expect(dead_code, reason = "made for the tests, which use more of it")]
 mod fixtures;
@@ -22,11 +22,15 @@ mod process;
 #[expect(dead_code, reason = "made for the tests, which use more of it")]
 mod services;
 mod steady;
+#[path = "../it/waiting.rs"]
+mod waiting;
 mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The secret that everything is signed with.
+const SECRET: &str = "a-secret-of-the-soak";
 const USAGE: &str = "soak long-outage [--minutes N] | soak steady [--minutes N] [--rate POSTS_A_SECOND]";
 
 #[tokio::main]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use sea_orm::Database;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::app::{SECRET, eventually};
+use crate::SECRET;
 use crate::process::{Running, banklink, until_answers};
 use crate::services::Services;
+use crate::waiting::eventually;
 use crate::watch::{queues, rows};
 
 const ROLES: [&str; 3] = ["ingress", "worker", "relay"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use uuid::Uuid;
 
-use crate::app::SECRET;
+use crate::SECRET;
 use crate::fixtures;
 use crate::services::Services;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
-use crate::proxy::{Proxy, Weather};
+use crate::proxy::{Mode, Proxy};
 use crate::world::World;
 
 const CUT: Duration = Duration::from_secs(4);
@@ -15,25 +15,27 @@ const SILENT: Duration = Duration::from_secs(24);
 const SLOW: Duration = Duration::from_secs(10);
 const DELAY: Duration = Duration::from_millis(500);
 const TORN: Duration = Duration::from_secs(3);
+/// How long it takes for connections to be closed, before new ones get through again.
+const OVER: Duration = Duration::from_millis(200);
 
 pub(crate) async fn cut(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(turn(world, chance, Weather::Cut, CUT).await)
+    Ok(fail(world, chance, Mode::Closed, CUT).await)
 }
 
 pub(crate) async fn half_open(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(turn(world, chance, Weather::Silent, SILENT).await)
+    Ok(fail(world, chance, Mode::Silent, SILENT).await)
 }
 
 pub(crate) async fn slow(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(turn(world, chance, Weather::Slow(DELAY), SLOW).await)
+    Ok(fail(world, chance, Mode::Delay(DELAY), SLOW).await)
 }
 
 pub(crate) async fn torn(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(turn(world, chance, Weather::Torn, TORN).await)
+    Ok(fail(world, chance, Mode::Torn, TORN).await)
 }
 
-/// Turns the weather for a while, for one process or for all with its role.
-async fn turn(world: &World, chance: &mut Chance, weather: Weather, lasts: Duration) -> String {
+/// Makes the network fail for a while, for one process or for all with its role.
+async fn fail(world: &World, chance: &mut Chance, mode: Mode, lasts: Duration) -> String {
     let role = *chance.pick(&["ingress", "worker", "worker", "relay"]);
     let mut slots = world.fleet.with(role);
     if chance.percent(60) {
@@ -43,9 +45,14 @@ async fn turn(world: &World, chance: &mut Chance, weather: Weather, lasts: Durat
     let databases = chance.percent(40) && role != "ingress" && slots.iter().all(|slot| slot.database.is_some());
     let proxies: Vec<&Proxy> =
         slots.iter().filter_map(|slot| if databases { slot.database.as_ref() } else { Some(&slot.broker) }).collect();
-    proxies.iter().for_each(|proxy| proxy.turn(weather));
+    proxies.iter().for_each(|proxy| proxy.set(mode));
     sleep(lasts).await;
-    proxies.iter().for_each(|proxy| proxy.turn(Weather::Calm));
+    if mode == Mode::Silent {
+        // What was silent stays so, and a server would keep those connections for ever.
+        proxies.iter().for_each(|proxy| proxy.set(Mode::Closed));
+        sleep(OVER).await;
+    }
+    proxies.iter().for_each(|proxy| proxy.set(Mode::Forward));
     let names: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
     format!("{} and {}", names.join(", "), if databases { "PostgreSQL" } else { "RabbitMQ" })
 }
