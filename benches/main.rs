@@ -68,31 +68,43 @@ async fn execute(args: Args) -> Result<()> {
 async fn bench(args: Args) -> Result<()> {
     let settings = Settings::resolve(args)?;
     let bench = Bench { places: Places::new(&settings), settings };
-    let measured = tokio::select! {
-        measured = measure(&bench) => measured,
+    let mut figures = Vec::new();
+    let ended = tokio::select! {
+        ended = measure_all(&bench, &mut figures) => ended,
         name = interrupted() => Err(anyhow::anyhow!("stopped by {}", name?)),
     };
-    // Whatever a section left because it failed or was interrupted.
+    // Whatever a section left because it failed or was interrupted. What others measured is good all the same.
     bench.places.remove_all(&bench).await;
-    let figures = measured?;
     report::write_json(&bench.settings, &figures)?;
-    report::print(&figures)
+    report::print(&figures)?;
+    ended
 }
 
-async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+/// Measures one section after the other. One that fails keeps none of the others from being measured.
+async fn measure_all(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
+    let mut ended = Ok(());
     for section in &bench.settings.sections {
-        figures.extend(match section {
-            Section::Drain => drain::measure(bench).await?,
-            Section::Ingress => ingress::measure(bench).await?,
-            Section::EndToEnd => end_to_end::measure(bench).await?,
-            Section::DeadLetters => dead_letters::measure(bench).await?,
-            Section::Growth => growth::measure(bench).await?,
-            Section::Memory => memory::measure(bench).await?,
-            Section::Startup => startup::measure(bench).await?,
-        });
+        match measure(bench, *section).await {
+            Ok(measured) => figures.extend(measured),
+            Err(error) => {
+                progress::say(&format!("{section:?}: {error:#}"));
+                ended = ended.and(Err(anyhow::anyhow!("not every section could be measured")));
+            }
+        }
     }
-    Ok(figures)
+    ended
+}
+
+async fn measure(bench: &Bench, section: Section) -> Result<Vec<Figure>> {
+    match section {
+        Section::Drain => drain::measure(bench).await,
+        Section::Ingress => ingress::measure(bench).await,
+        Section::EndToEnd => end_to_end::measure(bench).await,
+        Section::DeadLetters => dead_letters::measure(bench).await,
+        Section::Growth => growth::measure(bench).await,
+        Section::Memory => memory::measure(bench).await,
+        Section::Startup => startup::measure(bench).await,
+    }
 }
 
 /// Waits for Ctrl-C or SIGTERM.
