@@ -14,6 +14,8 @@ use crate::world::World;
 const AWAY: Duration = Duration::from_secs(2);
 /// How long a rival goes on.
 const RIVALRY: Duration = Duration::from_secs(8);
+/// How long it goes on until there has been a deadlock, if need be.
+const LONGEST_RIVALRY: Duration = Duration::from_secs(60);
 /// Longer than the `statement_timeout` that the product sets for itself.
 const LOCKED: Duration = Duration::from_secs(28);
 
@@ -97,7 +99,10 @@ pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
     let (deadlocks, mut own) = ("SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()", 0);
     let before = number(&bystander, deadlocks).await?;
     database.execute_unprepared("SET deadlock_timeout = '3s'").await?;
-    while began.elapsed() < RIVALRY {
+    // Nobody may be at work just now; then it takes longer until somebody is met.
+    while began.elapsed() < RIVALRY
+        || began.elapsed() < LONGEST_RIVALRY && number(&bystander, deadlocks).await? <= before + i64::from(own)
+    {
         let links = busiest(&bystander).await?;
         own += i32::from(stand_in_the_way(&database, &links).await.is_err());
     }
