@@ -3,8 +3,8 @@
 //! A claim is good for a while only, so that a replay which is killed between claiming and publishing leaves nothing behind.
 //! `replays` counts the lives of a letter, and whoever changes it names the life it means.
 //!
-//! Letters are looked up by id alone, and their state is looked at here: with both in the query SQLite prefers the index by
-//! state, and reads every letter of that state for each few hundred that are asked for.
+//! Letters are looked up by id alone, and their state is looked at here: so there is one index that serves, and no planner
+//! can prefer another, and read every open letter for each few hundred that are asked for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
