@@ -2,6 +2,9 @@
 //!
 //! The clock starts with the first webhook seen handled, so that starting up is no part of it; what was handled and published
 //! by then does not count. It stops when the last event is seen confirmed. The ceiling keeps the same time of itself.
+//!
+//! A machine that stalls may hide the whole of a short drain between two looks. The clock starts with the first of them then,
+//! so that the rate is one that was reached at least.
 
 use std::time::{Duration, Instant};
 
@@ -143,25 +146,22 @@ pub(crate) async fn banklink(bench: &Bench, place: &Place, batch: u32, count: us
 /// Watches the counters until the last event is confirmed.
 async fn watch(admin: &mut Client, count: usize, what: &str) -> Result<Rates> {
     let bar = progress::bar(what, count);
-    let (mut first, mut rows_done, mut moved) = (None, None, (0, Instant::now()));
+    let (mut first, mut rows_done, mut moved, mut looked) = (None, None, (0, Instant::now()), Instant::now());
     loop {
         let (_, metrics) = admin.get("/metrics").await?;
         let now = Instant::now();
         let applied = counter(metrics, "banklink_worker_deliveries_total{outcome=\"applied\"}");
         let events = counter(metrics, "banklink_events_published_total");
         if applied > 0 {
-            first.get_or_insert((now, applied, events));
+            first.get_or_insert(if applied < count { (now, applied, events) } else { (looked, 0, 0) });
         }
+        looked = now;
         if applied >= count {
             rows_done.get_or_insert(now);
         }
         if let (Some((start, rows_before, events_before)), Some(rows_done)) = (first, rows_done)
             && events >= count
         {
-            ensure!(
-                events_before < count && rows_done > start,
-                "all was over before it was seen: more webhooks are needed"
-            );
             let rate = |done: usize, end: Instant| done as f64 / end.duration_since(start).as_secs_f64();
             return Ok(Rates { rows: rate(count - rows_before, rows_done), events: rate(count - events_before, now) });
         }

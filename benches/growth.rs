@@ -1,7 +1,8 @@
 //! The drain again, where much is there already: millions of rows, and a long queue. On PostgreSQL, at the default batch size.
 //!
-//! One table is filled further and further, and drained into at each step. There is one checkpoint before the runs of a step,
-//! not before each: PostgreSQL writes a page in full after a checkpoint, which so short a run would pay for several times over.
+//! One table is filled further and further, and drained into at each step, in turn with an empty one. There is one checkpoint
+//! before the runs of a step, not before each: PostgreSQL writes a page in full after a checkpoint, which so short a run would
+//! pay for several times over.
 
 use anyhow::{Context, Result};
 use sea_orm::sqlx::{self, Connection, PgConnection};
@@ -26,49 +27,70 @@ const ROWS: &str = "\
     FROM (SELECT now() - random() * interval '365 days' AS at FROM generate_series(1, $1)) AS moments";
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let empty = bench.places.make(bench, Database::Postgres).await?;
+    let mut figures = with_rows(bench, &empty).await?;
+    figures.push(with_backlog(bench, &empty).await?);
+    bench.places.remove(bench, &empty).await?;
+    Ok(figures)
+}
+
+async fn with_rows(bench: &Bench, empty: &Place) -> Result<Vec<Figure>> {
     let count = bench.settings.count as usize;
     let place = bench.places.make(bench, Database::Postgres).await?;
     let mut connection = in_time(PgConnection::connect(&place.database_url)).await?;
-    let (mut figures, mut empty) = (Vec::<Figure>::new(), Vec::new());
-    let mut there = 0;
+    let (mut figures, mut there) = (Vec::new(), 0);
     for rows in bench.settings.rows {
         add_rows(&mut connection, rows - there).await.context("filling bank_links")?;
         there = rows;
         tidy(&mut connection).await?;
         let name = format!("drain, {} rows already there", thousands(rows));
-        let mut rates = Vec::new();
-        for _ in 0..bench.settings.repeat {
+        let drain_into_many = async || {
             fill(bench, &place, count).await?;
-            rates.push(drain_once(bench, &place, count, &name).await?);
-            if rows == 0 {
-                in_time(sqlx::raw_sql("TRUNCATE bank_links").execute(&mut connection)).await?;
-            }
-        }
-        if rows == 0 {
-            empty.clone_from(&rates);
-            figures.push(Figure::new(name, "/s", rates));
-        } else {
-            figures.push(Figure::new(name, "/s", rates).beside("empty table", empty.clone()));
-        }
+            drain_once(bench, &place, count, &name).await
+        };
+        let [many, none] = in_turn(bench, drain_into_many, empty).await?;
+        figures.push(Figure::new(&name, "/s", many).beside("empty table", none));
     }
     in_time(connection.close()).await?;
     bench.places.remove(bench, &place).await?;
-    figures.push(backlog(bench, empty).await?);
     Ok(figures)
 }
 
 /// The rate over the first webhooks of a long queue; what is left of it serves the next run.
-async fn backlog(bench: &Bench, short: Vec<f64>) -> Result<Figure> {
+async fn with_backlog(bench: &Bench, empty: &Place) -> Result<Figure> {
     let name = format!("drain, backlog of {} messages", thousands(bench.settings.backlog));
     let place = bench.places.make(bench, Database::Postgres).await?;
     fill(bench, &place, bench.settings.backlog as usize).await?;
-    let count = bench.settings.count.min(bench.settings.backlog / (bench.settings.repeat + 1)) as usize;
-    let mut rates = Vec::new();
-    for _ in 0..bench.settings.repeat {
-        rates.push(drain_once(bench, &place, count, &name).await?);
-    }
+    let first = bench.settings.count.min(bench.settings.backlog / (bench.settings.repeat + 1)) as usize;
+    let drain_the_first = async || drain_once(bench, &place, first, &name).await;
+    let [long, short] = in_turn(bench, drain_the_first, empty).await?;
     bench.places.remove(bench, &place).await?;
-    Ok(Figure::new(name, "/s", rates).beside("short queue", short))
+    Ok(Figure::new(&name, "/s", long).beside("short queue", short))
+}
+
+/// The rates where much is there, and those into the empty place. They take turns: a machine that is slower for a minute is so
+/// for both.
+async fn in_turn(bench: &Bench, drain_much: impl AsyncFn() -> Result<f64>, empty: &Place) -> Result<[Vec<f64>; 2]> {
+    let (mut much, mut nothing) = (Vec::new(), Vec::new());
+    for run in 0..bench.settings.repeat {
+        if run % 2 == 0 {
+            much.push(drain_much().await?);
+            nothing.push(drain_nothing(bench, empty).await?);
+        } else {
+            nothing.push(drain_nothing(bench, empty).await?);
+            much.push(drain_much().await?);
+        }
+    }
+    Ok([much, nothing])
+}
+
+async fn drain_nothing(bench: &Bench, place: &Place) -> Result<f64> {
+    let count = bench.settings.count as usize;
+    let mut connection = in_time(PgConnection::connect(&place.database_url)).await?;
+    in_time(sqlx::raw_sql("TRUNCATE bank_links").execute(&mut connection)).await?;
+    in_time(connection.close()).await?;
+    fill(bench, place, count).await?;
+    drain_once(bench, place, count, "drain, nothing there").await
 }
 
 async fn drain_once(bench: &Bench, place: &Place, count: usize, name: &str) -> Result<f64> {

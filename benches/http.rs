@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const DEADLINE: Duration = Duration::from_secs(15);
+/// How long a refused post waits.
+const AGAIN: Duration = Duration::from_millis(100);
 /// The longest answer: `/metrics` has some 10 KiB.
 const LONGEST: usize = 1 << 20;
 
@@ -24,9 +26,16 @@ impl Client {
         Ok(Self { stream, buffer: Vec::with_capacity(32 << 10) })
     }
 
-    /// Sends one request, as it is written on the wire; the status. Whoever calls keeps the time.
-    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<u16> {
-        Ok(self.exchange(request).await?.0)
+    /// Posts a webhook, as it is written on the wire, until it is accepted: when a disk stalls for seconds, RabbitMQ confirms
+    /// nothing, the ingress answers 503, and Lean would post again. Whoever calls keeps the time.
+    pub(crate) async fn post(&mut self, request: &[u8]) -> Result<()> {
+        loop {
+            match self.exchange(request).await?.0 {
+                200 => return Ok(()),
+                503 => tokio::time::sleep(AGAIN).await,
+                status => bail!("a post was answered {status}"),
+            }
+        }
     }
 
     /// Asks for a page; its status and its body.

@@ -77,7 +77,7 @@ async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str
     let connection = broker::connect(&place.amqp_url).await?;
     let channel = broker::in_time(connection.create_channel()).await?;
     let ready = broker::ready(&channel, &place.webhooks()).await?;
-    ensure!(ready as usize == count, "{count} posts were accepted, and {ready} are on the queue");
+    ensure!(ready as usize >= count, "{count} posts were accepted, and {ready} are on the queue");
     broker::in_time(connection.close(200, "counted".into())).await?;
     bench.places.remove(bench, &place).await?;
     progress::say(&format!("{what}: {}/s", shown(load.rate)));

@@ -27,7 +27,7 @@ mod webhook;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -80,19 +80,18 @@ async fn bench(args: Args) -> Result<()> {
     ended
 }
 
-/// Measures one section after the other. One that fails keeps none of the others from being measured.
+/// Measures one section after the other. One that fails keeps none of the others from being measured; why it failed is said
+/// below the figures, where somebody who has only the end of a log sees it.
 async fn measure_all(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
-    let mut ended = Ok(());
+    let mut failures = Vec::new();
     for section in &bench.settings.sections {
         match measure(bench, *section).await {
             Ok(measured) => figures.extend(measured),
-            Err(error) => {
-                progress::say(&format!("{section:?}: {error:#}"));
-                ended = ended.and(Err(anyhow::anyhow!("not every section could be measured")));
-            }
+            Err(error) => failures.push(format!("{section:?}: {error:#}")),
         }
     }
-    ended
+    ensure!(failures.is_empty(), "not every section could be measured:\n{}", failures.join("\n"));
+    Ok(())
 }
 
 async fn measure(bench: &Bench, section: Section) -> Result<Vec<Figure>> {

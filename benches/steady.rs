@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,10 +25,9 @@ pub(crate) async fn post_steadily(address: &str, posts: Vec<Vec<u8>>, rate: u32)
         let mut client: Client = idle.recv().await.context("no connection is left")?;
         let give_back = give_back.clone();
         under_way.spawn(async move {
-            let status = client.send(&post).await?;
-            ensure!(status == 200, "a post was answered {status}");
+            client.post(&post).await?;
             let _ = give_back.send(client).await;
-            Ok(())
+            anyhow::Ok(())
         });
         while let Some(answered) = under_way.try_join_next() {
             answered??;
