@@ -6,6 +6,7 @@
 //! back until all that was resolved by then has been seen: until a marker behind it in the same queue comes out.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::Either;
@@ -22,9 +23,33 @@ const IN_FLIGHT: usize = 4096;
 
 /// A message to publish, and who wants to know.
 pub(super) struct Request {
-    pub(super) outgoing: Outgoing,
-    pub(super) deadline: Instant,
-    pub(super) verdict: oneshot::Sender<Result<(), Error>>,
+    outgoing: Outgoing,
+    asked: Instant,
+    deadline: Instant,
+    verdict: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Request {
+    /// Asked now, with as much patience as that.
+    pub(super) fn new(outgoing: Outgoing, within: Duration, verdict: oneshot::Sender<Result<(), Error>>) -> Self {
+        let asked = Instant::now();
+        Self { outgoing, asked, deadline: asked + within, verdict }
+    }
+
+    /// Tells that it is not to be.
+    pub(super) fn refuse(self, error: Error) {
+        let _ = self.verdict.send(Err(error));
+    }
+
+    /// Whether nobody waits for it any more: it has waited for a channel until then.
+    fn is_given_up(&self) -> bool {
+        self.verdict.is_closed() || self.deadline <= Instant::now()
+    }
+
+    /// Whether most of the patience was left for the channel that it `began` on, so that no answer speaks against that one.
+    fn had_its_time(&self, began: Instant) -> bool {
+        self.deadline - began >= (self.deadline - self.asked) / 2
+    }
 }
 
 /// How serving a channel ended.
@@ -35,9 +60,9 @@ pub(super) enum Served {
     Failed { after_success: bool },
 }
 
-/// RabbitMQ's answer to a request, or that there was none. In the queue of publishes in flight, `None` in its place is the
+/// When a request was handed to the channel, and RabbitMQ's answer, or that there was none. In the queue of publishes in flight, `None` in its place is the
 /// marker: everything that was resolved before it went in has been seen.
-type Answered = (Request, Result<Confirmation, Error>);
+type Answered = (Request, Instant, Result<Confirmation, Error>);
 
 /// Serves requests until nobody can ask any more, or the channel is of no more use, or its connection is `lost`.
 pub(super) async fn serve(
@@ -74,16 +99,19 @@ pub(super) async fn serve(
                         in_flight.push(Either::Right(std::future::ready(None)));
                     }
                 }
-                Some((request, answer)) => match judge(&request, answer, &mut returned) {
+                Some((request, began, answer)) => match judge(&request, answer, &mut returned) {
                     Ok(()) if good.is_empty() => {
                         good.push(request);
                         in_flight.push(Either::Right(std::future::ready(None)));
                     }
                     Ok(()) => later.push(request),
                     Err(error) => {
-                        let failed = matches!(error, Error::TimedOut | Error::Amqp(_) | Error::Precondition(_));
+                        let failed = match error {
+                            Error::TimedOut => request.had_its_time(began),
+                            _ => matches!(error, Error::Amqp(_) | Error::Precondition(_)),
+                        };
                         reopen |= matches!(error, Error::Returned);
-                        let _ = request.verdict.send(Err(error));
+                        request.refuse(error);
                         if failed {
                             return Served::Failed { after_success };
                         }
@@ -91,6 +119,7 @@ pub(super) async fn serve(
                 },
             },
             request = requests.recv(), if asked && !reopen && in_flight.len() < IN_FLIGHT => match request {
+                Some(given_up) if given_up.is_given_up() => {}
                 Some(request) => in_flight.push(Either::Left(publish(channel, request))),
                 None => asked = false,
             },
@@ -100,6 +129,7 @@ pub(super) async fn serve(
 }
 
 async fn publish(channel: &Channel, request: Request) -> Option<Answered> {
+    let began = Instant::now();
     let Outgoing { exchange, routing_key, properties, body, .. } = &request.outgoing;
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let confirmed = async {
@@ -110,7 +140,7 @@ async fn publish(channel: &Channel, request: Request) -> Option<Answered> {
         Ok(answer) => answer.map_err(Error::from),
         Err(_) => Err(Error::TimedOut),
     };
-    Some((request, answer))
+    Some((request, began, answer))
 }
 
 /// What an answer means for the message that was asked about, as far as has been seen; `returned` holds the ids that came
@@ -146,7 +176,7 @@ mod tests {
         let properties = BasicProperties::default().with_message_id(id.into());
         let (exchange, routing_key) = (String::new(), String::new());
         let outgoing = Outgoing { id: id.to_owned(), exchange, routing_key, properties, body: Bytes::new() };
-        Request { outgoing, deadline: Instant::now(), verdict: oneshot::channel().0 }
+        Request::new(outgoing, Duration::from_secs(4), oneshot::channel().0)
     }
 
     fn return_of(id: &str) -> Option<BasicReturnMessage> {
@@ -157,6 +187,14 @@ mod tests {
 
     fn judged(id: &str, answer: Confirmation, returned: &mut HashSet<String>) -> Result<(), Error> {
         judge(&request(id), Ok(answer), returned)
+    }
+
+    #[test]
+    fn a_request_without_an_answer_speaks_against_a_channel_that_had_half_of_its_time() {
+        let late = request("late");
+        assert!(late.had_its_time(late.asked + Duration::from_secs(2)));
+        assert!(!late.had_its_time(late.asked + Duration::from_secs(3)));
+        assert!(late.is_given_up(), "whoever asked is gone");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Publisher {
         self.link.ready()?;
         let deadline = Instant::now() + within;
         let (verdict, told) = oneshot::channel();
-        let request = Request { outgoing, deadline, verdict };
+        let request = Request::new(outgoing, within, verdict);
         let asked = timeout_at(deadline, self.requests.send(request)).await.map_err(|_| Error::TimedOut)?;
         asked.map_err(|_| Error::Disconnected)?;
         timeout_at(deadline, told).await.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Disconnected)?
@@ -131,6 +131,6 @@ async fn open(link: &Link) -> Result<(Channel, impl Future<Output = ()> + use<>)
 /// Answers whoever asks while there is no connection; ends when nobody can ask any more.
 async fn refuse(requests: &mut mpsc::Receiver<Request>) {
     while let Some(request) = requests.recv().await {
-        let _ = request.verdict.send(Err(Error::Disconnected));
+        request.refuse(Error::Disconnected);
     }
 }

@@ -157,6 +157,28 @@ async fn a_half_open_broker_is_noticed_and_left_for_one_that_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_gave_up_while_rabbitmq_was_stuck_does_not_stand_in_the_way_afterwards() {
+    let app = nobody_at_work(On::Sqlite).await;
+    let broker = Proxy::before(&amqp_url()).await;
+    let mut process = run(&app, &broker.url, &app.database_url());
+    let (admin, url) = (process.admin().await, process.url().await);
+    until_answers(&admin, "/readyz", 200).await;
+    broker.set(Mode::Held);
+    // The first ones on a channel, which is thrown away for them; the others while there is none.
+    for _ in 0..2 {
+        for refused in join_all((0..50).map(async |_| post(&url, &fixtures::seed()).await)).await {
+            refused.assert_refused(503);
+        }
+    }
+    broker.set(Mode::Forward);
+    eventually("accepted again", async || (post(&url, &fixtures::seed()).await.status == 200).then_some(())).await;
+    let thrown_away = process.log().matches("the publishing channel is thrown away").count();
+    assert!((1..=3).contains(&thrown_away), "{thrown_away}: {}", process.log());
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_slow_or_reset_in_the_middle_of_a_frame_lose_nothing() {
     let app = nobody_at_work(On::Postgres).await;
     let (broker, database) = (Proxy::before(&amqp_url()).await, Proxy::before(&app.database_url()).await);
