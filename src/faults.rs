@@ -8,7 +8,8 @@ pub fn strike_for(body: &[u8]) {
     if asks(r#""banklink_fault":"abort""#) {
         std::process::abort();
     }
-    assert!(!asks(r#""banklink_fault":"panic""#), "asked to panic");
+    // As indiscreet as a panic can be.
+    assert!(!asks(r#""banklink_fault":"panic""#), "asked to by {}", String::from_utf8_lossy(body));
 }
 
 /// Ends the process at `point`, if BANKLINK_FAULT names it.

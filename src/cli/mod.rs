@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Problems;
+use crate::panics;
 use crate::telemetry::{self, LevelFilter, LogFormat};
 
 /// Consumes Lean's webhooks so that no bank link is ever lost.
@@ -107,6 +108,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         // Only what a person should know, such as a queue that exists with another number.
         telemetry::start(LogFormat::Text, LevelFilter::WARN, None)
             .map_err(|error| anyhow::anyhow!("cannot log: {error}"))?;
+        panics::tell_where();
     }
     match command {
         Command::Run(args) => run::run(args).await,

@@ -8,6 +8,7 @@ use super::flags::{Asks, Flags};
 use super::process::Process;
 use super::roles::{Role, Settings};
 use crate::config::{self, Setting};
+use crate::panics;
 use crate::telemetry::{self, LevelFilter};
 
 #[derive(clap::Args)]
@@ -30,6 +31,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (format, endpoint) = settings.telemetry.clone();
     let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref())
         .map_err(|error| anyhow!("cannot log: {error}"))?;
+    panics::tell_where();
     let ended = async { Process::open(settings).await?.run().await }.await;
     match &ended {
         Ok(()) => info!("stopped"),

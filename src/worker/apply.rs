@@ -2,7 +2,6 @@
 //!
 //! A batch that fails because of one webhook is halved until that one stands alone; the rest go through.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,6 +16,7 @@ use crate::domain::event;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::webhook::{Parsed, Webhook, parse};
 use crate::faults;
+use crate::panics;
 use crate::store::dead_letters::Resolution;
 use crate::store::outbox::Append;
 use crate::store::{self, bank_links, dead_letters, outbox};
@@ -61,7 +61,7 @@ impl Worker {
                 }
                 Ok(Err(store::Error::Rejected(reason))) => Failure::new(FailureClass::RejectedByDatabase, reason),
                 Ok(Err(away)) => return Err(away),
-                Err(panic) => panicked(panic.as_ref()),
+                Err(_) => panicked(),
             };
             match part {
                 [alone] => handled[alone.place] = Err(failure),
@@ -186,10 +186,10 @@ fn read(message: &Message) -> Result<Parsed, Failure> {
         faults::strike_for(&message.body);
         parse(&message.body, message.received_at)
     }));
-    parsed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+    parsed.unwrap_or_else(|_| Err(panicked()))
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::new(FailureClass::Panicked, said.unwrap_or("without a word"))
+fn panicked() -> Failure {
+    let reason = panics::last_place().map_or_else(|| "a panic".to_owned(), |place| format!("a panic at {place}"));
+    Failure::new(FailureClass::Panicked, reason)
 }

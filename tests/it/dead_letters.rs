@@ -110,7 +110,7 @@ on_both! {
         app.post(&poison).await.assert_accepted();
         app.post(&fixtures::created(neighbour)).await.assert_accepted();
         let letter = &app.until_dead(1).await[0];
-        assert_eq!((letter.failure_class.as_str(), letter.failure.as_str(), letter.attempts), ("panicked", "asked to panic", 3));
+        assert_eq!((letter.failure_class.as_str(), letter.failure.as_str(), letter.attempts), ("panicked", "a panic", 3));
         assert!(app.bank_link(neighbour).await.is_some());
         app.finish().await;
     }

@@ -124,6 +124,10 @@ async fn no_log_tells_a_secret_or_a_body_at_any_level() {
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(entity));
     let letters = app.until_dead(7).await;
     assert_eq!(letters.len(), 7, "all but the one applied and the one ignored");
+    assert!(
+        letters.iter().any(|letter| letter.failure.starts_with("a panic at src/faults.rs:")),
+        "where, and not what"
+    );
 
     let mut log = String::new();
     let replay = ["dead-letters", "replay", "--class", "panicked", "--yes"];
