@@ -76,10 +76,12 @@ impl Ability {
             return;
         }
         self.pause();
-        let mut told = false;
+        let mut told = String::new();
         let tell = |cause: &Unable, _pause: Duration| {
-            if !std::mem::replace(&mut told, true) {
-                warn!(%cause, "nothing is consumed until every dependency is back");
+            let cause = cause.to_string();
+            if told != cause {
+                warn!(cause, "nothing is consumed until every dependency is back");
+                told = cause;
             }
         };
         let again = async || {
