@@ -1,6 +1,6 @@
 //! RabbitMQ, by hand: what the bench itself does there, and what its ceilings stand on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
@@ -69,7 +69,20 @@ pub(crate) fn dead_properties() -> BasicProperties {
     properties.with_headers(headers)
 }
 
-/// How many messages are ready on a queue.
+/// Waits until at least `count` messages are ready on a queue. A quorum queue whose leader is busy says 0.
+pub(crate) async fn holds(channel: &Channel, queue: &str, count: usize) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let ready = ready(channel, queue).await?;
+        if ready as usize >= count {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{ready} of {count} messages are on {queue}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// How many messages are ready on a queue, or 0 if it is too busy to say.
 pub(crate) async fn ready(channel: &Channel, queue: &str) -> Result<u32> {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     Ok(in_time(channel.queue_declare(queue.into(), options, FieldTable::default())).await?.message_count())

@@ -55,7 +55,9 @@ impl Night {
         let count = bench.settings.letters as usize;
         let place = bench.places.make(bench, database).await?;
         fill(bench, &place, count).await?;
-        self.drained.push(drain::banklink(bench, &place, DEFAULT_BATCH, count, "drain").await?.events);
+        let (process, rates) = drain::banklink(bench, &place, DEFAULT_BATCH, count, "drain").await?;
+        process.stop().await?;
+        self.drained.push(rates.events);
 
         fill_dead(bench, &place, count).await?;
         let mut process = Running::start(process::banklink(bench, &place, &["run", "worker", "relay"]))?;
@@ -69,7 +71,7 @@ impl Night {
         ensure!(totals["applied"].as_u64() == Some(count as u64), "not every letter was applied: {totals}");
         self.replayed.push(count as f64 / took.as_secs_f64());
         process.stop().await?;
-        bench.places.remove(bench, &place).await?;
+        bench.places.remove(bench, &place).await;
         let last = |values: &[f64]| shown(values.last().copied().unwrap_or_default());
         let (replayed, drained) = (last(&self.replayed), last(&self.drained));
         progress::say(&format!("replay, {}: {replayed}/s beside a drain of {drained}/s", database.name()));

@@ -58,8 +58,8 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             if run % 2 == 1 {
                 order.reverse();
             }
-            for place in order {
-                measured[place].push(drain(bench, *database, drainers[place]).await?);
+            for index in order {
+                measured[index].push(drain(bench, *database, drainers[index]).await?);
             }
         }
         let rates =
@@ -84,9 +84,11 @@ fn compare<'a>(bench: &Bench, database: Database, rates: impl Fn(Drainer) -> Opt
             figures.push(to_rows.beside("ceiling", rows(ceiling)));
         }
     }
-    let [one, default] = [1, DEFAULT_BATCH].map(|batch| rates(Drainer::Banklink { batch }));
-    if let (Some(one), Some(default)) = (one, default) {
-        figures.push(Figure::new(name(database, DEFAULT_BATCH), "/s", both(default)).beside("batch 1", both(one)));
+    let one = rates(Drainer::Banklink { batch: 1 });
+    for batch in bench.settings.batches.iter().filter(|batch| **batch > 1) {
+        if let (Some(one), Some(larger)) = (one, rates(Drainer::Banklink { batch: *batch })) {
+            figures.push(Figure::new(name(database, *batch), "/s", both(larger)).beside("batch 1", both(one)));
+        }
     }
     figures
 }
@@ -111,13 +113,20 @@ async fn drain(bench: &Bench, database: Database, drainer: Drainer) -> Result<Ra
     let count = webhooks(bench, drainer);
     let place = bench.places.make(bench, database).await?;
     fill(bench, &place, count).await?;
-    let drained = match drainer {
-        Drainer::Banklink { batch } => banklink(bench, &place, batch, count, &what).await,
-        Drainer::Ceiling => ceiling(&place, count, &what).await,
+    let rates = match drainer {
+        Drainer::Banklink { batch } => {
+            let (process, rates) = banklink(bench, &place, batch, count, &what).await?;
+            see_that_all_is_done(&place, count).await.with_context(|| format!("{what}:\n{}", process.log()))?;
+            process.stop().await?;
+            rates
+        }
+        Drainer::Ceiling => {
+            let rates = ceiling(&place, count, &what).await.with_context(|| what.clone())?;
+            see_that_all_is_done(&place, count).await.with_context(|| what.clone())?;
+            rates
+        }
     };
-    let rates = drained.with_context(|| what.clone())?;
-    see_that_all_is_done(&place, count).await.with_context(|| what.clone())?;
-    bench.places.remove(bench, &place).await?;
+    bench.places.remove(bench, &place).await;
     progress::say(&format!("{what}: {}/s (rows alone {}/s)", shown(rates.events), shown(rates.rows)));
     Ok(rates)
 }
@@ -132,25 +141,33 @@ fn webhooks(bench: &Bench, drainer: Drainer) -> usize {
     }
 }
 
-/// Lets banklink drain `count` webhooks with worker and relay in one process.
-pub(crate) async fn banklink(bench: &Bench, place: &Place, batch: u32, count: usize, what: &str) -> Result<Rates> {
+/// Lets banklink drain `count` webhooks with worker and relay in one process, which runs on.
+pub(crate) async fn banklink(
+    bench: &Bench,
+    place: &Place,
+    batch: u32,
+    count: usize,
+    what: &str,
+) -> Result<(Running, Rates)> {
     let mut command = process::banklink(bench, place, &["run", "worker", "relay"]);
     command.env("BANKLINK_BATCH_SIZE", batch.to_string());
     let mut process = Running::start(command)?;
     let mut admin = process.admin().await?;
-    let rates = watch(&mut admin, count, what).await.with_context(|| process.log())?;
-    process.stop().await?;
-    Ok(rates)
+    let watched = watch(&mut admin, process.started, count, what).await;
+    let rates = watched.with_context(|| format!("{what}:\n{}", process.log()))?;
+    Ok((process, rates))
 }
 
 /// Watches the counters until the last event is confirmed.
-async fn watch(admin: &mut Client, count: usize, what: &str) -> Result<Rates> {
+async fn watch(admin: &mut Client, started: Instant, count: usize, what: &str) -> Result<Rates> {
     let bar = progress::bar(what, count);
-    let (mut first, mut rows_done, mut moved, mut looked) = (None, None, (0, Instant::now()), Instant::now());
+    let (mut first, mut rows_done, mut moved, mut looked) = (None, None, (0, started), started);
     loop {
         let (_, metrics) = admin.get("/metrics").await?;
         let now = Instant::now();
-        let applied = counter(metrics, "banklink_worker_deliveries_total{outcome=\"applied\"}");
+        // Stale is what was applied before, when the answer to the commit was lost.
+        let applied = counter(metrics, "banklink_worker_deliveries_total{outcome=\"applied\"}")
+            + counter(metrics, "banklink_worker_deliveries_total{outcome=\"stale\"}");
         let events = counter(metrics, "banklink_events_published_total");
         if applied > 0 {
             first.get_or_insert(if applied < count { (now, applied, events) } else { (looked, 0, 0) });
@@ -184,7 +201,7 @@ async fn ceiling(place: &Place, count: usize, what: &str) -> Result<Rates> {
     let _spinner = progress::spinner(what);
     let arguments = ["ceiling-drain", "--namespace", &place.namespace, "--count", &count.to_string()];
     let mut process = Running::start(process::ceiling(place, &arguments)?)?;
-    let told = process.told("drained", PATIENCE * 10).await?;
+    let told = process.told("drained", PATIENCE * 10, LOOK).await?;
     let rate = |key: &str| Some(count as f64 / told[key].as_f64()?);
     let (rows, events) = rate("rows_seconds").zip(rate("events_seconds")).context("it told no times")?;
     Ok(Rates { rows, events })
@@ -198,7 +215,7 @@ async fn see_that_all_is_done(place: &Place, count: usize) -> Result<()> {
     loop {
         let (rows, outbox) = place.rows().await?;
         let ready = broker::ready(&channel, &place.webhooks()).await?;
-        if (rows as usize, outbox, ready) == (count, 0, 0) {
+        if (rows, outbox, ready) == (count, 0, 0) {
             return broker::in_time(connection.close(200, "seen".into())).await;
         }
         ensure!(Instant::now() < deadline, "{rows} rows of {count}, {outbox} events unpublished, {ready} on the queue");

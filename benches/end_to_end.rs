@@ -89,7 +89,7 @@ async fn post_to_event(bench: &Bench, rate: u32, processes: Processes, what: &st
         process.stop().await?;
     }
     broker::in_time(connection.close(200, "done".into())).await?;
-    bench.places.remove(bench, &place).await?;
+    bench.places.remove(bench, &place).await;
     let warm = entities.iter().zip(sent).skip(rate as usize);
     let took = warm.map(|(entity, sent)| Some(received.get(entity)?.duration_since(sent)));
     let mut took = took.collect::<Option<Vec<_>>>().context("an event is of no post")?;
@@ -167,6 +167,6 @@ async fn one_confirm(bench: &Bench) -> Result<f64> {
     }
     took.sort_unstable();
     broker::in_time(connection.close(200, "done".into())).await?;
-    bench.places.remove(bench, &place).await?;
+    bench.places.remove(bench, &place).await;
     Ok(stats::quantile(&took, 0.5))
 }

@@ -42,7 +42,6 @@ async fn publish(bench: &Bench, exchange: &str, count: usize, properties: fn() -
         .buffer_unordered(IN_FLIGHT)
         .try_collect::<Vec<()>>()
         .await?;
-    let ready = broker::ready(&channel, exchange).await?;
-    ensure!(ready as usize == count, "{ready} of {count} webhooks are on the queue");
+    broker::holds(&channel, exchange, count).await?;
     broker::in_time(connection.close(200, "filled".into())).await
 }

@@ -1,14 +1,15 @@
 //! As much of an HTTP/1.1 client as is needed, at next to no cost: it shares the processors with what it measures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const DEADLINE: Duration = Duration::from_secs(15);
-/// How long a refused post waits.
+/// How long a refused post waits, and how long it may be refused: RabbitMQ is gone then, and not just slow.
 const AGAIN: Duration = Duration::from_millis(100);
+const REFUSED: Duration = Duration::from_secs(30);
 /// The longest answer: `/metrics` has some 10 KiB.
 const LONGEST: usize = 1 << 20;
 
@@ -27,14 +28,16 @@ impl Client {
     }
 
     /// Posts a webhook, as it is written on the wire, until it is accepted: when a disk stalls for seconds, RabbitMQ confirms
-    /// nothing, the ingress answers 503, and Lean would post again. Whoever calls keeps the time.
-    pub(crate) async fn post(&mut self, request: &[u8]) -> Result<()> {
+    /// nothing, the ingress answers 503, and Lean would post again. How often it was refused. Whoever calls keeps the time.
+    pub(crate) async fn post(&mut self, request: &[u8]) -> Result<u32> {
+        let (mut refused, began) = (0, Instant::now());
         loop {
             match self.exchange(request).await?.0 {
-                200 => return Ok(()),
-                503 => tokio::time::sleep(AGAIN).await,
+                200 => return Ok(refused),
+                503 if began.elapsed() < REFUSED => refused += 1,
                 status => bail!("a post was answered {status}"),
             }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::http::Client;
 use crate::process::SECRET;
+use crate::progress;
 use crate::webhook;
 
 /// A load that takes longer has failed.
@@ -45,16 +46,18 @@ pub(crate) async fn send_all(address: &str, posts: Vec<Vec<u8>>, connections: us
 async fn send(address: &str, posts: &[Vec<u8>], connections: usize) -> Result<Load> {
     let clients = try_join_all((0..connections).map(|_| Client::connect(address))).await?;
     let (next, took) = (Rc::new(Cell::new(0)), RefCell::new(Vec::with_capacity(posts.len())));
+    let refused = Cell::new(0);
     let start = Instant::now();
     try_join_all(clients.into_iter().map(async |mut client| {
         while let Some(post) = posts.get(next.replace(next.get() + 1)) {
             let sent = Instant::now();
-            client.post(post).await?;
+            refused.set(refused.get() + client.post(post).await?);
             took.borrow_mut().push(sent.elapsed());
         }
         anyhow::Ok(())
     }))
     .await?;
+    progress::say_refused(refused.get());
     let rate = posts.len() as f64 / start.elapsed().as_secs_f64();
     let mut took = took.into_inner();
     took.sort_unstable();

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::args::Database;
-use crate::drain::counter;
-use crate::http::Client;
 use crate::place::Place;
 use crate::process::{self, Running};
 use crate::report::{Figure, shown};
 use crate::{Bench, load, progress};
 
 const CONNECTIONS: usize = 256;
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(200);
 /// A load that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -58,7 +56,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             progress::say(&format!("{what}: {} MB", shown(peak)));
             peaks.push(peak);
         }
-        bench.places.remove(bench, &place).await?;
+        bench.places.remove(bench, &place).await;
     }
     let figures = peaks.into_iter().zip(Role::EACH);
     Ok(figures.map(|(peaks, role)| Figure::new(format!("memory, {}, peak", role.name()), "MB", peaks)).collect())
@@ -67,31 +65,34 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 async fn peak(bench: &Bench, place: &Place, role: Role, what: &str) -> Result<f64> {
     let spinner = progress::spinner(what);
     let count = bench.settings.count as usize;
+    let (rows_before, _) = place.rows().await?;
     let mut process = Running::start(process::banklink(bench, place, role.arguments()))?;
-    let mut admin = process.ready().await?;
+    process.ready().await?;
     if matches!(role, Role::Ingress | Role::All) {
         load::send_all(&process.ingress().await?, load::posts(count)?, CONNECTIONS).await?;
     }
-    match role {
-        Role::Ingress => {}
-        Role::Worker => until(&mut admin, "banklink_worker_deliveries_total", count).await?,
-        Role::Relay | Role::All => until(&mut admin, "banklink_events_published_total", count).await?,
-    }
+    let (rows, no_event_left) = match role {
+        Role::Ingress => (rows_before, false),
+        Role::Worker => (rows_before + count, false),
+        Role::Relay => (rows_before, true),
+        Role::All => (rows_before + count, true),
+    };
+    until(place, rows, no_event_left).await.with_context(|| process.log())?;
     let peak = process.peak_megabytes()?;
     process.stop().await?;
     drop(spinner);
     Ok(peak)
 }
 
-/// Waits until a counter has come that far.
-async fn until(admin: &mut Client, name: &str, count: usize) -> Result<()> {
+/// Waits until there are so many bank links, and, if that is asked, no event is left to publish.
+async fn until(place: &Place, count: usize, no_event_left: bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let reached = counter(admin.get("/metrics").await?.1, name);
-        if reached >= count {
+        let (rows, events) = place.rows().await?;
+        if rows >= count && (events == 0 || !no_event_left) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{name} is {reached} of {count} after {PATIENCE:?}");
+        ensure!(Instant::now() < deadline, "{rows} rows of {count}, {events} events left after {PATIENCE:?}");
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -58,9 +58,9 @@ impl Place {
     }
 
     /// How many bank links and how many unpublished events there are.
-    pub(crate) async fn rows(&self) -> Result<(i64, i64)> {
+    pub(crate) async fn rows(&self) -> Result<(usize, usize)> {
         const COUNT: &str = "SELECT (SELECT count(*) FROM bank_links), (SELECT count(*) FROM outbox_events)";
-        in_time(async {
+        let counted: Result<(i64, i64)> = in_time(async {
             match self.database {
                 Database::Postgres => {
                     let mut connection = PgConnection::connect(&self.database_url).await?;
@@ -72,7 +72,9 @@ impl Place {
                 }
             }
         })
-        .await
+        .await;
+        let (rows, events) = counted?;
+        Ok((rows as usize, events as usize))
     }
 }
 
@@ -106,20 +108,19 @@ impl Places {
         Ok(place)
     }
 
-    /// Takes a place away with all that is in it.
-    pub(crate) async fn remove(&self, bench: &Bench, place: &Place) -> Result<()> {
-        self.take_away(bench, place).await.context("cannot clean up")?;
-        self.standing().retain(|standing| standing.namespace != place.namespace);
-        Ok(())
+    /// Takes a place away with all that is in it, or says why not: what was measured there is good all the same.
+    pub(crate) async fn remove(&self, bench: &Bench, place: &Place) {
+        match self.take_away(bench, place).await {
+            Ok(()) => self.standing().retain(|standing| standing.namespace != place.namespace),
+            Err(error) => progress::say(&format!("{} is left behind: {error:#}", place.namespace)),
+        }
     }
 
-    /// Takes away what is left; says what could not be.
+    /// Takes away what is left.
     pub(crate) async fn remove_all(&self, bench: &Bench) {
         let standing = self.standing().clone();
         for place in standing {
-            if let Err(error) = self.remove(bench, &place).await {
-                progress::say(&format!("{} is left behind: {error:#}", place.namespace));
-            }
+            self.remove(bench, &place).await;
         }
     }
 

@@ -106,8 +106,8 @@ impl Running {
         Ok(Self { child, log, started })
     }
 
-    /// Waits for the log line with that message, no longer than `within`.
-    pub(crate) async fn told(&mut self, message: &str, within: Duration) -> Result<Value> {
+    /// Waits for the log line with that message, no longer than `within`, and looks for it once in a `look`.
+    pub(crate) async fn told(&mut self, message: &str, within: Duration, look: Duration) -> Result<Value> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(line) = self.find(message) {
@@ -119,13 +119,13 @@ impl Running {
                 return self.find(message).with_context(|| format!("a process ended early:\n{}", self.log()));
             }
             ensure!(Instant::now() < deadline, "{message:?} was not said within {within:?}:\n{}", self.log());
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(look).await;
         }
     }
 
     /// Where it answers probes.
     pub(crate) async fn admin(&mut self) -> Result<Client> {
-        let told = self.told("probes and metrics", DEADLINE).await?;
+        let told = self.told("probes and metrics", DEADLINE, LOOK).await?;
         Client::connect(told["listen"].as_str().context("no address")?).await
     }
 
@@ -142,7 +142,7 @@ impl Running {
 
     /// Where it takes webhooks in.
     pub(crate) async fn ingress(&mut self) -> Result<String> {
-        let told = self.told(LISTENING, DEADLINE).await?;
+        let told = self.told(LISTENING, DEADLINE, LOOK).await?;
         Ok(told["listen"].as_str().context("no address")?.to_owned())
     }
 

@@ -24,3 +24,10 @@ pub(crate) fn spinner(what: &str) -> ProgressBar {
     spinner.enable_steady_tick(Duration::from_millis(200));
     spinner.with_finish(indicatif::ProgressFinish::AndClear)
 }
+
+/// Tells of posts that were answered 503 and came again, if there were any: they count as one post that took long.
+pub(crate) fn say_refused(posts: u32) {
+    if posts > 0 {
+        say(&format!("{posts} posts were answered 503 and sent again"));
+    }
+}

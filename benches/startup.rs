@@ -23,6 +23,6 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         progress::say(&format!("{what}: {} ms", shown(took[0])));
         figures.push(Figure::new(what, "ms", took));
     }
-    bench.places.remove(bench, &place).await?;
+    bench.places.remove(bench, &place).await;
     Ok(figures)
 }

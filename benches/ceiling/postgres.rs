@@ -37,11 +37,13 @@ const APPEND: &str = "\
     ON CONFLICT (id) DO NOTHING";
 
 const CLAIM: &str = "\
-    SELECT id, routing_key, payload::text AS payload FROM outbox_events WHERE retry_at IS NULL \
+    SELECT id, routing_key, payload::text AS payload FROM outbox_events WHERE refusals < 1 \
     ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED";
 
 pub(super) async fn connect(url: &str) -> Result<PgConnection> {
-    Ok(PgConnectOptions::from_str(url)?.disable_statement_logging().connect().await?)
+    // What banklink asks the planner for.
+    let options = PgConnectOptions::from_str(url)?.options([("enable_seqscan", "off"), ("jit", "off")]);
+    Ok(options.disable_statement_logging().connect().await?)
 }
 
 /// Rows and events in one transaction.
