@@ -4,7 +4,7 @@
 use sea_orm::entity::prelude::*;
 
 /// A row of `bank_links`.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "bank_links")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -4,7 +4,7 @@
 //! remembers ids sees it once.
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use super::bank_link::BankLink;
@@ -15,7 +15,7 @@ use super::instant::Instant;
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// An event that is ready to be stored and published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Its id: the same each time it is published.
     pub id: Uuid,
@@ -24,7 +24,7 @@ pub struct Event {
     /// The bank link it speaks of.
     pub entity_id: Uuid,
     /// The whole event as JSON.
-    pub json: String,
+    pub json: Box<RawValue>,
 }
 
 /// What happened to a bank link, for those who subscribe.
@@ -108,7 +108,7 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
             reconnected_at: link.reconnected_at.map(Instant::rfc3339_micros),
         },
     };
-    let json = serde_json::to_string(&envelope).unwrap_or_default();
+    let json = to_raw_value(&envelope).unwrap_or_else(|_| RawValue::NULL.to_owned());
     Event { id, event_type, entity_id: link.entity_id, json }
 }
 

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::among::among;
 use super::bank_link_row::{from_row, to_row};
-use super::{Error, MOST_BINDS, Store, Transaction, recordset};
+use super::columns::Columns;
+use super::{Error, MOST_BINDS, Store, Transaction};
 use crate::domain::bank_link::BankLink;
 use crate::domain::instant::Instant;
 
@@ -58,7 +59,7 @@ pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Ve
     let now = Instant::now().to_micros();
     let rows: Vec<Model> = links.iter().map(|link| to_row(link, now)).collect();
     let inserts = if transaction.0.get_database_backend() == DbBackend::Postgres {
-        vec![recordset::insert("bank_links", &Column::iter().collect::<Vec<_>>(), &rows)?]
+        vec![insert_columns(&rows)?]
     } else {
         rows.chunks(MOST_BINDS / COLUMNS).map(insert_values).collect()
     };
@@ -70,6 +71,32 @@ pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Ve
         }
     }
     Ok(written)
+}
+
+fn insert_columns(rows: &[Model]) -> Result<InsertStatement, Error> {
+    Columns::of(rows)
+        .array(Column::EntityId, |row| row.entity_id)
+        .texts(Column::CustomerId, |row| Some(&row.customer_id))
+        .texts(Column::AppUserId, |row| row.app_user_id.as_deref())
+        .texts(Column::BankIdentifier, |row| row.bank_identifier.as_deref())
+        .texts(Column::BankName, |row| row.bank_name.as_deref())
+        .texts(Column::BankLogo, |row| row.bank_logo.as_deref())
+        .texts(Column::BankMainColor, |row| row.bank_main_color.as_deref())
+        .texts(Column::BankBackgroundColor, |row| row.bank_background_color.as_deref())
+        .texts(Column::BankSwiftCode, |row| row.bank_swift_code.as_deref())
+        .texts(Column::BankAccountType, |row| row.bank_account_type.as_deref())
+        .texts(Column::BankType, |row| row.bank_type.as_deref())
+        .json(Column::Permissions, |row| &row.permissions)
+        .times(Column::LinkedAt, |row| row.linked_at)
+        .times(Column::ReconnectedAt, |row| row.reconnected_at)
+        .array(Column::OccurredAt, |row| row.occurred_at)
+        .array(Column::Version, |row| row.version)
+        .array(Column::Revision, |row| row.revision)
+        .texts(Column::LastEventId, |row| row.last_event_id.as_deref())
+        .json(Column::Instants, |row| &row.instants)
+        .array(Column::CreatedAt, |row| row.created_at)
+        .array(Column::UpdatedAt, |row| row.updated_at)
+        .insert_into(Entity)
 }
 
 fn insert_values(rows: &[Model]) -> InsertStatement {

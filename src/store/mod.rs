@@ -7,11 +7,11 @@ mod among;
 mod bank_link_row;
 pub mod bank_links;
 mod bounded;
+mod columns;
 pub mod dead_letters;
 mod error;
 pub mod outbox;
 mod pool;
-mod recordset;
 
 use std::str::FromStr;
 use std::time::Duration;

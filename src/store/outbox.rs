@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, LockBehavior, LockType, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryResult};
-use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::among::among;
-use super::{Error, MOST_BINDS, Store, Transaction, recordset};
+use super::columns::Columns;
+use super::{Error, MOST_BINDS, Store, Transaction};
 use crate::domain::event::Event;
 use crate::domain::instant::Instant;
 
@@ -82,10 +82,9 @@ pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), 
     // A microsecond apart, so that they are published in the order they were written.
     let now = Instant::now().to_micros();
     let created_at = (0_i64..).map(|place| now + TimeDelta::microseconds(place));
-    let rows: Vec<Row<'_>> =
-        events.iter().zip(created_at).map(|(event, at)| Row::new(event, at)).collect::<Result<_, _>>()?;
+    let rows: Vec<Row<'_>> = events.iter().zip(created_at).map(|(event, at)| Row::new(event, at)).collect();
     if transaction.0.get_database_backend() == DbBackend::Postgres {
-        transaction.0.execute(&recordset::insert("outbox_events", &COLUMNS, &rows)?).await?;
+        transaction.0.execute(&insert_columns(&rows)?).await?;
         return Ok(());
     }
     for rows in rows.chunks(MOST_BINDS / COLUMNS.len()) {
@@ -94,8 +93,7 @@ pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), 
     Ok(())
 }
 
-/// What is written of an event; the members are called like the columns.
-#[derive(Serialize)]
+/// What is written of an event.
 struct Row<'a> {
     id: Uuid,
     event_type: &'static str,
@@ -108,19 +106,32 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(append: &'a Append, created_at: DateTime<Utc>) -> Result<Self, Error> {
+    fn new(append: &'a Append, created_at: DateTime<Utc>) -> Self {
         let Append { event, received_at, traceparent } = append;
-        Ok(Self {
+        Self {
             id: event.id,
             event_type: event.event_type,
             routing_key: event.event_type,
             entity_id: event.entity_id,
-            payload: serde_json::from_str(&event.json).map_err(|error| Error::Rejected(error.to_string()))?,
+            payload: &event.json,
             traceparent: traceparent.as_deref(),
             received_at: received_at.to_micros(),
             created_at,
-        })
+        }
     }
+}
+
+fn insert_columns(rows: &[Row<'_>]) -> Result<InsertStatement, Error> {
+    Columns::of(rows)
+        .array(Column::Id, |row| row.id)
+        .texts(Column::EventType, |row| Some(row.event_type))
+        .texts(Column::RoutingKey, |row| Some(row.routing_key))
+        .array(Column::EntityId, |row| row.entity_id)
+        .json(Column::Payload, |row| row.payload)
+        .texts(Column::Traceparent, |row| row.traceparent)
+        .array(Column::ReceivedAt, |row| row.received_at)
+        .array(Column::CreatedAt, |row| row.created_at)
+        .insert_into(Entity)
 }
 
 fn insert_values(rows: &[Row<'_>]) -> InsertStatement {
@@ -201,7 +212,8 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 /// # Errors
 /// When it cannot be written.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json: "{}".to_owned() };
+    let json = RawValue::from_string("{}".to_owned()).map_err(|error| Error::Rejected(error.to_string()))?;
+    let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json };
     append(transaction, &[Append { event, received_at: Instant::EPOCH, traceparent: None }]).await
 }
 

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Error, Transaction, recordset};
+use super::columns::Columns;
+use super::{Error, Transaction};
 pub use change::{Prune, discard, edited, prune, remember};
 pub use record::record;
 pub use replay::{Claimed, Life, claim, keep, release, standings};
@@ -63,8 +63,7 @@ impl Action {
     }
 }
 
-/// A line of history that is not written yet; the members are called like the columns.
-#[derive(Serialize)]
+/// A line of history that is not written yet.
 struct Line {
     message_id: Uuid,
     at: DateTime<Utc>,
@@ -109,8 +108,14 @@ async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
         return Ok(());
     }
     if transaction.0.get_database_backend() == DbBackend::Postgres {
-        let columns = [Column::MessageId, Column::At, Column::By, Column::Action, Column::Detail];
-        transaction.0.execute(&recordset::insert("dead_letter_history", &columns, lines)?).await?;
+        let insert = Columns::of(lines)
+            .array(Column::MessageId, |line| line.message_id)
+            .array(Column::At, |line| line.at)
+            .texts(Column::By, |line| line.by.as_deref())
+            .texts(Column::Action, |line| Some(line.action))
+            .texts(Column::Detail, |line| line.detail.as_deref())
+            .insert_into(Entity)?;
+        transaction.0.execute(&insert).await?;
         return Ok(());
     }
     // Six values each.
