@@ -12,16 +12,12 @@ use super::Error;
 
 /// How long a connection may take to say that it is well.
 const WELL: Duration = Duration::from_secs(1);
-/// A connection that was well so short a time ago is not asked again: under load each would be, before each transaction.
-const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Options with questions that end.
 pub(super) fn careful(options: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
     options
         .test_before_acquire(false)
-        .before_acquire(|connection, seen| {
-            Box::pin(async move { Ok(seen.idle_for < JUST_NOW || is_well(connection).await?) })
-        })
+        .before_acquire(|connection, _| Box::pin(is_well(connection)))
         .after_release(|connection, _| Box::pin(is_well(connection)))
 }
 
