@@ -14,7 +14,7 @@ use crate::broker::Message;
 use crate::domain::bank_link::{Outcome, merge};
 use crate::domain::event;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::webhook::{Parsed, Webhook, parse};
+use crate::domain::webhook::{Kind, Parsed, Webhook, parse};
 use crate::faults;
 use crate::panics;
 use crate::store::dead_letters::Resolution;
@@ -90,6 +90,9 @@ impl Worker {
     }
 
     /// One transaction: read the rows, merge, write what nobody else has written meanwhile, append the events.
+    ///
+    /// A link that the batch tells the beginning of is taken to have no row yet, and none is read: nearly always that is so,
+    /// and where it is not, writing the row says so.
     async fn transact(&self, part: &[Spoken<'_>]) -> Result<Vec<Outcome>, store::Error> {
         if part.is_empty() {
             return Ok(Vec::new());
@@ -103,9 +106,11 @@ impl Worker {
         let work = async {
             let transaction = self.store.begin().await?;
             let mut entities: Vec<Uuid> = by_entity.keys().copied().collect();
+            let begins = |id: &Uuid| by_entity[id].iter().any(|index| part[*index].webhook.kind == Kind::Created);
+            let mut on_record: Vec<Uuid> = entities.iter().copied().filter(|id| !begins(id)).collect();
             let mut events = Vec::new();
             for _ in 0..MOST_ROUNDS {
-                let rows = bank_links::read(&transaction, &entities).await?;
+                let rows = bank_links::read(&transaction, &on_record).await?;
                 let merged: Vec<_> = entities
                     .iter()
                     .map(|id| (id, rows.get(id), merge(rows.get(id), by_entity[id].iter().map(|i| &part[*i].webhook))))
@@ -139,6 +144,7 @@ impl Worker {
                     transaction.commit().await?;
                     return Ok(!events.is_empty());
                 }
+                on_record.clone_from(&lost);
                 entities = lost;
             }
             Err(store::Error::Contended)
