@@ -74,6 +74,28 @@ on_both! {
         }
         app.finish().await;
     }
+
+    async fn two_lives_that_end_in_the_same_second_are_two_deaths(app: TestApp) {
+        let record = async |death: &Died| {
+            let transaction = app.store.begin().await.unwrap();
+            dead_letters::record(&transaction, std::slice::from_ref(death)).await.unwrap();
+            transaction.commit().await.unwrap();
+            let letter = app.dead_letters().await.remove(0);
+            (letter.state, letter.deaths)
+        };
+        let first = died("odd", "body");
+        let second = Died { replay: 1, ..died("odd", "body") };
+        let dead = |deaths| ("dead".to_owned(), deaths);
+        assert_eq!(record(&first).await, dead(1));
+        let chosen = dead_letters::choose(&app.store, &Filter::default()).await.unwrap();
+        assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 1);
+        assert_eq!(record(&first).await, ("replaying".to_owned(), 1), "an old copy");
+        for _ in 0..2 {
+            assert_eq!(record(&second).await, dead(2), "once, however often it is told of");
+        }
+        app.finish().await;
+    }
+
     async fn letters_that_share_an_id_end_each_by_its_own_body_in_one_batch(app: TestApp) {
         let id = Uuid::now_v7().to_string();
         let transaction = app.store.begin().await.unwrap();

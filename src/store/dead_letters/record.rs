@@ -32,7 +32,9 @@ pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Er
         let is_anothers = letters.get(&own).is_some_and(|letter| letter.body != died.body);
         let id = if is_anothers { died.derived_id() } else { own };
         let at = died.at.to_micros();
-        if recorded.contains(&(id, at)) {
+        // RabbitMQ tells of the end of some in whole seconds: two lives may have ended in the same one.
+        let ends_a_replay = letters.get(&id).is_some_and(|letter| is_replaying(letter) && belongs_to(died, letter));
+        if recorded.contains(&(id, at)) && !ends_a_replay {
             continue;
         }
         match letters.get_mut(&id) {
@@ -101,6 +103,10 @@ async fn insert(transaction: &Transaction, letters: Vec<dead_letter::Model>) -> 
 /// Whether a death is one of the letter's present life, and the letter is still open to it.
 fn belongs_to(died: &Died, letter: &dead_letter::Model) -> bool {
     count(died.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
+}
+
+fn is_replaying(letter: &dead_letter::Model) -> bool {
+    State::parse(&letter.state) == Some(State::Replaying)
 }
 
 fn first_death(id: Uuid, died: &Died) -> dead_letter::Model {
