@@ -17,6 +17,9 @@ use crate::world::{self, World};
 /// How long there is peace before the first fault, and after the last.
 const PEACE: Duration = Duration::from_secs(4);
 
+/// Seconds that an ingress may take to be of use again after that: the contract's 5 s, on a busy machine.
+const RETURN: u32 = 10;
+
 /// What is to be run.
 pub(crate) struct Order {
     pub(crate) scenario: Scenario,
@@ -52,12 +55,16 @@ pub(crate) async fn run(order: &Order) -> anyhow::Result<bool> {
     let table = Mutex::default();
     let inflicted = tokio::try_join!(follow(&world, plan.around, &table), follow(&world, plan.kills, &table));
     tokio::time::sleep(PEACE).await;
+    let refusing = sender::refusing(&world, RETURN).await;
     world.note_fault();
     stop.cancel();
     world.end_load();
     load.await.context("the sender")?;
     world.say("all is healed; waiting for quiet");
     let mut verdict = evidence::conclude(&world, order.patience).await?;
+    for url in refusing {
+        verdict.bad(format!("{url} takes nothing in {RETURN} s after all was healed"));
+    }
     for end in world.fleet.stop().await {
         verdict.bad(end);
     }

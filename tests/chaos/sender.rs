@@ -54,6 +54,32 @@ pub(crate) async fn run(world: Arc<World>, seed: Chance, rate: u32, stop: Cancel
     while posts.join_next().await.is_some() {}
 }
 
+/// The ingresses that take nothing in within `tries` seconds, though nothing is wrong any more. What they are asked to take is
+/// none of banklink's business, and leaves no trace.
+pub(crate) async fn refusing(world: &World, tries: u32) -> Vec<String> {
+    let body = r#"{"type":"something.new"}"#;
+    let takes = async |url: &String| {
+        let post = world.http.post(url).timeout(ANSWER_DEADLINE).body(body);
+        let answer = post.header("lean-signature", fixtures::signature(SECRET, body.as_bytes())).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    };
+    let mut refusing = world.fleet.urls();
+    for _ in 0..tries {
+        let mut still = Vec::new();
+        for url in refusing {
+            if !takes(&url).await {
+                still.push(url);
+            }
+        }
+        refusing = still;
+        if refusing.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    refusing
+}
+
 /// Until it is accepted or refused, or the run is over.
 async fn post_again(world: &World, webhook: &Arc<Webhook>, mut chance: Chance, lines: &Semaphore) {
     loop {

@@ -223,13 +223,18 @@ impl TestApp {
 
     /// Declares a subscriber's queue and binds it to the events.
     pub(crate) async fn subscribe(&self, name: &str, key: &str) {
+        self.overhear(name, &self.topology.events(), key).await;
+    }
+
+    /// Declares a queue of the test's own and binds it to an exchange.
+    pub(crate) async fn overhear(&self, name: &str, exchange: &str, key: &str) {
         let queue = self.queue(name);
         let declared =
             self.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default());
-        declared.await.expect("a subscriber's queue");
-        let (queue, events) = (queue.as_str().into(), self.topology.events().as_str().into());
+        declared.await.expect("a queue of the test's");
+        let (queue, exchange) = (queue.as_str().into(), exchange.into());
         let bound =
-            self.channel.queue_bind(queue, events, key.into(), QueueBindOptions::default(), FieldTable::default());
+            self.channel.queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default());
         bound.await.expect("a binding");
     }
 

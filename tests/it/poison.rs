@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
+use lapin::options::QueueDeleteOptions;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 use uuid::Uuid;
@@ -149,6 +150,7 @@ async fn one_row_that_the_database_refuses_dies_alone_and_the_rest_of_its_batch_
             "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')",
         )
         .await;
+        app.overhear("copies", &app.topology.retry(), "2s").await;
         // The first goes alone, as a careful worker begins; the others are one batch.
         let entities: Vec<Uuid> = (0..257).map(|_| Uuid::new_v4()).collect();
         for (place, entity) in entities.iter().enumerate() {
@@ -172,6 +174,13 @@ async fn one_row_that_the_database_refuses_dies_alone_and_the_rest_of_its_batch_
         assert_eq!(letters[0].entity_id, Some(entities[150]));
         assert!(!letters[0].failure.contains("refused"), "{}: no value in it", letters[0].failure);
         assert_eq!(app.bank_links().await.len(), 256);
+        let copies = app.queue("copies");
+        assert_eq!(app.ready(&copies).await, 2, "nobody else was tried again");
+        for _ in 0..2 {
+            let copy: serde_json::Value = serde_json::from_slice(&app.next_message("copies").await.data).unwrap();
+            assert_eq!(copy["payload"]["id"], json!(entities[150]));
+        }
+        app.channel.queue_delete(copies.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
         app.finish().await;
     }
 }
