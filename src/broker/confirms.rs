@@ -46,7 +46,7 @@ impl Request {
         self.verdict.is_closed() || self.deadline <= Instant::now()
     }
 
-    /// Whether most of the patience was left for the channel that it `began` on, so that no answer speaks against that one.
+    /// Whether half of the patience or more was left when it `began` on a channel, so that no answer speaks against that one.
     fn had_its_time(&self, began: Instant) -> bool {
         self.deadline - began >= (self.deadline - self.asked) / 2
     }
@@ -60,8 +60,8 @@ pub(super) enum Served {
     Failed { after_success: bool },
 }
 
-/// When a request was handed to the channel, and RabbitMQ's answer, or that there was none. In the queue of publishes in flight, `None` in its place is the
-/// marker: everything that was resolved before it went in has been seen.
+/// A request, when it was handed to the channel, and RabbitMQ's answer, or that there was none. In the queue of publishes in
+/// flight, `None` in its place is the marker: everything that was resolved before it went in has been seen.
 type Answered = (Request, Instant, Result<Confirmation, Error>);
 
 /// Serves requests until nobody can ask any more, or the channel is of no more use, or its connection is `lost`.
