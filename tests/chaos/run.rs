@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
 use crate::evidence;
+use crate::faults::Skipped;
 use crate::judge::Verdict;
 use crate::ledger::Answer;
 use crate::plan::{Fault, Length, Plan, Planned, Scenario, inflict};
@@ -36,7 +37,7 @@ struct Inflicted {
     at: Duration,
     took: Duration,
     fault: Fault,
-    met: String,
+    met: Result<String, Skipped>,
 }
 
 /// Runs it; whether every promise was kept.
@@ -85,7 +86,10 @@ async fn follow(world: &World, row: Vec<Planned>, table: &Mutex<Vec<Inflicted>>)
         tokio::time::sleep(after).await;
         let at = world.age();
         world.say(&fault.to_string());
-        let met = inflict(world, fault, &mut chance).await.with_context(|| fault.to_string())?;
+        let met = match inflict(world, fault, &mut chance).await {
+            Ok(met) => Ok(met),
+            Err(cause) => Err(cause.downcast::<Skipped>().with_context(|| fault.to_string())?),
+        };
         world.note_fault();
         let inflicted = Inflicted { at, took: world.age() - at, fault, met };
         table.lock().unwrap_or_else(PoisonError::into_inner).push(inflicted);
@@ -97,15 +101,17 @@ fn tell(world: &World, verdict: &Verdict, table: &mut [Inflicted]) {
     table.sort_by_key(|inflicted| inflicted.at);
     println!("\n   at    for  fault");
     for Inflicted { at, took, fault, met } in table.iter() {
+        let met = met.as_ref().map_or_else(ToString::to_string, Clone::clone);
         println!("{:>5.0}s {:>5.1}s  {:<22} {met}", at.as_secs_f64(), took.as_secs_f64(), fault.to_string());
     }
     let posts = world.ledger.posts();
+    let skipped = table.iter().filter(|inflicted| inflicted.met.is_err()).count();
     let unknown = posts.iter().filter(|post| post.answer == Answer::Unknown).count();
     println!(
-        "\n{} webhooks posted, {} of them accepted, {unknown} without a clear answer; {} faults",
+        "\n{} webhooks posted, {} of them accepted, {unknown} without a clear answer; {} faults, {skipped} skipped",
         posts.len(),
         world.ledger.accepted(),
-        table.len(),
+        table.len() - skipped,
     );
     println!(
         "{} bank links, {} dead letters ({} reconnects among them whose link came too late), {} events ({} came again)",
@@ -118,5 +124,6 @@ fn tell(world: &World, verdict: &Verdict, table: &mut [Inflicted]) {
     if verdict.untold > 0 {
         println!("  ! and {} more", verdict.untold);
     }
-    println!("{}: {}", world.scenario, if verdict.is_good() { "good" } else { "BAD" });
+    let but = if skipped > 0 { ", but for what was skipped" } else { "" };
+    println!("{}: {}{but}", world.scenario, if verdict.is_good() { "good" } else { "BAD" });
 }

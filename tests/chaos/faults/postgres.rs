@@ -3,18 +3,19 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::disk;
+use super::{Skipped, disk};
 use crate::chance::Chance;
 use crate::world::World;
 
 const AWAY: Duration = Duration::from_secs(2);
 /// How long a rival goes on.
 const RIVALRY: Duration = Duration::from_secs(8);
-/// How long it goes on until there has been a deadlock, if need be.
+/// How long it goes on until it has met somebody, if need be: nobody may be at work just now.
 const LONGEST_RIVALRY: Duration = Duration::from_secs(60);
 /// Longer than the `statement_timeout` that the product sets for itself.
 const LOCKED: Duration = Duration::from_secs(28);
@@ -36,8 +37,13 @@ pub(crate) async fn kill(world: &World, chance: &mut Chance) -> anyhow::Result<S
 }
 
 pub(crate) async fn terminated(world: &World) -> anyhow::Result<String> {
-    let database = world.database().await?;
-    Ok(format!("{} sessions", terminate(&database).await?))
+    let (database, began, mut ended) = (world.database().await?, Instant::now(), 0);
+    while ended == 0 && began.elapsed() < LONGEST_RIVALRY {
+        ended = terminate(&database).await?;
+        sleep(Duration::from_millis(15)).await;
+    }
+    ensure!(ended > 0, "there was no session to end");
+    Ok(format!("{ended} sessions"))
 }
 
 async fn terminate(database: &DatabaseConnection) -> Result<usize, DbErr> {
@@ -48,10 +54,11 @@ async fn terminate(database: &DatabaseConnection) -> Result<usize, DbErr> {
 pub(crate) async fn cancelled(world: &World) -> anyhow::Result<String> {
     let (database, began, mut cancelled) = (world.database().await?, Instant::now(), 0);
     let cancel = format!("SELECT pg_cancel_backend(pid) {OTHERS} AND state <> 'idle'");
-    while began.elapsed() < RIVALRY {
+    while began.elapsed() < RIVALRY || cancelled == 0 && began.elapsed() < LONGEST_RIVALRY {
         cancelled += rows(&database, &cancel).await?.len();
         sleep(Duration::from_millis(15)).await;
     }
+    ensure!(cancelled > 0, "there was no statement to cancel");
     Ok(format!("{cancelled} cancels"))
 }
 
@@ -68,7 +75,7 @@ pub(crate) async fn disk_full(world: &World) -> anyhow::Result<String> {
     // A directory of its own in it, since a mounted one is never empty and belongs to root.
     let small = match disk::SmallDisk::mount() {
         Ok(small) => small,
-        Err(cause) => return Ok(format!("skipped: {cause}")),
+        Err(cause) => return Err(Skipped(format!("{cause:#}")).into()),
     };
     let database = world.database().await?;
     let place = small.path();
@@ -99,7 +106,6 @@ pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
     let (deadlocks, mut own) = ("SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()", 0);
     let before = number(&bystander, deadlocks).await?;
     database.execute_unprepared("SET deadlock_timeout = '3s'").await?;
-    // Nobody may be at work just now; then it takes longer until somebody is met.
     while began.elapsed() < RIVALRY
         || began.elapsed() < LONGEST_RIVALRY && number(&bystander, deadlocks).await? <= before + i64::from(own)
     {
@@ -108,7 +114,9 @@ pub(crate) async fn deadlocks(world: &World) -> anyhow::Result<String> {
     }
     // Sessions count what they met with a delay.
     sleep(Duration::from_secs(2)).await;
-    Ok(format!("{} deadlocks, the rival the victim of {own}", number(&bystander, deadlocks).await? - before))
+    let met = number(&bystander, deadlocks).await? - before;
+    ensure!(met > i64::from(own), "of {met} deadlocks the rival itself was the victim of {own}");
+    Ok(format!("{met} deadlocks, the rival the victim of {own}"))
 }
 
 async fn stand_in_the_way(database: &DatabaseConnection, links: &[Uuid]) -> Result<(), DbErr> {
