@@ -6,7 +6,7 @@
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
 //! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
-//! `reconnect`, `server`, `faults`, `panics`.
+//! `reconnect`, `server`, `faults`, `pace`, `panics`.
 
 pub mod admin;
 pub mod broker;
@@ -16,6 +16,7 @@ pub mod dead_letters;
 pub mod domain;
 pub mod faults;
 pub mod ingress;
+pub mod pace;
 pub mod panics;
 pub mod reconnect;
 pub mod relay;

@@ -7,13 +7,13 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Client, StatusCode, Url};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::flags::{Asks, Flags};
 use super::webhooks::{self, Webhooks};
 use super::{Failure, output};
 use crate::config::{self, Setting};
 use crate::ingress::{Keys, SIGNATURE_HEADER};
+use crate::pace::Pace;
 
 /// Posts under way at a time.
 const AT_ONCE: usize = 64;
@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// How many to send, beginning anew where the input ends; by default each once. Every sample is another bank link
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// How many a second, at most
+    /// How many a second, at most; up to a second's worth that was held up follows at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// The summary as one JSON object
@@ -81,11 +81,7 @@ async fn post_all(
     rate: Option<u32>,
 ) -> Result<Tally, Failure> {
     let bar = progress(webhooks.expected());
-    let mut pace = rate.map(|rate| {
-        let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pace
-    });
+    let mut pace = rate.map(Pace::new);
     let mut under_way = JoinSet::new();
     let mut tally = Tally::default();
     loop {
@@ -94,7 +90,7 @@ async fn post_all(
         webhooks = rest;
         let Some(body) = next else { break };
         if let Some(pace) = &mut pace {
-            pace.tick().await;
+            pace.admit(1).await;
         }
         under_way.spawn(post(client.clone(), url.clone(), Arc::clone(&keys), body?));
         while let Some(answer) = under_way.try_join_next() {

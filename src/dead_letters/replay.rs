@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::message;
 use super::outcomes::{Tally, UnderWay};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
-use crate::store::dead_letters::{Chosen, Claimed, Life, claim, keep, release};
+use crate::pace::Pace;
+use crate::store::dead_letters::{Chosen, Claimed, Life, claim, keep, lots, release};
 use crate::store::{self, Store};
 
 /// Letters claimed and published at a time.
@@ -25,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How to go about it.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Letters a second, at most.
+    /// Letters a second, at most; up to a second's worth that was held up follows at once.
     pub rate: Option<u32>,
     /// How many go first and have to end well before the others follow.
     pub canary: Option<usize>,
@@ -106,12 +107,11 @@ impl Replay<'_> {
         letters: &[Chosen],
         told: &mut impl FnMut(&Tally),
     ) -> Result<Option<End>, store::Error> {
-        let began = Instant::now();
+        let mut pace = self.plan.rate.map(Pace::new);
         let at_once = self.plan.rate.map_or(MOST_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MOST_AT_ONCE));
-        for (turn, letters) in letters.chunks(at_once).enumerate() {
-            if let Some(rate) = self.plan.rate {
-                let due = began + Duration::from_secs(1).mul_f64((turn * at_once) as f64 / f64::from(rate));
-                self.stop.run_until_cancelled(tokio::time::sleep_until(due)).await;
+        for letters in lots(letters, at_once) {
+            if let Some(pace) = &mut pace {
+                self.stop.run_until_cancelled(pace.admit(letters.len())).await;
             }
             if self.stop.is_cancelled() {
                 return Ok(Some(End::Interrupted));

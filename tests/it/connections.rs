@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banklink::broker::{self, Address, Consumer, Inspection, Link, Outgoing, Publisher, Purpose, Tail};
-use banklink::store::dead_letters::{self, Filter, Newest, Prune};
+use banklink::store::dead_letters::{self, Filter, Prune};
 use banklink::store::{self, Missing, Store, bank_links, outbox};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
@@ -299,13 +299,13 @@ async fn nothing_that_is_asked_of_rabbitmq_is_waited_for_without_end() {
 /// Everything that is asked of the database, one after the other.
 async fn ask_the_database(url: &str) -> Result<(), store::Error> {
     let store = Store::reach(url, Missing::Refuse).await?;
-    let (id, by, newest) = (Uuid::new_v4(), "a test", Newest::First);
+    let (id, by) = (Uuid::new_v4(), "a test");
     let filter = Filter { ids: vec![id], ..Filter::default() };
-    let chosen = [dead_letters::Chosen { id, deaths: 1 }];
+    let chosen = [dead_letters::Chosen { id, deaths: 1, body_bytes: 1 }];
     store.probe().await?;
-    dead_letters::list(&store, &filter, newest).await?;
-    dead_letters::ids(&store, &filter).await?;
+    dead_letters::list(&store, &filter).await?;
     dead_letters::choose(&store, &filter).await?;
+    dead_letters::fetch(&store, &chosen).await?;
     dead_letters::find(&store, id).await?;
     dead_letters::history(&store, id).await?;
     dead_letters::census(&store).await?;

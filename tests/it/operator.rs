@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banklink::store::dead_letters::{Chosen, choose, claim};
+use banklink::store::dead_letters::{Chosen, choose_dead, claim};
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -169,7 +169,7 @@ on_both! {
     async fn a_late_copy_of_an_earlier_life_does_not_touch_the_letter(app: TestApp) {
         let made = curable(&app, 1).await;
         let (id, entity) = made[0];
-        let chosen = choose(&app.store, &Default::default()).await.unwrap();
+        let chosen = choose_dead(&app.store, &Default::default()).await.unwrap();
         // Claimed twice, as if the first replay had died before it published: the second life is the one that counts.
         claim(&app.store, &chosen, "first").await.unwrap();
         app.sql(
@@ -178,7 +178,7 @@ on_both! {
         )
         .await;
         assert_eq!(lines(&app, &["stats"]).await.len(), 1, "a claim that ran out counts as dead");
-        let again: Vec<Chosen> = choose(&app.store, &Default::default()).await.unwrap();
+        let again: Vec<Chosen> = choose_dead(&app.store, &Default::default()).await.unwrap();
         assert_eq!(claim(&app.store, &again, "second").await.unwrap().len(), 1);
         let copy = |replay: i64| {
             let mut headers = lapin::types::FieldTable::default();
@@ -278,6 +278,34 @@ async fn wrong_usage_is_said_so() {
         let outcome = dead_letters(&app, wrong).run().await;
         assert_eq!(outcome.code, 2, "{wrong:?}: {outcome:?}");
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_interrupted_stops_between_letters_and_says_how_to_go_on() {
+    let app = Recipe { workers: 0, ..Recipe::on(On::Postgres) }.start().await;
+    let worker = || on(&app, &["run", "worker", "--admin-listen", "127.0.0.1:0"]).start();
+    let mut first_worker = worker();
+    curable(&app, 100).await;
+    // So that nothing is resolved meanwhile.
+    assert_eq!(first_worker.terminate().await, 0);
+    let replay = ["replay", "--class", "unknown_entity", "--yes", "--json"];
+    let mut first = dead_letters(&app, &[&replay[..], &["--rate", "20/s"]].concat()).start();
+    let replayed = async || app.dead_letters().await.iter().filter(|letter| letter.replays > 0).count();
+    eventually("some are replayed", async || (replayed().await >= 10).then_some(())).await;
+    assert_eq!(first.interrupt().await, 1);
+    let (log, taken_on) = (first.log(), replayed().await);
+    assert!(log.contains("the same command goes on where it stopped"), "{log}");
+    let totals = log.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?.get("replayed")?.as_u64());
+    assert_eq!(totals, u64::try_from(taken_on).ok(), "it tells of all that it took on: {log}");
+    assert!(taken_on < 100, "it was stopped on its way");
+    assert!(app.dead_letters().await.iter().all(|letter| letter.claimed_until.is_none()), "no claim runs out any more");
+
+    let mut second_worker = worker();
+    assert_eq!(dead_letters(&app, &replay).run().await.code, 0);
+    app.settle_everything().await;
+    assert!(app.dead_letters().await.iter().all(|letter| letter.state == "resolved" && letter.replays == 1));
+    assert_eq!(second_worker.terminate().await, 0);
     app.finish().await;
 }
 

@@ -119,8 +119,16 @@ impl Running {
 
     /// SIGTERM; the exit status.
     pub(crate) async fn terminate(&mut self) -> i32 {
-        let pid = self.pid().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+        self.signal("TERM").await
+    }
+
+    /// Ctrl-C; the exit status.
+    pub(crate) async fn interrupt(&mut self) -> i32 {
+        self.signal("INT").await
+    }
+
+    async fn signal(&mut self, name: &str) -> i32 {
+        let told = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().await.expect("kill");
         assert!(told.success());
         self.ended().await
     }
@@ -134,8 +142,11 @@ impl Running {
     async fn address(&self, message: &str) -> String {
         eventually(message, async || {
             let log = self.log();
-            let told = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            told.into_iter().find(|line| line["message"] == message)?["listen"].as_str().map(str::to_owned)
+            let told = log.lines().find(|line| line.contains(message))?;
+            match serde_json::from_str::<Value>(told) {
+                Ok(line) => line["listen"].as_str().map(str::to_owned),
+                Err(_) => Some(told.split_once("listen=")?.1.split_whitespace().next()?.to_owned()),
+            }
         })
         .await
     }

@@ -87,7 +87,7 @@ on_both! {
         let second = Died { replay: 1, ..died("odd", "body") };
         let dead = |deaths| ("dead".to_owned(), deaths);
         assert_eq!(record(&first).await, dead(1));
-        let chosen = dead_letters::choose(&app.store, &Filter::default()).await.unwrap();
+        let chosen = dead_letters::choose_dead(&app.store, &Filter::default()).await.unwrap();
         assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 1);
         assert_eq!(record(&first).await, ("replaying".to_owned(), 1), "an old copy");
         for _ in 0..2 {
@@ -101,7 +101,7 @@ on_both! {
         let transaction = app.store.begin().await.unwrap();
         dead_letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
         transaction.commit().await.unwrap();
-        let chosen = dead_letters::choose(&app.store, &Filter::default()).await.unwrap();
+        let chosen = dead_letters::choose_dead(&app.store, &Filter::default()).await.unwrap();
         assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 3);
 
         let resolution = |wire_id: &str, body: &'static str, replay, outcome| Resolution {

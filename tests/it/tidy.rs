@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from rooms with a lower number.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("domain", 0),
     ("telemetry", 0),
     ("shutdown", 0),
     ("reconnect", 0),
     ("server", 0),
     ("faults", 0),
+    ("pace", 0),
     ("panics", 0),
     ("config", 1),
     ("broker", 2),

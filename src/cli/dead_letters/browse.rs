@@ -6,7 +6,7 @@ use super::{Database, Failure, Filters, database, shown, who};
 use crate::cli::flags::Flags;
 use crate::cli::output;
 use crate::dead_letters::{Masking, render};
-use crate::store::dead_letters::{self, Action, Entry, Filter, Letter, Newest};
+use crate::store::dead_letters::{self, Action, Entry, Filter, Letter};
 
 /// What `list` shows unless told otherwise.
 const LIST: u64 = 100;
@@ -71,7 +71,7 @@ pub(super) async fn list(args: List) -> Result<(), Failure> {
     let store = database(args.flags).await?;
     let mut filter = Filter::from(args.filters);
     filter.limit.get_or_insert(LIST);
-    let letters = dead_letters::list(&store, &filter, Newest::First).await?;
+    let letters = dead_letters::list(&store, &filter).await?;
     if args.json {
         return letters
             .iter()
@@ -165,12 +165,12 @@ pub(super) async fn export(Export { filters, by, json: _, flags }: Export) -> Re
     let store = database(flags).await?;
     let by = who(by);
     let filter = Filter::from(filters);
-    // The ids first, so that an export of many holds few bodies at a time and does not chase what dies meanwhile.
-    let ids = dead_letters::ids(&store, &filter).await?;
-    for ids in ids.chunks(EXPORT) {
-        let filter = Filter { ids: ids.to_vec(), ..Filter::default() };
-        let letters = dead_letters::list(&store, &filter, Newest::Last).await?;
-        dead_letters::remember(&store, ids, Action::Exported, &by).await?;
+    // Chosen first, so that an export does not chase what dies meanwhile.
+    let chosen = dead_letters::choose(&store, &filter).await?;
+    for chosen in dead_letters::lots(&chosen, EXPORT) {
+        let letters = dead_letters::fetch(&store, chosen).await?;
+        let ids: Vec<Uuid> = letters.iter().map(|letter| letter.message_id).collect();
+        dead_letters::remember(&store, &ids, Action::Exported, &by).await?;
         for letter in &letters {
             output::line(&shown::object_with_body(letter).to_string())?;
         }

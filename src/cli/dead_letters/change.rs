@@ -41,7 +41,7 @@ pub(super) async fn discard(args: Discard) -> Result<(), Failure> {
     let filter = args.selection.filter()?;
     let store = database(args.flags).await?;
     all_there(&store, &filter).await?;
-    let chosen = dead_letters::choose(&store, &filter).await?;
+    let chosen = dead_letters::choose_dead(&store, &filter).await?;
     ask(&format!("{} dead letters will be given up.", chosen.len()), args.manner.yes || named)?;
     let discarded = dead_letters::discard(&store, &chosen, &args.reason, &who(args.manner.by)).await?;
     let selected = chosen.len().max(filter.ids.len()) as u64;

@@ -45,7 +45,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());
     };
     let filter = Filter { ids: vec![args.id], ..Filter::default() };
-    let Some(chosen) = dead_letters::choose(&store, &filter).await?.first().copied() else {
+    let Some(chosen) = dead_letters::choose_dead(&store, &filter).await?.first().copied() else {
         return Err(anyhow::anyhow!(
             "{} is {}, and only what is dead is edited",
             args.id,

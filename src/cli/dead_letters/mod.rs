@@ -138,8 +138,8 @@ async fn all_there(store: &Store, filter: &Filter) -> Result<(), Failure> {
     if filter.ids.is_empty() {
         return Ok(());
     }
-    let there = dead_letters::ids(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
-    match filter.ids.iter().find(|id| !there.contains(id)) {
+    let there = dead_letters::choose(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
+    match filter.ids.iter().find(|id| !there.iter().any(|chosen| chosen.id == **id)) {
         Some(missing) => Err(anyhow::anyhow!("there is no dead letter {missing}").into()),
         None => Ok(()),
     }

@@ -12,7 +12,7 @@ use crate::cli::wire::Wire;
 use crate::cli::{output, settings};
 use crate::config::Setting;
 use crate::dead_letters::{End, Plan, Rehearsal, Rehearsed, Tally};
-use crate::store::dead_letters::{self, Chosen, Filter, Newest};
+use crate::store::dead_letters::{self, Chosen};
 use crate::store::{Missing, Store};
 use crate::{dead_letters as door, shutdown};
 
@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
     let store = Store::reach(&url, Missing::Refuse).await?;
     all_there(&store, &filter).await?;
-    let chosen = dead_letters::choose(&store, &filter).await?;
+    let chosen = dead_letters::choose_dead(&store, &filter).await?;
     if args.dry_run {
         return rehearse(&store, &chosen, args.manner.json).await;
     }
@@ -125,9 +125,8 @@ async fn rehearse(store: &Store, chosen: &[Chosen], json: bool) -> Result<(), Fa
     let mut rehearsal = Rehearsal::new(store.clone());
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();
-    for chosen in chosen.chunks(REHEARSE) {
-        let filter = Filter { ids: chosen.iter().map(|chosen| chosen.id).collect(), ..Filter::default() };
-        let letters = dead_letters::list(store, &filter, Newest::Last).await?;
+    for chosen in dead_letters::lots(chosen, REHEARSE) {
+        let letters = dead_letters::fetch(store, chosen).await?;
         for rehearsed in rehearsal.rehearse(&letters).await? {
             *counts.entry(rehearsed.would).or_default() += 1;
             if json {

@@ -1,6 +1,7 @@
 //! `dead_letters` and their history. What changes a letter is told in its history, in the same transaction.
 
 mod change;
+mod lots;
 mod record;
 mod replay;
 mod resolve;
@@ -15,10 +16,11 @@ use uuid::Uuid;
 use super::columns::Columns;
 use super::{Error, Transaction};
 pub use change::{Prune, discard, edited, prune, remember};
+pub use lots::lots;
 pub use record::record;
 pub use replay::{Claimed, Life, claim, keep, release, standings};
 pub use resolve::{Resolution, resolve};
-pub use select::{Census, Chosen, Filter, Kind, Newest, census, choose, find, history, ids, list, stats};
+pub use select::{Census, Chosen, Filter, Kind, census, choose, choose_dead, fetch, find, history, list, stats};
 
 /// A dead letter, as the table has it.
 pub type Letter = dead_letter::Model;

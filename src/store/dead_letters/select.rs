@@ -4,12 +4,15 @@ use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
 use entity::dead_letter_history;
 use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use uuid::Uuid;
 
 use super::{Entry, Letter};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
+use crate::store::among::among;
 use crate::store::{Error, Store};
 
 /// Which letters; what is not said does not matter.
@@ -35,15 +38,6 @@ pub struct Filter {
     pub limit: Option<u64>,
 }
 
-/// Which end of the letters comes first, by last death.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Newest {
-    /// The newest first.
-    First,
-    /// The oldest first.
-    Last,
-}
-
 /// A letter that was chosen, as it was then: the number of its deaths tells one life from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
@@ -51,6 +45,8 @@ pub struct Chosen {
     pub id: Uuid,
     /// How often it had died.
     pub deaths: i32,
+    /// The size of its body.
+    pub body_bytes: usize,
 }
 
 /// A kind of failure among what is dead.
@@ -79,35 +75,48 @@ pub struct Census {
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// The letters that match.
+/// The letters that match, newest death first, with empty bodies.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(store: &Store, filter: &Filter, newest: Newest) -> Result<Vec<Letter>, Error> {
-    Ok(matching(filter, newest).all(&store.connection).await?)
+pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> {
+    let but_the_body = Column::iter().filter(|column| !matches!(column, Column::Body));
+    let select = matching(filter).select_only().columns(but_the_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
+    let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
+    Ok(newest_first.all(&store.connection).await?)
 }
 
-/// What is dead and matches, oldest death first, without the bodies: what a command takes on when it begins.
+/// What matches, oldest death first: what a command takes on when it begins.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn choose(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, Error> {
-    let filter = Filter { state: Some(filter.state.unwrap_or(State::Dead)), ..filter.clone() };
-    if filter.state != Some(State::Dead) {
-        return Ok(Vec::new());
-    }
-    let select = matching(&filter, Newest::Last).select_only().columns([Column::MessageId, Column::Deaths]);
-    let chosen: Vec<(Uuid, i32)> = select.into_tuple().all(&store.connection).await?;
-    Ok(chosen.into_iter().map(|(id, deaths)| Chosen { id, deaths }).collect())
+    let columns = matching(filter).select_only().columns([Column::MessageId, Column::Deaths]);
+    // In bytes on both databases.
+    let select = oldest_first(columns.expr(Expr::cust("length(body)")));
+    let chosen: Vec<(Uuid, i32, i32)> = select.into_tuple().all(&store.connection).await?;
+    let chosen = chosen.into_iter().map(|(id, deaths, bytes)| (id, deaths, usize::try_from(bytes).unwrap_or_default()));
+    Ok(chosen.map(|(id, deaths, body_bytes)| Chosen { id, deaths, body_bytes }).collect())
 }
 
-/// The ids of what matches, oldest death first.
+/// The same, of what is dead and nothing else.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn ids(store: &Store, filter: &Filter) -> Result<Vec<Uuid>, Error> {
-    let select = matching(filter, Newest::Last).select_only().column(Column::MessageId);
-    Ok(select.into_tuple().all(&store.connection).await?)
+pub async fn choose_dead(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, Error> {
+    match filter.state {
+        None | Some(State::Dead) => choose(store, &Filter { state: Some(State::Dead), ..filter.clone() }).await,
+        Some(_) => Ok(Vec::new()),
+    }
+}
+
+/// The letters that were `chosen`, as they are now, bodies and all, oldest death first. For a lot of them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn fetch(store: &Store, chosen: &[Chosen]) -> Result<Vec<Letter>, Error> {
+    let are_chosen = among(&store.connection, Column::MessageId, chosen.iter().map(|chosen| chosen.id));
+    Ok(oldest_first(Entity::find().filter(are_chosen)).all(&store.connection).await?)
 }
 
 /// One letter.
@@ -198,7 +207,7 @@ pub(super) fn is_dead(letter: &Letter) -> bool {
     }
 }
 
-fn matching(filter: &Filter, newest: Newest) -> Select<Entity> {
+fn matching(filter: &Filter) -> Select<Entity> {
     let given = |value: &Option<String>, column: Column| value.as_ref().map(|value| column.eq(value.as_str()));
     let mut condition = Condition::all()
         .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
@@ -211,9 +220,9 @@ fn matching(filter: &Filter, newest: Newest) -> Select<Entity> {
     if !filter.ids.is_empty() {
         condition = condition.add(Column::MessageId.is_in(filter.ids.iter().copied()));
     }
-    let select = Entity::find().filter(condition).limit(filter.limit);
-    match newest {
-        Newest::First => select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId),
-        Newest::Last => select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId),
-    }
+    Entity::find().filter(condition).limit(filter.limit)
+}
+
+fn oldest_first(select: Select<Entity>) -> Select<Entity> {
+    select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId)
 }
