@@ -42,7 +42,8 @@ const CLAIM: &str = "\
 
 pub(super) async fn connect(url: &str) -> Result<PgConnection> {
     // What banklink asks the planner for.
-    let options = PgConnectOptions::from_str(url)?.options([("enable_seqscan", "off"), ("jit", "off")]);
+    let planner = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
+    let options = PgConnectOptions::from_str(url)?.options(planner);
     Ok(options.disable_statement_logging().connect().await?)
 }
 

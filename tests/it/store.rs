@@ -7,9 +7,12 @@ use banklink::domain::field::Field;
 use banklink::domain::instant::Instant;
 use banklink::store::bank_links;
 use banklink::store::dead_letters::{self, Filter, Resolution};
+use banklink::store::outbox::{Which, claim};
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use uuid::Uuid;
 
-use crate::app::{TestApp, on_both};
+use crate::app::{On, Recipe, TestApp, on_both};
+use crate::waiting::eventually;
 
 fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
     let version = Instant::parse("2026-06-01T00:00:00.000000001Z").unwrap();
@@ -127,4 +130,52 @@ on_both! {
         assert_eq!(told, ["first resolved Some(\"applied\")", "second resolved Some(\"stale\")", "third replaying None"]);
         app.finish().await;
     }
+}
+
+/// The index of an outbox through which thousands go, and which PostgreSQL believes to be almost empty, is full of what was
+/// deleted: whoever claims must not read all of it each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_from_the_outbox_is_passed_over_once_and_not_by_every_claim() {
+    const DELETED: i64 = 30_000;
+    const WAITING: i64 = 40;
+    const CLAIMS: i64 = 50;
+    let app = Recipe { workers: 0, relays: 0, ..Recipe::on(On::Postgres) }.start().await;
+    let database = Database::connect(app.database_url()).await.unwrap();
+    let append = |events: i64, refusals: i32| {
+        format!(
+            "INSERT INTO outbox_events \
+                 (id, event_type, routing_key, entity_id, payload, received_at, created_at, refusals, retry_at) \
+             SELECT gen_random_uuid(), 'a', 'a', gen_random_uuid(), '{{}}', now(), clock_timestamp(), \
+                 {refusals}, CASE WHEN {refusals} > 0 THEN now() + interval '1 h' END \
+             FROM generate_series(1, {events})"
+        )
+    };
+    let past = [
+        "ALTER TABLE outbox_events SET (autovacuum_enabled = off)",
+        &append(DELETED, 0),
+        "DELETE FROM outbox_events",
+        &append(WAITING, 0),
+        &append(2 * WAITING, 1),
+        "ANALYZE outbox_events",
+    ];
+    for sql in past {
+        database.execute_unprepared(sql).await.unwrap();
+    }
+    for _ in 0..CLAIMS {
+        let claim = claim(&app.store, Which::Fresh, 256).await.unwrap();
+        assert_eq!(i64::try_from(claim.events.len()), Ok(WAITING));
+        claim.finish(&[], &[]).await.unwrap();
+    }
+    let count = "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_events_fresh'";
+    let read = eventually("the server's count of what was read", async || {
+        // Its sessions count for themselves, and tell when they are asked to.
+        app.sql("", "SELECT pg_stat_force_next_flush()").await;
+        let row = database.query_one_raw(Statement::from_string(DbBackend::Postgres, count)).await.unwrap().unwrap();
+        let (scans, read): (i64, i64) = row.try_get_many("", &["idx_scan".into(), "idx_tup_read".into()]).unwrap();
+        (scans >= CLAIMS).then_some(read)
+    })
+    .await;
+    assert!(read < 3 * DELETED + CLAIMS * WAITING, "{read} entries were read by {CLAIMS} claims");
+    database.close().await.unwrap();
+    app.finish().await;
 }
