@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::app::{Answer, On, Recipe, TestApp, amqp_url, postgres_url};
 use crate::fixtures;
 use crate::process::{Invocation, banklink, until_answers};
-use crate::waiting::eventually;
 
 const WEBHOOK_SECRET: &str = "webhook-secret-Qm3vT8";
 const OTHER_SECRET: &str = "retired-secret-Hn5wK2";
@@ -19,9 +18,10 @@ const WRONG_PASSWORD: &str = "wrong-password-Jd9cP6";
 const SAID: &str = "Vb4nG1";
 
 /// The program, as talkative as it can be made.
-fn talkative(app: &TestApp, arguments: &[&str], database: &str) -> Invocation {
+fn talkative(app: &TestApp, format: &str, arguments: &[&str], database: &str) -> Invocation {
     banklink(arguments)
         .env("RUST_LOG", "trace")
+        .env("BANKLINK_LOG_FORMAT", format)
         .env("AMQP_URL", amqp_url())
         .env("DATABASE_URL", database)
         .env("BANKLINK_NAMESPACE", &app.namespace)
@@ -89,9 +89,9 @@ fn assert_discreet(log: &str, words: &[&str]) {
     }
 }
 
-/// What of a command's output is a log, and no answer to the operator who asked.
+/// What of `edit`'s stderr is a log line, and no difference between bodies that an operator asked to see.
 fn logged(stderr: &str) -> String {
-    stderr.lines().filter(|line| line.starts_with('{')).map(|line| format!("{line}\n")).collect()
+    stderr.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).collect::<Vec<_>>().join("\n")
 }
 
 /// The URL of an app's database for a user of its own, whose password is worth looking for.
@@ -103,14 +103,47 @@ async fn user_of_its_own(app: &TestApp) -> (String, String) {
     (name.clone(), format!("postgres://{name}:{DATABASE_PASSWORD}@{server}/{}", app.namespace))
 }
 
+/// What the commands log while they do what they can with a letter of that id; `body` is a webhook to send or to edit into.
+async fn logs_of_commands(talkative: &impl Fn(&[&str]) -> Invocation, url: &str, body: &[u8], letter: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), body).unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut tail = talkative(&["events", "tail", "--count", "1"]).start();
+    tail.until_log("waiting for events").await;
+    let mut log = tail.log();
+    tail.terminate().await;
+    log += &logged(&talkative(&["dead-letters", "edit", letter, "--yes", "--body", path]).run().await.stderr);
+    for (command, status) in [
+        (["send", path, "--url", url].as_slice(), 0),
+        (&["send", path, "--url", &url.replace("lean", "nowhere")], 1),
+        (&["check"], 0),
+        (&["dead-letters", "replay", "--class", "panicked", "--dry-run"], 0),
+        (&["dead-letters", "replay", "--class", "panicked", "--yes"], 1),
+        (&["dead-letters", "list"], 0),
+        (&["dead-letters", "show", letter, "--reveal"], 0),
+        (&["dead-letters", "export"], 0),
+        (&["dead-letters", "discard", "--class", "panicked", "--yes", "--reason", "a test"], 0),
+    ] {
+        let outcome = talkative(command).run().await;
+        assert_eq!(outcome.code, status, "{command:?}: {outcome:?}");
+        log += &outcome.stderr;
+    }
+    log
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn no_log_tells_a_secret_or_a_body_at_any_level() {
+async fn no_log_tells_a_secret_or_a_body_at_any_level_in_either_format() {
+    tokio::join!(no_log_tells("json"), no_log_tells("text"));
+}
+
+async fn no_log_tells(format: &str) {
     let app = Recipe { workers: 0, relays: 0, ..Recipe::on(On::Postgres) }.start().await;
     let (user, database) = user_of_its_own(&app).await;
     let refused = format!("ALTER TABLE bank_links ADD CHECK (customer_id <> 'refused-{SAID}')");
     app.sql("", &refused).await;
 
-    let mut running = talkative(&app, &["run"], &database).start();
+    let talkative = |arguments: &[&str]| talkative(&app, format, arguments, &database);
+    let mut running = talkative(&["run"]).start();
     let (url, admin) = (running.url().await, running.admin().await);
     until_answers(&admin, "/readyz", 200).await;
     let entity = Uuid::new_v4();
@@ -129,23 +162,15 @@ async fn no_log_tells_a_secret_or_a_body_at_any_level() {
         "where, and not what"
     );
 
-    let mut log = String::new();
-    let replay = ["dead-letters", "replay", "--class", "panicked", "--yes"];
-    log += &logged(&talkative(&app, &replay, &database).run().await.stderr);
-    let id = letters[0].message_id.to_string();
-    let body = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(body.path(), &webhooks[0]).unwrap();
-    let edit = ["dead-letters", "edit", &id, "--yes", "--body", body.path().to_str().unwrap()];
-    log += &logged(&talkative(&app, &edit, &database).run().await.stderr);
-    eventually("the replay", async || (app.dead_letters().await.iter().any(|letter| letter.deaths == 2)).then_some(()))
-        .await;
+    let mut log = logs_of_commands(&talkative, &url, &webhooks[0], &letters[0].message_id.to_string()).await;
     assert_eq!(running.terminate().await, 0, "{}", running.log());
     log += &running.log();
-    assert!(log.contains("\"DEBUG\"") && log.contains("a webhook is dead"), "it was talkative");
+    assert!(log.contains("DEBUG") && log.contains("a webhook is dead"), "it was talkative");
 
     // What does not answer, and what does not let us in, is told of without the password.
     let (_, broker) = amqp_url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    let wrong = talkative(&app, &["run"], &database.replace(DATABASE_PASSWORD, WRONG_PASSWORD))
+    let wrong = talkative(&["run"])
+        .env("DATABASE_URL", database.replace(DATABASE_PASSWORD, WRONG_PASSWORD))
         .env("AMQP_URL", format!("amqp://nobody:{WRONG_PASSWORD}@{broker}"));
     let mut wrong = wrong.start();
     wrong.until_log("no connection to RabbitMQ").await;

@@ -75,56 +75,38 @@ async fn outlast_the_schedule(_: &Running) {
     tokio::time::sleep(LONGER_THAN_THE_SCHEDULE).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outage_longer_than_the_whole_schedule_costs_no_attempt_and_one_delivery_count_at_most() {
-    let app = nobody_at_work(On::Postgres).await;
-    let database = Proxy::before(&app.database_url()).await;
-    let process = run(&app, &amqp_url(), &database.url);
-    let (take_away, bring_back) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
-    survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
-    app.finish().await;
+/// Until RabbitMQ has taken back what was in hand, and twice as long again as it takes to lose patience with whoever would
+/// consume meanwhile.
+async fn outlast_the_consumer_timeout(process: &Running) {
+    process.until_log("what is in hand goes back to the broker").await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outage_longer_than_rabbitmqs_consumer_timeout_costs_one_delivery_count_at_most() {
-    let services = Services::up("test-timeout", &["rabbitmq"]).await;
-    // RabbitMQ looks for consumers that take too long at every tick; both are read when a channel is opened.
-    for (key, value) in [("consumer_timeout", 3_000), ("channel_tick_interval", 1_000)] {
-        services.ctl(&["eval", &format!("application:set_env(rabbit, {key}, {value}).")]).await;
-    }
+async fn survive_a_database_that_is_away(broker: &str, last: impl AsyncFnOnce(&Running)) {
     let app = nobody_at_work(On::Postgres).await;
     let database = Proxy::before(&app.database_url()).await;
-    let process = run(&app, &services.amqp_url, &database.url);
-    let last = async |process: &Running| {
-        process.until_log("what is in hand goes back to the broker").await;
-        // Twice as long as it takes RabbitMQ to lose patience with whoever would consume meanwhile.
-        tokio::time::sleep(Duration::from_secs(8)).await;
-    };
+    let process = run(&app, broker, &database.url);
     let (take_away, bring_back) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
     survive(&app, process, take_away, last, bring_back).await;
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_missing_costs_no_attempt() {
-    for on in [On::Sqlite, On::Postgres] {
-        let app = nobody_at_work(on).await;
-        let process = run(&app, &amqp_url(), &app.database_url());
-        let rename = async |from: &str, to: &str| {
-            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
-            app.sql(&sql, &sql).await;
-        };
-        let take_away = async || rename("outbox_events", "gone").await;
-        survive(&app, process, take_away, outlast_the_schedule, async || rename("gone", "outbox_events").await).await;
-        app.finish().await;
-    }
+async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl AsyncFnOnce(&Running)) {
+    let app = nobody_at_work(on).await;
+    let process = run(&app, broker, &app.database_url());
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        app.sql(&sql, &sql).await;
+    };
+    let (take_away, bring_back) = (async || rename(table, "gone").await, async || rename("gone", table).await);
+    survive(&app, process, take_away, last, bring_back).await;
+    app.finish().await;
 }
 
-/// As after a failover: those that are connected stay connected, to a server that only reads.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_only_reads_costs_no_attempt_and_is_left_when_another_server_writes() {
+/// As after a failover: who reconnects meets a server that only reads.
+async fn survive_a_replica_that_only_reads(broker: &str, last: impl AsyncFnOnce(&Running)) {
     let app = nobody_at_work(On::Postgres).await;
-    let process = run(&app, &amqp_url(), &app.database_url());
+    let process = run(&app, broker, &app.database_url());
     let server = Database::connect(postgres_url()).await.unwrap();
     let name = &app.namespace;
     let take_away = async || {
@@ -137,8 +119,42 @@ async fn a_replica_that_only_reads_costs_no_attempt_and_is_left_when_another_ser
         let write = format!("ALTER DATABASE \"{name}\" RESET default_transaction_read_only");
         server.execute_unprepared(&write).await.unwrap();
     };
-    survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
+    survive(&app, process, take_away, last, bring_back).await;
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_the_whole_schedule_costs_no_attempt_and_one_delivery_count_at_most() {
+    survive_a_database_that_is_away(&amqp_url(), outlast_the_schedule).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_missing_costs_no_attempt() {
+    for on in [On::Sqlite, On::Postgres] {
+        survive_a_missing_table(on, "outbox_events", &amqp_url(), outlast_the_schedule).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_only_reads_costs_no_attempt_and_is_left_when_another_server_writes() {
+    survive_a_replica_that_only_reads(&amqp_url(), outlast_the_schedule).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_outlasts_rabbitmqs_consumer_timeout_costs_one_delivery_count_at_most() {
+    let services = Services::up("test-timeout", &["rabbitmq"]).await;
+    // RabbitMQ looks for consumers that take too long at every tick; both are read when a channel is opened.
+    for (key, value) in [("consumer_timeout", 3_000), ("channel_tick_interval", 1_000)] {
+        services.ctl(&["eval", &format!("application:set_env(rabbit, {key}, {value}).")]).await;
+    }
+    let (broker, last) = (&services.amqp_url, outlast_the_consumer_timeout);
+    tokio::join!(
+        survive_a_database_that_is_away(broker, last),
+        survive_a_missing_table(On::Postgres, "outbox_events", broker, last),
+        survive_a_missing_table(On::Postgres, "bank_links", broker, last),
+        survive_a_missing_table(On::Sqlite, "bank_links", broker, last),
+        survive_a_replica_that_only_reads(broker, last),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
