@@ -222,8 +222,9 @@ async fn a_half_open_database_pauses_the_worker_and_costs_no_place_in_the_pool()
     let database = Proxy::before(&app.database_url()).await;
     let mut process = run(&app, &amqp_url(), &database.url);
     let (admin, url) = (process.admin().await, process.url().await);
-    // The second time new connections are made, and then fall silent: those that are waited for would use up the pool.
-    for (silence, places) in [(Mode::Silent, 0), (Mode::SilentAfter(10), PLACES)] {
+    // The second time new connections are made, and then fall silent, in the middle of a batch's first statement or before:
+    // those that are waited for would use up the pool.
+    for (silence, places) in [(Mode::Silent, 0), (Mode::SilentAfter(6), PLACES)] {
         until_answers(&admin, "/readyz", 200).await;
         let rows = post_some(&url, 20).await;
         until_rows(&app, &rows).await;
