@@ -13,6 +13,9 @@ use sea_orm_migration::sea_orm::{
 
 /// The lock that processes take turns by when they migrate a PostgreSQL database: an arbitrary number of our own.
 const LOCK: i64 = 0x6261_6e6b_6c69_6e6b;
+/// How long one statement may take on PostgreSQL, whatever the connection says: an index over millions of rows takes minutes,
+/// and so may another process's turn.
+const PATIENCE: &str = "SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = '1h'";
 
 struct Migrator;
 
@@ -83,6 +86,7 @@ async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbEr
     };
     let transaction = database.begin_with_options(immediate).await?;
     if database.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(PATIENCE).await?;
         let take_turns = format!("SELECT pg_advisory_xact_lock({LOCK})");
         transaction.execute_raw(Statement::from_string(DbBackend::Postgres, take_turns)).await?;
     }

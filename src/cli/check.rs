@@ -48,7 +48,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn schema(store: &Store) -> Result<String, String> {
-    let steps = migrate::in_time(migration::status(store.connection())).await.map_err(|error| error.to_string())?;
+    let steps = migrate::status(store).await.map_err(|error| error.to_string())?;
     match steps.iter().find(|step| !step.applied) {
         Some(step) => Err(format!("{} is missing: run `banklink migrate up`", step.name)),
         None => Ok("migrated".to_owned()),

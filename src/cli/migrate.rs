@@ -34,9 +34,11 @@ impl Asks for Database {
     const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
 }
 
-/// How long the schema may take, to be looked at or to be changed. PostgreSQL ends by itself what one statement takes too
-/// long for; this is for a server that says nothing any more.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long the schema may take to be looked at.
+const LOOK: Duration = Duration::from_secs(60);
+/// How long it may take to be changed: there may be an index to be made over millions of rows, by several steps. PostgreSQL
+/// ends by itself what one statement takes too long for; this is for a server that says nothing any more.
+const CHANGE: Duration = Duration::from_secs(3 * 60 * 60);
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
@@ -44,11 +46,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let url = resolver.finish(url)?;
     let store = Store::reach(&url, Missing::Create).await?;
     match args.direction {
-        Direction::Up => in_time(migration::up(store.connection())).await?,
-        Direction::Down => in_time(migration::down(store.connection())).await?,
+        Direction::Up => up(&store).await?,
+        Direction::Down => in_time(CHANGE, migration::down(store.connection())).await?,
         Direction::Status => {}
     }
-    let steps = in_time(migration::status(store.connection())).await?;
+    let steps = status(&store).await?;
     store.close().await;
     if args.json {
         for step in steps {
@@ -63,7 +65,19 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     output::table(&["STEP", "STATE"], rows.collect())
 }
 
-/// Waits for work on the schema no longer than [`DEADLINE`].
-pub(super) async fn in_time<T, E: Into<anyhow::Error>>(work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
-    tokio::time::timeout(DEADLINE, work).await.map_err(|_| store::Error::TimedOut)?.map_err(Into::into)
+/// Applies what is missing.
+pub(super) async fn up(store: &Store) -> anyhow::Result<()> {
+    in_time(CHANGE, migration::up(store.connection())).await
+}
+
+/// Every step, and whether it is applied.
+pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>> {
+    in_time(LOOK, migration::status(store.connection())).await
+}
+
+async fn in_time<T, E: Into<anyhow::Error>>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
+    tokio::time::timeout(deadline, work).await.map_err(|_| store::Error::TimedOut)?.map_err(Into::into)
 }

@@ -166,9 +166,9 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
     let attempt = async || {
         store.ping().await?;
         if migrate {
-            migrate::in_time(migration::up(store.connection())).await.context("cannot migrate")?;
+            migrate::up(store).await.context("cannot migrate")?;
         }
-        migrate::in_time(migration::status(store.connection())).await
+        migrate::status(store).await
     };
     let steps = reconnect::until_done(attempt, told).await;
     match steps.into_iter().find(|step| !step.applied) {

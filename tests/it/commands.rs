@@ -1,11 +1,17 @@
 //! The commands, as a person or a script calls them.
 
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, on_both};
 use crate::fixtures;
 use crate::process::{Invocation, banklink};
+
+/// What PostgreSQL is told to let a statement take, and a little more.
+const LONGER_THAN_A_STATEMENT: Duration = Duration::from_secs(27);
 
 /// The program on an app's namespace and database.
 pub(crate) fn on(app: &TestApp, arguments: &[&str]) -> Invocation {
@@ -63,6 +69,21 @@ async fn migrate_down_and_up(on_database: On) {
     let at_once = tokio::join!(on(&app, &["migrate", "up"]).run(), on(&app, &["migrate", "up"]).run());
     assert_eq!((at_once.0.code, at_once.1.code), (0, 0), "{at_once:?}");
     assert!(states(&app).await.into_iter().all(|applied| applied));
+    app.finish().await;
+}
+
+/// As an index over millions of rows would.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_may_take_longer_than_any_other_statement() {
+    let app = Recipe { workers: 0, relays: 0, ..Recipe::on(On::Postgres) }.start().await;
+    assert_eq!(on(&app, &["migrate", "down"]).run().await.code, 0);
+    let rival = Database::connect(app.database_url()).await.unwrap().begin().await.unwrap();
+    rival.execute_unprepared("LOCK TABLE seaql_migrations").await.unwrap();
+    let migrated = tokio::spawn(on(&app, &["migrate", "up"]).run());
+    tokio::time::sleep(LONGER_THAN_A_STATEMENT).await;
+    rival.rollback().await.unwrap();
+    let migrated = migrated.await.unwrap();
+    assert_eq!(migrated.code, 0, "{migrated:?}");
     app.finish().await;
 }
 
