@@ -126,6 +126,12 @@ impl Outgoing {
         Self::copy(message, next.headers(), topology.retry(), delay.to_string())
     }
 
+    /// To a retry tier, with no attempt spent.
+    #[must_use]
+    pub fn aside(topology: &Topology, message: &Message, delay: Delay) -> Self {
+        Self::copy(message, message.headers(), topology.retry(), delay.to_string())
+    }
+
     /// To the dead queue, with why.
     #[must_use]
     pub fn dead(topology: &Topology, message: &Message, failure: &Failure, failed_at: Instant) -> Self {

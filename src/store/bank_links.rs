@@ -1,12 +1,12 @@
 //! `bank_links`: reads the rows that a batch speaks of, and writes them unless somebody else has meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use entity::bank_link::{Column, Entity, Model};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable, QueryFilter,
-    QueryTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
+    QueryFilter, QuerySelect, QueryTrait,
 };
 use uuid::Uuid;
 
@@ -45,6 +45,24 @@ async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Re
         }
     }
     Ok(links)
+}
+
+/// Those of the entities whose rows somebody else has locked just now. None on SQLite, which knows no such locks.
+///
+/// # Errors
+/// When the database is away.
+pub async fn locked(store: &Store, entity_ids: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+    if store.is_sqlite() {
+        return Ok(HashSet::new());
+    }
+    let transaction = store.begin().await?;
+    let ids =
+        || Entity::find().select_only().column(Column::EntityId).filter(Column::EntityId.eq_any(entity_ids.to_vec()));
+    let all: Vec<Uuid> = ids().into_tuple().all(&transaction.0).await?;
+    let free = ids().lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    let free: HashSet<Uuid> = free.into_tuple().all(&transaction.0).await?.into_iter().collect();
+    transaction.commit().await?;
+    Ok(all.into_iter().filter(|id| !free.contains(id)).collect())
 }
 
 /// Writes each link whose row is still the revision before it, or is not there yet, and returns the ids of those written.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx;
+use sea_orm::sqlx::{self, error::DatabaseError};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use super::bounded::NO_ANSWER;
+
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What can go wrong with the database.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -16,6 +18,9 @@ pub enum Error {
     /// Anything else, foreseen or not: no connection, a deadlock, a missing table, a full disk.
     #[error("the database is away: {0}")]
     Away(String),
+    /// PostgreSQL has waited long enough for a lock that somebody else holds: SQLSTATE 55P03.
+    #[error("somebody else holds a lock: {0}")]
+    Locked(String),
     /// No answer within the deadline.
     #[error("the database did not answer in time")]
     TimedOut,
@@ -39,6 +44,9 @@ impl From<DbErr> for Error {
             DbErr::Conn(RuntimeErr::Internal(said)) if said == NO_ANSWER => return Self::TimedOut,
             _ => {}
         }
+        if said_by_the_database(&error).and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE) {
+            return Self::Locked(error.to_string());
+        }
         match rejection(&error) {
             Some(reason) => Self::Rejected(reason),
             None => Self::Away(error.to_string()),
@@ -54,15 +62,21 @@ pub async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T,
     tokio::time::timeout(deadline, work).await.map_err(|_| Error::TimedOut)?
 }
 
+fn said_by_the_database(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error.as_database_error()
+        }
+        _ => None,
+    }
+}
+
 /// The code and the rule that a row broke; no values, which the message would repeat.
 fn rejection(error: &DbErr) -> Option<String> {
     if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
         return Some("the row cannot be read".to_owned());
     }
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-        return None;
-    };
-    let error = error.as_database_error()?;
+    let error = said_by_the_database(error)?;
     let code = error.code()?;
     let is_the_rows_fault = if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
         // Extended result codes keep the primary code in the low byte: TOOBIG 18, CONSTRAINT 19, MISMATCH 20.

@@ -43,11 +43,13 @@ const CONNECTIONS: u32 = 8;
 /// almost empty, or that it has made before the table was analysed. Nor does it make a bitmap of an index: only a plain scan
 /// marks what it finds to be dead, and the index of an outbox that is always almost empty is full of that until the next vacuum.
 /// Compiling such short statements would never pay.
-const SERVER_SETTINGS: [(&str, &str); 8] = [
+const SERVER_SETTINGS: [(&str, &str); 9] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
     ("statement_timeout", "25s"),
+    // Longer than any batch takes; whoever holds a row for so long is not one of ours.
+    ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),

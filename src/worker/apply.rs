@@ -1,34 +1,34 @@
 //! Applies a batch: parse each webhook, then one transaction for all that speak of bank links.
 //!
-//! A batch that fails because of one webhook is halved until that one stands alone; the rest go through.
+//! A batch that fails because of one webhook is halved until that one stands alone; one that meets a row that somebody else
+//! has locked goes on without it. The rest go through.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::Worker;
-use super::decide::{Ended, Handled};
+use super::decide::{Ended, Handled, Unhandled};
+use super::transact::{Spoken, resolution};
 use crate::broker::Message;
-use crate::domain::bank_link::{Outcome, merge};
-use crate::domain::event;
+use crate::domain::bank_link::Outcome;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::webhook::{Kind, Parsed, Webhook, parse};
+use crate::domain::webhook::{Parsed, parse};
 use crate::faults;
 use crate::panics;
 use crate::store::dead_letters::Resolution;
-use crate::store::outbox::Append;
-use crate::store::{self, bank_links, dead_letters, outbox};
+use crate::store::{self, bank_links, dead_letters};
 
-/// How often rows that others keep writing are read and merged again in one transaction.
-const MOST_ROUNDS: usize = 5;
-
-/// A webhook that speaks of a bank link, and where in the batch it stands.
-struct Spoken<'a> {
-    place: usize,
-    message: &'a Message,
-    webhook: Webhook,
+/// What trying a part of a batch came to.
+enum Tried {
+    /// All of it is written.
+    Written(Vec<Outcome>),
+    /// Somebody else has locked the bank links of those entities; nothing is written.
+    MetLocks(HashSet<Uuid>),
+    /// One of it is at fault, which one is not known; nothing is written.
+    Failed(Failure),
 }
 
 impl Worker {
@@ -46,32 +46,59 @@ impl Worker {
                     spoken.push(Spoken { place, message, webhook });
                     Ok(Ended::Stale)
                 }
-                Err(failure) => Err(failure),
+                Err(failure) => Err(failure.into()),
             });
         }
         self.resolve_ignored(batch, &handled).await?;
-        let mut parts = vec![spoken.as_slice()];
+        let mut parts = vec![spoken.iter().collect::<Vec<_>>()];
         while let Some(part) = parts.pop() {
-            let failure = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
-                Ok(Ok(outcomes)) => {
+            match self.try_part(&part).await? {
+                Tried::Written(outcomes) => {
                     for (spoken, outcome) in part.iter().zip(outcomes) {
                         handled[spoken.place] = ended(outcome);
                     }
-                    continue;
                 }
-                Ok(Err(store::Error::Rejected(reason))) => Failure::new(FailureClass::RejectedByDatabase, reason),
-                Ok(Err(away)) => return Err(away),
-                Err(_) => panicked(),
-            };
-            match part {
-                [alone] => handled[alone.place] = Err(failure),
-                several => {
-                    let (first, second) = several.split_at(several.len() / 2);
-                    parts.extend([second, first]);
+                Tried::MetLocks(entities) => {
+                    let is_locked = |spoken: &&Spoken<'_>| entities.contains(&spoken.webhook.entity_id);
+                    let (locked, free): (Vec<_>, Vec<_>) = part.into_iter().partition(is_locked);
+                    for spoken in locked {
+                        handled[spoken.place] = Err(Unhandled::Locked);
+                    }
+                    parts.push(free);
                 }
+                Tried::Failed(failure) => match part.as_slice() {
+                    [alone] => handled[alone.place] = Err(failure.into()),
+                    several => {
+                        let (first, second) = several.split_at(several.len() / 2);
+                        parts.extend([second.to_vec(), first.to_vec()]);
+                    }
+                },
             }
         }
         Ok(handled)
+    }
+
+    /// Tries a part, and finds out whose fault it is if it fails.
+    ///
+    /// # Errors
+    /// When it is the world's.
+    async fn try_part(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
+        let away = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
+            Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
+            Ok(Err(store::Error::Rejected(reason))) => {
+                return Ok(Tried::Failed(Failure::new(FailureClass::RejectedByDatabase, reason)));
+            }
+            Ok(Err(away)) => away,
+            Err(_) => return Ok(Tried::Failed(panicked())),
+        };
+        if let store::Error::Locked(_) = away {
+            let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
+            let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+            if !locked.is_empty() {
+                return Ok(Tried::MetLocks(locked));
+            }
+        }
+        Err(away)
     }
 
     /// A replayed message that turns out to be none of our business ends its letter like any other.
@@ -88,92 +115,6 @@ impl Worker {
         })
         .await
     }
-
-    /// One transaction: read the rows, merge, write what nobody else has written meanwhile, append the events.
-    ///
-    /// A link that the batch tells the beginning of is taken to have no row yet, and none is read: nearly always that is so,
-    /// and where it is not, writing the row says so.
-    async fn transact(&self, part: &[Spoken<'_>]) -> Result<Vec<Outcome>, store::Error> {
-        if part.is_empty() {
-            return Ok(Vec::new());
-        }
-        // Sorted by entity, so that two batches cannot wait for each other's rows.
-        let mut by_entity = BTreeMap::<Uuid, Vec<usize>>::new();
-        for (index, spoken) in part.iter().enumerate() {
-            by_entity.entry(spoken.webhook.entity_id).or_default().push(index);
-        }
-        let mut outcomes = vec![Outcome::Stale; part.len()];
-        let work = async {
-            let transaction = self.store.begin().await?;
-            let mut entities: Vec<Uuid> = by_entity.keys().copied().collect();
-            let begins = |id: &Uuid| by_entity[id].iter().any(|index| part[*index].webhook.kind == Kind::Created);
-            let mut on_record: Vec<Uuid> = entities.iter().copied().filter(|id| !begins(id)).collect();
-            let mut events = Vec::new();
-            for _ in 0..MOST_ROUNDS {
-                let rows = bank_links::read(&transaction, &on_record).await?;
-                let merged: Vec<_> = entities
-                    .iter()
-                    .map(|id| (id, rows.get(id), merge(rows.get(id), by_entity[id].iter().map(|i| &part[*i].webhook))))
-                    .collect();
-                let changed: Vec<_> = merged.iter().filter_map(|(_, _, merged)| merged.after.as_ref()).collect();
-                let written: HashSet<Uuid> = bank_links::upsert(&transaction, &changed).await?.into_iter().collect();
-
-                let mut lost = Vec::new();
-                for (id, before, merged) in &merged {
-                    if merged.after.is_some() && !written.contains(id) {
-                        lost.push(**id);
-                        continue;
-                    }
-                    let places = &by_entity[id];
-                    for (index, outcome) in places.iter().zip(&merged.outcomes) {
-                        outcomes[*index] = *outcome;
-                    }
-                    if let Some(after) = &merged.after {
-                        let cause = places.iter().rev().find(|index| outcomes[**index] == Outcome::Applied);
-                        let cause = &part[*cause.unwrap_or(&places[0])];
-                        let follow = event::between(*before, after, &self.settings.event_source);
-                        events.extend(follow.into_iter().map(|event| (cause.place, caused_by(cause.message, event))));
-                    }
-                }
-                if lost.is_empty() {
-                    // In the order of the queue again.
-                    events.sort_by_key(|(place, _)| *place);
-                    let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
-                    outbox::append(&transaction, &events).await?;
-                    dead_letters::resolve(&transaction, &resolutions(part, &outcomes)).await?;
-                    transaction.commit().await?;
-                    return Ok(!events.is_empty());
-                }
-                on_record.clone_from(&lost);
-                entities = lost;
-            }
-            Err(store::Error::Contended)
-        };
-        let announced = store::in_time(store::DEADLINE, work).await?;
-        if announced {
-            self.events_written.notify_one();
-        }
-        Ok(outcomes)
-    }
-}
-
-fn caused_by(message: &Message, event: event::Event) -> Append {
-    Append { event, received_at: message.received_at, traceparent: message.traceparent.clone() }
-}
-
-/// What the part's replayed messages, as far as they are handled, came to.
-fn resolutions(part: &[Spoken<'_>], outcomes: &[Outcome]) -> Vec<Resolution> {
-    let handled = part.iter().zip(outcomes).filter_map(|(spoken, outcome)| match outcome {
-        Outcome::Applied => resolution(spoken.message, "applied"),
-        Outcome::Stale => resolution(spoken.message, "stale"),
-        Outcome::NoSuchLink => None,
-    });
-    handled.collect()
-}
-
-fn resolution(message: &Message, outcome: &'static str) -> Option<Resolution> {
-    let replay = message.replay?;
-    Some(Resolution { wire_id: message.id.clone(), body: message.body.clone(), replay, outcome })
 }
 
 fn ended(outcome: Outcome) -> Handled {
@@ -181,7 +122,7 @@ fn ended(outcome: Outcome) -> Handled {
         Outcome::Applied => Ok(Ended::Applied),
         Outcome::Stale => Ok(Ended::Stale),
         Outcome::NoSuchLink => {
-            Err(Failure::new(FailureClass::UnknownEntity, "payload.id: no bank link of this entity is known"))
+            Err(Failure::new(FailureClass::UnknownEntity, "payload.id: no bank link of this entity is known").into())
         }
     }
 }

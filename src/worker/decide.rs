@@ -5,7 +5,7 @@ use crate::domain::instant::Instant;
 use crate::domain::retry::{Delay, Schedule};
 
 /// What handling a delivery came to.
-pub(super) type Handled = Result<Ended, Failure>;
+pub(super) type Handled = Result<Ended, Unhandled>;
 
 /// How a delivery ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,21 @@ pub(super) enum Ended {
     Ignored(&'static str),
 }
 
+/// Why a delivery did not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unhandled {
+    /// It has failed.
+    Failed(Failure),
+    /// Somebody else has locked its bank link: nobody's fault that could be counted.
+    Locked,
+}
+
+impl From<Failure> for Unhandled {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// What is to be done with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
@@ -25,6 +40,8 @@ pub(super) enum Disposition {
     Ack(Ended),
     /// A copy waits that long, then comes back.
     Retry(Delay, Failure),
+    /// A copy waits that long, then comes back as if it had never been here.
+    Aside(Delay),
     /// A copy is kept for an operator; it died at that instant, however often the copy is tried.
     Dead(Failure, Instant),
 }
@@ -33,10 +50,10 @@ pub(super) enum Disposition {
 pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule, now: Instant) -> Disposition {
     match handled {
         Ok(ended) => Disposition::Ack(ended),
-        Err(failure) if !failure.class.is_worth_a_retry() => Disposition::Dead(failure, now),
-        Err(failure) => match schedule.after(attempt) {
-            Some(delay) => Disposition::Retry(delay, failure),
-            None => Disposition::Dead(failure, now),
+        Err(Unhandled::Locked) => Disposition::Aside(schedule.aside()),
+        Err(Unhandled::Failed(failure)) => match schedule.after(attempt) {
+            Some(delay) if failure.class.is_worth_a_retry() => Disposition::Retry(delay, failure),
+            _ => Disposition::Dead(failure, now),
         },
     }
 }
@@ -48,7 +65,7 @@ impl Disposition {
             Self::Ack(Ended::Applied) => "applied",
             Self::Ack(Ended::Stale) => "stale",
             Self::Ack(Ended::Ignored(_)) => "ignored",
-            Self::Retry(..) => "retried",
+            Self::Retry(..) | Self::Aside(_) => "retried",
             Self::Dead(..) => "dead",
         }
     }
@@ -61,13 +78,22 @@ mod tests {
 
     fn decided(class: FailureClass, attempt: u32) -> &'static str {
         let schedule = Schedule::parse("5s,30s").unwrap();
-        decide(Err(Failure::new(class, "x")), attempt, &schedule, Instant::EPOCH).as_str()
+        decide(Err(Failure::new(class, "x").into()), attempt, &schedule, Instant::EPOCH).as_str()
     }
 
     #[test]
     fn a_failure_is_retried_by_the_schedule_and_then_dead() {
         for class in [FailureClass::UnknownEntity, FailureClass::RejectedByDatabase, FailureClass::Panicked] {
             assert_eq!([1, 2, 3].map(|attempt| decided(class, attempt)), ["retried", "retried", "dead"]);
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_has_locked_is_put_aside_however_often_it_was_tried() {
+        let schedule = Schedule::parse("5s,30s").unwrap();
+        for attempt in [1, 3, 99] {
+            let disposition = decide(Err(Unhandled::Locked), attempt, &schedule, Instant::EPOCH);
+            assert_eq!(disposition, Disposition::Aside(schedule.aside()));
         }
     }
 

@@ -8,6 +8,7 @@ mod decide;
 mod patience;
 mod record;
 mod settle;
+mod transact;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -44,6 +44,7 @@ impl Worker {
         let copy = match disposition {
             Disposition::Ack(_) => return Ok(()),
             Disposition::Retry(delay, _) => Outgoing::retry(topology, &delivery.message, *delay),
+            Disposition::Aside(delay) => Outgoing::aside(topology, &delivery.message, *delay),
             Disposition::Dead(failure, at) => Outgoing::dead(topology, &delivery.message, failure, *at),
         };
         self.publisher.publish(copy, DEADLINE).await
@@ -71,6 +72,9 @@ pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
         Disposition::Retry(delay, failure) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
             warn!(message.id, message.attempt, class, reason, retry_in = %delay, "a webhook failed and is tried again");
+        }
+        Disposition::Aside(delay) => {
+            warn!(message.id, message.attempt, back_in = %delay, "somebody else has locked a bank link: put aside");
         }
         Disposition::Dead(failure, _) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);

@@ -58,6 +58,8 @@ pub(crate) struct Verdict {
     pub(crate) events: usize,
     /// The same event again, under the same id: allowed.
     pub(crate) repeated_events: usize,
+    /// Copies of webhooks whose bank link a rival had locked, with no attempt spent: allowed.
+    pub(crate) put_aside: usize,
     /// Reconnects that died waiting for a link that came too late: allowed.
     pub(crate) died_waiting: usize,
 }
@@ -222,9 +224,11 @@ fn rows(case: &Case, dead: &HashSet<Uuid>, verdict: &mut Verdict) {
     }
 }
 
-/// An attempt is spent only on a message that is at fault.
+/// An attempt is spent only on a message that is at fault. A copy that is still at its first has spent none.
 fn retries(case: &Case, verdict: &mut Verdict) {
-    for RetryCopy { message_id, attempt, body } in &case.evidence.retries {
+    let (put_aside, failed) = case.evidence.retries.iter().partition::<Vec<_>, _>(|copy| copy.attempt == 1);
+    verdict.put_aside = put_aside.len();
+    for RetryCopy { message_id, attempt, body } in failed {
         let post = case.post(Uuid::parse_str(message_id).ok(), body);
         let at_fault = post.is_some_and(|post| match post.webhook.fate {
             Fate::Dies("unknown_entity" | "panicked") => true,

@@ -114,8 +114,14 @@ fn tell(world: &World, verdict: &Verdict, table: &mut [Inflicted]) {
         table.len() - skipped,
     );
     println!(
-        "{} bank links, {} dead letters ({} reconnects among them whose link came too late), {} events ({} came again)",
-        verdict.links, verdict.letters, verdict.died_waiting, verdict.events, verdict.repeated_events,
+        "{} bank links, {} dead letters ({} reconnects among them whose link came too late), {} events ({} came again), \
+         {} times was a webhook put aside",
+        verdict.links,
+        verdict.letters,
+        verdict.died_waiting,
+        verdict.events,
+        verdict.repeated_events,
+        verdict.put_aside,
     );
     println!("lost {}, doubled {}, in {:.0} s", verdict.lost, verdict.doubled, world.age().as_secs_f64());
     for finding in &verdict.findings {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -155,6 +155,49 @@ async fn what_outlasts_rabbitmqs_consumer_timeout_costs_one_delivery_count_at_mo
         survive_a_missing_table(On::Sqlite, "bank_links", broker, last),
         survive_a_replica_that_only_reads(broker, last),
     );
+}
+
+/// As by a forgotten session in the middle of a transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_keeps_locked_costs_nothing_and_holds_up_no_other() {
+    let app = nobody_at_work(On::Postgres).await;
+    let entities: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+    let publish = async |webhook: &serde_json::Value| {
+        app.publish_by_hand(webhook.to_string().as_bytes(), BasicProperties::default()).await;
+    };
+    for entity in &entities {
+        publish(&fixtures::created(*entity)).await;
+    }
+    app.start_worker();
+    eventually("every row", async || (app.bank_links().await.len() == 20).then_some(())).await;
+
+    let (held, others) = entities.split_first().unwrap();
+    let rival = Database::connect(app.database_url()).await.unwrap().begin().await.unwrap();
+    let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{held}' FOR UPDATE");
+    rival.execute_unprepared(&lock).await.unwrap();
+    app.overhear("copies", &app.topology.retry(), "500ms").await;
+    for entity in &entities {
+        publish(&fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
+    }
+    let reconnected = async |entity: &Uuid| app.bank_link(*entity).await.unwrap().reconnected_at.is_some();
+    for entity in others {
+        eventually("the others", async || reconnected(entity).await.then_some(())).await;
+    }
+    // Again and again, more often than the schedule or the delivery limit would let a failure.
+    for _ in 0..4 {
+        let copy = app.next_message("copies").await;
+        let headers = copy.properties.headers().clone().unwrap_or_default();
+        assert_eq!(headers.inner().get("x-attempt").and_then(lapin::types::AMQPValue::as_long_long_int), Some(1));
+        let webhook: serde_json::Value = serde_json::from_slice(&copy.data).unwrap();
+        assert_eq!(webhook["payload"]["id"], json!(held), "and no other");
+    }
+    assert!(!reconnected(held).await);
+    rival.rollback().await.unwrap();
+    eventually("the one", async || reconnected(held).await.then_some(())).await;
+    assert!(app.dead_letters().await.is_empty());
+    let copies = app.queue("copies");
+    app.channel.queue_delete(copies.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,114 @@
+//! The heart of the worker: what a batch says of bank links, in one transaction with the events that follow from it and the
+//! letters that it ends.
+
+use std::collections::{BTreeMap, HashSet};
+
+use uuid::Uuid;
+
+use super::Worker;
+use crate::broker::Message;
+use crate::domain::bank_link::{Outcome, merge};
+use crate::domain::event;
+use crate::domain::webhook::{Kind, Webhook};
+use crate::store::dead_letters::Resolution;
+use crate::store::outbox::Append;
+use crate::store::{self, bank_links, dead_letters, outbox};
+
+/// How often rows that others keep writing are read and merged again in one transaction.
+const MOST_ROUNDS: usize = 5;
+
+/// A webhook that speaks of a bank link, and where in the batch it stands.
+pub(super) struct Spoken<'a> {
+    pub(super) place: usize,
+    pub(super) message: &'a Message,
+    pub(super) webhook: Webhook,
+}
+
+impl Worker {
+    /// One transaction: read the rows, merge, write what nobody else has written meanwhile, append the events.
+    ///
+    /// A link that the batch tells the beginning of is taken to have no row yet, and none is read: nearly always that is so,
+    /// and where it is not, writing the row says so.
+    pub(super) async fn transact(&self, part: &[&Spoken<'_>]) -> Result<Vec<Outcome>, store::Error> {
+        if part.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Sorted by entity, so that two batches cannot wait for each other's rows.
+        let mut by_entity = BTreeMap::<Uuid, Vec<usize>>::new();
+        for (index, spoken) in part.iter().enumerate() {
+            by_entity.entry(spoken.webhook.entity_id).or_default().push(index);
+        }
+        let mut outcomes = vec![Outcome::Stale; part.len()];
+        let work = async {
+            let transaction = self.store.begin().await?;
+            let mut entities: Vec<Uuid> = by_entity.keys().copied().collect();
+            let begins = |id: &Uuid| by_entity[id].iter().any(|index| part[*index].webhook.kind == Kind::Created);
+            let mut on_record: Vec<Uuid> = entities.iter().copied().filter(|id| !begins(id)).collect();
+            let mut events = Vec::new();
+            for _ in 0..MOST_ROUNDS {
+                let rows = bank_links::read(&transaction, &on_record).await?;
+                let merged: Vec<_> = entities
+                    .iter()
+                    .map(|id| (id, rows.get(id), merge(rows.get(id), by_entity[id].iter().map(|i| &part[*i].webhook))))
+                    .collect();
+                let changed: Vec<_> = merged.iter().filter_map(|(_, _, merged)| merged.after.as_ref()).collect();
+                let written: HashSet<Uuid> = bank_links::upsert(&transaction, &changed).await?.into_iter().collect();
+
+                let mut lost = Vec::new();
+                for (id, before, merged) in &merged {
+                    if merged.after.is_some() && !written.contains(id) {
+                        lost.push(**id);
+                        continue;
+                    }
+                    let places = &by_entity[id];
+                    for (index, outcome) in places.iter().zip(&merged.outcomes) {
+                        outcomes[*index] = *outcome;
+                    }
+                    if let Some(after) = &merged.after {
+                        let cause = places.iter().rev().find(|index| outcomes[**index] == Outcome::Applied);
+                        let cause = &part[*cause.unwrap_or(&places[0])];
+                        let follow = event::between(*before, after, &self.settings.event_source);
+                        events.extend(follow.into_iter().map(|event| (cause.place, caused_by(cause.message, event))));
+                    }
+                }
+                if lost.is_empty() {
+                    // In the order of the queue again.
+                    events.sort_by_key(|(place, _)| *place);
+                    let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
+                    outbox::append(&transaction, &events).await?;
+                    dead_letters::resolve(&transaction, &resolutions(part, &outcomes)).await?;
+                    transaction.commit().await?;
+                    return Ok(!events.is_empty());
+                }
+                on_record.clone_from(&lost);
+                entities = lost;
+            }
+            Err(store::Error::Contended)
+        };
+        let announced = store::in_time(store::DEADLINE, work).await?;
+        if announced {
+            self.events_written.notify_one();
+        }
+        Ok(outcomes)
+    }
+}
+
+fn caused_by(message: &Message, event: event::Event) -> Append {
+    Append { event, received_at: message.received_at, traceparent: message.traceparent.clone() }
+}
+
+/// What the part's replayed messages, as far as they are handled, came to.
+fn resolutions(part: &[&Spoken<'_>], outcomes: &[Outcome]) -> Vec<Resolution> {
+    let handled = part.iter().zip(outcomes).filter_map(|(spoken, outcome)| match outcome {
+        Outcome::Applied => resolution(spoken.message, "applied"),
+        Outcome::Stale => resolution(spoken.message, "stale"),
+        Outcome::NoSuchLink => None,
+    });
+    handled.collect()
+}
+
+/// How the letter of a replayed message ends; none for one that was not replayed.
+pub(super) fn resolution(message: &Message, outcome: &'static str) -> Option<Resolution> {
+    let replay = message.replay?;
+    Some(Resolution { wire_id: message.id.clone(), body: message.body.clone(), replay, outcome })
+}
