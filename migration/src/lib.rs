@@ -7,15 +7,15 @@ mod m20261122_000004_indexes;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
-    self, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions,
+    self, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions,
     TransactionTrait,
 };
 
 /// The lock that processes take turns by when they migrate a PostgreSQL database: an arbitrary number of our own.
 const LOCK: i64 = 0x6261_6e6b_6c69_6e6b;
-/// How long one statement may take on PostgreSQL, whatever the connection says: an index over millions of rows takes minutes,
-/// and so may another process's turn.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = '1h'";
+/// How long one statement may take on PostgreSQL, whatever the connection says: an index over millions of rows takes minutes.
+/// But a table is not waited for long, because everybody else waits behind whoever waits for a table.
+const PATIENCE: &str = "SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = '5s'";
 
 struct Migrator;
 
@@ -86,9 +86,9 @@ async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbEr
     };
     let transaction = database.begin_with_options(immediate).await?;
     if database.get_database_backend() == DbBackend::Postgres {
+        let take_turns = format!("SET LOCAL lock_timeout = '20s'; SELECT pg_advisory_xact_lock({LOCK})");
+        transaction.execute_unprepared(&take_turns).await?;
         transaction.execute_unprepared(PATIENCE).await?;
-        let take_turns = format!("SELECT pg_advisory_xact_lock({LOCK})");
-        transaction.execute_raw(Statement::from_string(DbBackend::Postgres, take_turns)).await?;
     }
     Ok(transaction)
 }

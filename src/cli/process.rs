@@ -165,9 +165,11 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
         |cause: &anyhow::Error, pause: Duration| warn!("waiting for the database: {cause:#}; again in {pause:?}");
     let attempt = async || {
         store.ping().await?;
-        if migrate {
-            migrate::up(store).await.context("cannot migrate")?;
+        let steps = migrate::status(store).await?;
+        if !migrate || steps.iter().all(|step| step.applied) {
+            return Ok(steps);
         }
+        migrate::up(store).await.context("cannot migrate")?;
         migrate::status(store).await
     };
     let steps = reconnect::until_done(attempt, told).await;
