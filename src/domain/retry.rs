@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The longest delay that RabbitMQ's `x-message-ttl` can hold: 32 bits of milliseconds.
 const LONGEST: Duration = Duration::from_millis(u32::MAX as u64);
-/// Long enough that what is put aside costs next to nothing, and short enough that nobody misses it.
+/// Long enough that what is put aside costs little, and short enough that nobody misses it.
 const ASIDE: Duration = Duration::from_secs(30);
 /// More tiers than this is a mistake in the setting, and each one is a queue.
 const MOST_RETRIES: usize = 100;
@@ -33,12 +33,12 @@ impl Schedule {
         self.0.get(retries_so_far).copied()
     }
 
-    /// How long something waits that is not to spend an attempt: the first delay of half a minute or more, else the longest.
+    /// How long something waits that is not to spend an attempt: the longest delay of up to half a minute, else the shortest.
     #[must_use]
     pub fn aside(&self) -> Delay {
         let tiers = self.tiers();
-        // There is a last one: no schedule is empty.
-        tiers.iter().find(|delay| delay.0 >= ASIDE).or(tiers.last()).copied().unwrap_or(Delay(ASIDE))
+        // There is a first one: no schedule is empty.
+        tiers.iter().rfind(|delay| delay.0 <= ASIDE).or(tiers.first()).copied().unwrap_or(Delay(ASIDE))
     }
 
     /// Each delay that occurs, once, the shortest first: the retry tiers.
@@ -105,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_aside_waits_half_a_minute_or_as_near_as_there_is() {
+    fn what_is_put_aside_waits_half_a_minute_or_less_if_it_can() {
         let aside = |text| Schedule::parse(text).unwrap().aside().to_string();
-        assert_eq!(["5s,30s,2m", "1h,5s,45s", "5s,10s"].map(aside), ["30s", "45s", "10s"]);
+        assert_eq!(["5s,30s,2m", "5s,10s,1h", "1d,2h"].map(aside), ["30s", "10s", "2h"]);
     }
 
     #[test]

@@ -47,7 +47,8 @@ async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Re
     Ok(links)
 }
 
-/// Those of the entities whose rows somebody else has locked just now. None on SQLite, which knows no such locks.
+/// Those of the entities whose rows somebody else has locked just now, so that they cannot be written. None on SQLite, which
+/// knows no such locks.
 ///
 /// # Errors
 /// When the database is away.
@@ -59,7 +60,7 @@ pub async fn locked(store: &Store, entity_ids: &[Uuid]) -> Result<HashSet<Uuid>,
     let ids =
         || Entity::find().select_only().column(Column::EntityId).filter(Column::EntityId.eq_any(entity_ids.to_vec()));
     let all: Vec<Uuid> = ids().into_tuple().all(&transaction.0).await?;
-    let free = ids().lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    let free = ids().lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked);
     let free: HashSet<Uuid> = free.into_tuple().all(&transaction.0).await?.into_iter().collect();
     transaction.commit().await?;
     Ok(all.into_iter().filter(|id| !free.contains(id)).collect())

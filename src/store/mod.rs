@@ -48,7 +48,7 @@ const SERVER_SETTINGS: [(&str, &str); 9] = [
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
     ("statement_timeout", "25s"),
-    // Longer than any batch takes; whoever holds a row for so long is not one of ours.
+    // Longer than a batch takes: whoever holds a row for so long is hardly one of ours.
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("tcp_keepalives_idle", "10"),
@@ -167,8 +167,7 @@ impl Store {
             bank_links::probe(&transaction).await?;
             outbox::probe(&transaction).await?;
             dead_letters::probe(&transaction).await?;
-            answered(transaction.0.0.rollback()).await?;
-            Ok(())
+            transaction.rollback().await
         });
         self.explain(probed.await).await
     }
@@ -209,5 +208,13 @@ impl Transaction {
     /// When the database is away; whether they last is then unknown, so they are made again, which changes nothing.
     pub async fn commit(self) -> Result<(), Error> {
         Ok(answered(self.0.0.commit()).await?)
+    }
+
+    /// Takes the changes back, and waits until its locks are gone; merely dropped, it is taken back a moment later.
+    ///
+    /// # Errors
+    /// When the database is away: then it takes them back by itself.
+    pub async fn rollback(self) -> Result<(), Error> {
+        Ok(answered(self.0.0.rollback()).await?)
     }
 }

@@ -5,12 +5,14 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::Worker;
 use super::decide::{Ended, Handled, Unhandled};
+use super::patience::LONGEST;
 use super::transact::{Spoken, resolution};
 use crate::broker::Message;
 use crate::domain::bank_link::Outcome;
@@ -27,8 +29,8 @@ enum Tried {
     Written(Vec<Outcome>),
     /// Somebody else has locked the bank links of those entities; nothing is written.
     MetLocks(HashSet<Uuid>),
-    /// One of it is at fault, which one is not known; nothing is written.
-    Failed(Failure),
+    /// It is because of one of it, which one is not known; nothing is written.
+    AtFault(Unhandled),
 }
 
 impl Worker {
@@ -50,9 +52,14 @@ impl Worker {
             });
         }
         self.resolve_ignored(batch, &handled).await?;
+        let began = Instant::now();
         let mut parts = vec![spoken.iter().collect::<Vec<_>>()];
         while let Some(part) = parts.pop() {
             match self.try_part(&part).await? {
+                // Each lock costs seconds, and the broker waits for the whole batch.
+                Tried::MetLocks(_) | Tried::AtFault(Unhandled::Locked) if began.elapsed() > LONGEST => {
+                    return Err(store::Error::Contended);
+                }
                 Tried::Written(outcomes) => {
                     for (spoken, outcome) in part.iter().zip(outcomes) {
                         handled[spoken.place] = ended(outcome);
@@ -66,8 +73,8 @@ impl Worker {
                     }
                     parts.push(free);
                 }
-                Tried::Failed(failure) => match part.as_slice() {
-                    [alone] => handled[alone.place] = Err(failure.into()),
+                Tried::AtFault(cause) => match part.as_slice() {
+                    [alone] => handled[alone.place] = Err(cause),
                     several => {
                         let (first, second) = several.split_at(several.len() / 2);
                         parts.extend([second.to_vec(), first.to_vec()]);
@@ -86,19 +93,21 @@ impl Worker {
         let away = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
             Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
             Ok(Err(store::Error::Rejected(reason))) => {
-                return Ok(Tried::Failed(Failure::new(FailureClass::RejectedByDatabase, reason)));
+                return Ok(Tried::AtFault(Failure::new(FailureClass::RejectedByDatabase, reason).into()));
             }
             Ok(Err(away)) => away,
-            Err(_) => return Ok(Tried::Failed(panicked())),
+            Err(_) => return Ok(Tried::AtFault(panicked().into())),
         };
-        if let store::Error::Locked(_) = away {
-            let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
-            let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
-            if !locked.is_empty() {
-                return Ok(Tried::MetLocks(locked));
-            }
+        if !matches!(away, store::Error::Locked(_)) {
+            return Err(away);
         }
-        Err(away)
+        let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
+        let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+        if !locked.is_empty() {
+            return Ok(Tried::MetLocks(locked));
+        }
+        // Perhaps a row that is being inserted, or a letter. Where other rows can be written, one of these is behind it.
+        self.store.probe().await.map(|()| Tried::AtFault(Unhandled::Locked)).map_err(|_| away)
     }
 
     /// A replayed message that turns out to be none of our business ends its letter like any other.

@@ -12,8 +12,8 @@ use super::ability::{Ability, GaveUp};
 use crate::broker::Consumer;
 use crate::reconnect::Pauses;
 
-/// The longest a batch is kept.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// The longest a batch is kept while something else than its content is in the way.
+pub(super) const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Patience for one batch.
 pub(super) struct Patience<'a> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
-use sea_orm::{ConnectionTrait, Database, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, DatabaseTransaction, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -157,33 +157,33 @@ async fn what_outlasts_rabbitmqs_consumer_timeout_costs_one_delivery_count_at_mo
     );
 }
 
-/// As by a forgotten session in the middle of a transaction.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_somebody_keeps_locked_costs_nothing_and_holds_up_no_other() {
+/// Twenty bank links that are known, and nobody at work on them any more but one worker.
+async fn twenty_links() -> (TestApp, Vec<Uuid>) {
     let app = nobody_at_work(On::Postgres).await;
+    app.overhear("copies", &app.topology.retry(), "500ms").await;
     let entities: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
-    let publish = async |webhook: &serde_json::Value| {
-        app.publish_by_hand(webhook.to_string().as_bytes(), BasicProperties::default()).await;
-    };
     for entity in &entities {
-        publish(&fixtures::created(*entity)).await;
+        publish(&app, &fixtures::created(*entity)).await;
     }
     app.start_worker();
     eventually("every row", async || (app.bank_links().await.len() == 20).then_some(())).await;
+    (app, entities)
+}
 
-    let (held, others) = entities.split_first().unwrap();
+async fn publish(app: &TestApp, webhook: &serde_json::Value) {
+    app.publish_by_hand(webhook.to_string().as_bytes(), BasicProperties::default()).await;
+}
+
+/// A rival of the workers who has done that, and does not come to an end: a forgotten session, say.
+async fn rival(app: &TestApp, sql: &str) -> DatabaseTransaction {
     let rival = Database::connect(app.database_url()).await.unwrap().begin().await.unwrap();
-    let lock = format!("SELECT 1 FROM bank_links WHERE entity_id = '{held}' FOR UPDATE");
-    rival.execute_unprepared(&lock).await.unwrap();
-    app.overhear("copies", &app.topology.retry(), "500ms").await;
-    for entity in &entities {
-        publish(&fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
-    }
-    let reconnected = async |entity: &Uuid| app.bank_link(*entity).await.unwrap().reconnected_at.is_some();
-    for entity in others {
-        eventually("the others", async || reconnected(entity).await.then_some(())).await;
-    }
-    // Again and again, more often than the schedule or the delivery limit would let a failure.
+    rival.execute_unprepared(sql).await.unwrap();
+    rival
+}
+
+/// Copies of webhooks about `held` go to a retry tier, more often than the schedule or the delivery limit would let a failure,
+/// at the first attempt each time, and of no other's.
+async fn is_put_aside(app: &TestApp, held: Uuid) {
     for _ in 0..4 {
         let copy = app.next_message("copies").await;
         let headers = copy.properties.headers().clone().unwrap_or_default();
@@ -191,13 +191,56 @@ async fn a_row_that_somebody_keeps_locked_costs_nothing_and_holds_up_no_other() 
         let webhook: serde_json::Value = serde_json::from_slice(&copy.data).unwrap();
         assert_eq!(webhook["payload"]["id"], json!(held), "and no other");
     }
-    assert!(!reconnected(held).await);
-    rival.rollback().await.unwrap();
-    eventually("the one", async || reconnected(held).await.then_some(())).await;
+}
+
+async fn finish(app: TestApp) {
     assert!(app.dead_letters().await.is_empty());
     let copies = app.queue("copies");
     app.channel.queue_delete(copies.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_keeps_locked_costs_nothing_and_holds_up_no_other() {
+    let (app, entities) = twenty_links().await;
+    let (held, others) = entities.split_first().unwrap();
+    let rival = rival(&app, &format!("SELECT 1 FROM bank_links WHERE entity_id = '{held}' FOR UPDATE")).await;
+    for entity in &entities {
+        publish(&app, &fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
+    }
+    let reconnected = async |entity: &Uuid| app.bank_link(*entity).await.unwrap().reconnected_at.is_some();
+    for entity in others {
+        eventually("the others", async || reconnected(entity).await.then_some(())).await;
+    }
+    is_put_aside(&app, *held).await;
+    assert!(!reconnected(held).await);
+    rival.rollback().await.unwrap();
+    eventually("the one", async || reconnected(held).await.then_some(())).await;
+    finish(app).await;
+}
+
+/// Nobody else can see such a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_is_inserting_costs_nothing_and_holds_up_no_other() {
+    let (app, entities) = twenty_links().await;
+    let held = Uuid::new_v4();
+    let insert = format!(
+        "INSERT INTO bank_links SELECT (jsonb_populate_record(b, '{{\"entity_id\": \"{held}\"}}')).* FROM bank_links b LIMIT 1"
+    );
+    let rival = rival(&app, &insert).await;
+    publish(&app, &fixtures::created(held)).await;
+    for entity in &entities {
+        publish(&app, &fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
+    }
+    for entity in &entities {
+        let reconnected = async || app.bank_link(*entity).await?.reconnected_at;
+        eventually("the others", reconnected).await;
+    }
+    is_put_aside(&app, held).await;
+    assert!(app.bank_link(held).await.is_none());
+    rival.rollback().await.unwrap();
+    eventually("the one", async || app.bank_link(held).await).await;
+    finish(app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
