@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::audit;
 use crate::judge::{Evidence, RetryCopy, Verdict, judge};
+use crate::plan::Scenario;
 use crate::world::{NAMESPACE, TIERS, World};
 
 /// Nothing may be seen for that long: RabbitMQ counts a quorum queue anew every 5 s.
@@ -118,6 +119,7 @@ async fn collect(world: &World, drained: &mut Drained) -> anyhow::Result<Evidenc
         retries: drained.retries.clone(),
         deletions: world.deletions(),
         tries: i64::try_from(TIERS.len())? + 1,
+        knows_row_locks: world.scenario != Scenario::Sqlite,
     })
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Evidence {
     pub(crate) deletions: Vec<(Instant, Instant)>,
     /// How often a message is tried, at most.
     pub(crate) tries: i64,
+    /// Whether rivals of the workers can lock a row in its database.
+    pub(crate) knows_row_locks: bool,
 }
 
 /// What it comes to.
@@ -228,6 +230,9 @@ fn rows(case: &Case, dead: &HashSet<Uuid>, verdict: &mut Verdict) {
 fn retries(case: &Case, verdict: &mut Verdict) {
     let (put_aside, failed) = case.evidence.retries.iter().partition::<Vec<_>, _>(|copy| copy.attempt == 1);
     verdict.put_aside = put_aside.len();
+    if !put_aside.is_empty() && !case.evidence.knows_row_locks {
+        verdict.bad(format!("{} copies spent no attempt, and nobody can lock a row here", put_aside.len()));
+    }
     for RetryCopy { message_id, attempt, body } in failed {
         let post = case.post(Uuid::parse_str(message_id).ok(), body);
         let at_fault = post.is_some_and(|post| match post.webhook.fate {

@@ -38,6 +38,7 @@ pub(crate) enum Fault {
     BackendsTerminated,
     StatementsCancelled,
     StatementTimeout,
+    TablesLocked,
     DiskFull,
     Deadlocks,
     SerializationFailures,
@@ -52,7 +53,7 @@ use Fault::{
     BackendsTerminated, ConnectionsClosed, CrashLoop, Deadlocks, DiskFull, KillIngress, KillRelay, KillWorker,
     LeaderKill, MemoryAlarm, NetworkCut, NetworkHalfOpen, NetworkSlow, NetworkTorn, NodeKill, PostgresKill,
     PostgresRestart, QueueDeleted, RabbitmqKill, RabbitmqRestart, SerializationFailures, SqliteLocked,
-    StatementTimeout, StatementsCancelled,
+    StatementTimeout, StatementsCancelled, TablesLocked,
 };
 
 /// Inflicted beside the others, at any moment.
@@ -85,6 +86,7 @@ impl Scenario {
                 BackendsTerminated,
                 StatementsCancelled,
                 StatementTimeout,
+                TablesLocked,
                 DiskFull,
                 Deadlocks,
                 SerializationFailures,
@@ -227,6 +229,7 @@ pub(crate) async fn inflict(world: &World, fault: Fault, chance: &mut Chance) ->
         BackendsTerminated => postgres::terminated(world).await,
         StatementsCancelled => postgres::cancelled(world).await,
         StatementTimeout => postgres::statement_timeout(world).await,
+        TablesLocked => postgres::tables_locked(world).await,
         DiskFull => postgres::disk_full(world).await,
         Deadlocks => postgres::deadlocks(world).await,
         SerializationFailures => postgres::serialization_failures(world).await,

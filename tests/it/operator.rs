@@ -290,7 +290,7 @@ async fn a_replay_that_is_interrupted_stops_between_letters_and_says_how_to_go_o
     // So that nothing is resolved meanwhile.
     assert_eq!(first_worker.terminate().await, 0);
     let replay = ["replay", "--class", "unknown_entity", "--yes", "--json"];
-    let mut first = dead_letters(&app, &[&replay[..], &["--rate", "20/s"]].concat()).start();
+    let mut first = dead_letters(&app, &[&replay[..], &["--rate", "4/s"]].concat()).start();
     let replayed = async || app.dead_letters().await.iter().filter(|letter| letter.replays > 0).count();
     eventually("some are replayed", async || (replayed().await >= 10).then_some(())).await;
     assert_eq!(first.interrupt().await, 1);

@@ -18,7 +18,9 @@ const RIVALRY: Duration = Duration::from_secs(8);
 /// How long it goes on until it has met somebody, if need be: nobody may be at work just now.
 const LONGEST_RIVALRY: Duration = Duration::from_secs(60);
 /// Longer than the `statement_timeout` that the product sets for itself.
-const LOCKED: Duration = Duration::from_secs(28);
+const SLOW: Duration = Duration::from_secs(28);
+/// Longer than its `lock_timeout`.
+const LOCKED: Duration = Duration::from_secs(12);
 
 const OTHERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
@@ -62,8 +64,26 @@ pub(crate) async fn cancelled(world: &World) -> anyhow::Result<String> {
     Ok(format!("{cancelled} cancels"))
 }
 
-/// Somebody holds the tables for longer than a statement may take.
+/// Whatever writes a bank link takes longer than a statement may take.
 pub(crate) async fn statement_timeout(world: &World) -> anyhow::Result<String> {
+    let database = world.database().await?;
+    let sleep_on = format!(
+        "CREATE OR REPLACE FUNCTION chaos_slow() RETURNS trigger LANGUAGE plpgsql \
+         AS 'BEGIN PERFORM pg_sleep({}); RETURN NEW; END'",
+        SLOW.as_secs()
+    );
+    database.execute_unprepared(&sleep_on).await?;
+    let trigger = "CREATE TRIGGER chaos_slow BEFORE INSERT OR UPDATE ON bank_links \
+                   FOR EACH ROW EXECUTE FUNCTION chaos_slow()";
+    database.execute_unprepared(trigger).await?;
+    sleep(SLOW).await;
+    // Waits for those that sleep.
+    database.execute_unprepared("DROP TRIGGER chaos_slow ON bank_links").await?;
+    Ok(format!("each write takes {SLOW:?}"))
+}
+
+/// Somebody holds the tables for longer than anybody waits for a lock.
+pub(crate) async fn tables_locked(world: &World) -> anyhow::Result<String> {
     let rival = world.database().await?.begin().await?;
     rival.execute_unprepared("LOCK TABLE bank_links, outbox_events, dead_letters IN ACCESS EXCLUSIVE MODE").await?;
     sleep(LOCKED).await;
