@@ -1,4 +1,5 @@
-//! The faults: each a function that inflicts one, heals it, and says whom it met. One that meets nobody proves nothing, and fails.
+//! The faults: each a function that inflicts one, heals it, and says whom it met. Where whom it
+//! meets is luck, it goes on until it has met somebody, and fails if it never does.
 
 pub(crate) mod disk;
 pub(crate) mod network;
