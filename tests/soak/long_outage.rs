@@ -1,4 +1,4 @@
-//! The database is away for longer than the retry schedule and RabbitMQ's consumer timeout together: nothing is spent on it.
+//! The database fails everybody for longer than the retry schedule and RabbitMQ's consumer timeout together: nothing is spent on it.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use sea_orm::Database;
 use tokio::time::Instant;
 
 use crate::SECRET;
+use crate::outage::Outage;
 use crate::process::{banklink, metric, until_answers};
 use crate::services::Services;
 use crate::waiting::{eventually, http_client};
@@ -15,9 +16,9 @@ use crate::watch::{post, queues, rows};
 const POSTS: usize = 500;
 const POSTS_A_MINUTE: usize = 20;
 
-pub(crate) async fn run(length: Duration) -> bool {
+pub(crate) async fn run(outage: Outage, length: Duration) -> bool {
     let consumer_timeout = vec![("BANKLINK_RABBITMQ_EXTRA_CONF", "consumer_timeout = 60000".to_owned())];
-    let services = Services::up_with("soak-outage", &["rabbitmq", "postgres"], consumer_timeout).await;
+    let services = Services::up_with(&format!("soak-{outage:?}"), &["rabbitmq", "postgres"], consumer_timeout).await;
     // At a delivery limit of one, a message whose second delivery count is spent is dead.
     let mut process = banklink(&["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .env("AMQP_URL", &services.amqp_url)
@@ -36,11 +37,13 @@ pub(crate) async fn run(length: Duration) -> bool {
     let applied = r#"banklink_worker_deliveries_total{outcome="applied"}"#;
     eventually("the first rows", async || (metric(&admin, applied).await >= Some(500.0)).then_some(())).await;
 
-    services.stop("postgres").await;
+    outage.begin(&services).await;
     let began = Instant::now();
     for _ in 0..POSTS {
         accepted += u64::from(post(&client, &url).await);
     }
+    let paused = async || metric(&admin, "banklink_worker_paused").await;
+    eventually("a worker that meets it", async || (paused().await == Some(1.0)).then_some(())).await;
     println!("minute  paused  ready  handed out  dead  accepted");
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     while began.elapsed() < length {
@@ -51,11 +54,11 @@ pub(crate) async fn run(length: Duration) -> bool {
         let queues = queues(&services).await;
         let (ready, handed_out) = queues.get("banklink.webhooks").copied().unwrap_or_default();
         let (dead, _) = queues.get("banklink.webhooks.dead").copied().unwrap_or_default();
-        let paused = metric(&admin, "banklink_worker_paused").await.unwrap_or(-1.0);
+        let paused = paused().await.unwrap_or(-1.0);
         let minutes = began.elapsed().as_secs() / 60;
         println!("{minutes:>6}  {paused:>6}  {ready:>5}  {handed_out:>10}  {dead:>4}  {accepted:>8}");
     }
-    services.start("postgres").await;
+    outage.end(&services).await;
     let back = Instant::now();
     let database = Database::connect(&services.database_url).await.expect("the database is back");
     let all_there = async || (rows(&database, "bank_links").await == accepted).then_some(());

@@ -1,7 +1,7 @@
 //! What only time brings to light. Not part of `make test`; each scenario runs by itself, on services of its own:
 //!
 //! ```text
-//! cargo test --test soak -- long-outage [--minutes 25]
+//! cargo test --test soak -- long-outage [--outage away|missing-table|only-reads] [--minutes 25]
 //! cargo test --release --test soak -- steady [--minutes 15] [--rate 500]
 //! ```
 #![expect(
@@ -15,6 +15,7 @@
 #[expect(dead_code, reason = "made for the tests, which use more of it")]
 mod fixtures;
 mod long_outage;
+mod outage;
 #[path = "../it/process.rs"]
 #[expect(dead_code, reason = "made for the tests, which use more of it")]
 mod process;
@@ -29,25 +30,40 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
+
+use outage::Outage;
+
 /// The secret that everything is signed with.
 const SECRET: &str = "a-secret-of-the-soak";
-const USAGE: &str = "soak long-outage [--minutes N] | soak steady [--minutes N] [--rate POSTS_A_SECOND]";
+
+/// What only time brings to light.
+#[derive(Parser)]
+#[command(name = "soak")]
+enum Scenario {
+    /// The database fails everybody for longer than the retry schedule and RabbitMQ's consumer timeout together
+    LongOutage {
+        #[arg(long, value_enum, default_value_t = Outage::Away)]
+        outage: Outage,
+        #[arg(long, default_value_t = 25)]
+        minutes: u64,
+    },
+    /// A load held for a while: memory stays flat, and no queue grows
+    Steady {
+        #[arg(long, default_value_t = 15)]
+        minutes: u64,
+        /// Posts a second
+        #[arg(long, default_value_t = 500)]
+        rate: u64,
+    },
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let option = |name: &str, default: u64| {
-        let given = arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
-        given.map_or(Some(default), |number| number.parse().ok())
-    };
-    let minutes = |default| option("--minutes", default).map(|minutes| Duration::from_secs(60 * minutes));
-    let passed = match (arguments.first().map(String::as_str), minutes(25), minutes(15), option("--rate", 500)) {
-        (Some("long-outage"), Some(length), _, _) => long_outage::run(length).await,
-        (Some("steady"), _, Some(length), Some(rate)) => steady::run(length, rate).await,
-        _ => {
-            println!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let length = |minutes| Duration::from_secs(60 * minutes);
+    let passed = match Scenario::parse() {
+        Scenario::LongOutage { outage, minutes } => long_outage::run(outage, length(minutes)).await,
+        Scenario::Steady { minutes, rate } => steady::run(length(minutes), rate).await,
     };
     println!("{}", if passed { "PASSED" } else { "FAILED" });
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
