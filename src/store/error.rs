@@ -7,34 +7,29 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use super::bounded::NO_ANSWER;
 
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-
 /// What can go wrong with the database.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The database refuses what a row holds: SQLSTATE class 22, 23 or 54, or SQLite's constraint, mismatch or too big.
     #[error("refused by the database: {0}")]
     Rejected(String),
-    /// Anything else, foreseen or not: no connection, a deadlock, a missing table, a full disk.
+    /// A rule of PostgreSQL's own says no: `RAISE` in a trigger or a view's condition, SQLSTATE class P0 or 44. The row is at
+    /// fault only if others can be written: nobody knows what such a rule looks at.
+    #[error("refused by a rule of the database: {0}")]
+    Refused(String),
+    /// PostgreSQL could not do this, and says nothing that concerns all: a lock that somebody else holds, a statement that took
+    /// too long. Perhaps it can do the same for other rows.
+    #[error("the database cannot do it now: {0}")]
+    Obstructed(String),
+    /// Anything else, foreseen or not: no connection, a deadlock, a full disk, a server that only reads.
     #[error("the database is away: {0}")]
     Away(String),
-    /// PostgreSQL has waited long enough for a lock that somebody else holds: SQLSTATE 55P03.
-    #[error("somebody else holds a lock: {0}")]
-    Locked(String),
     /// No answer within the deadline.
     #[error("the database did not answer in time")]
     TimedOut,
     /// Others wrote the same rows again and again.
     #[error("others kept writing the same rows")]
     Contended,
-}
-
-impl Error {
-    /// Whether the content of a row is at fault.
-    #[must_use]
-    pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::Rejected(_))
-    }
 }
 
 impl From<DbErr> for Error {
@@ -44,11 +39,14 @@ impl From<DbErr> for Error {
             DbErr::Conn(RuntimeErr::Internal(said)) if said == NO_ANSWER => return Self::TimedOut,
             _ => {}
         }
-        if said_by_the_database(&error).and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE) {
-            return Self::Locked(error.to_string());
+        if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
+            return Self::Rejected("the row cannot be read".to_owned());
         }
-        match rejection(&error) {
-            Some(reason) => Self::Rejected(reason),
+        let said = said_by_the_database(&error);
+        match said.and_then(|said| Some((said, blame(said)?))) {
+            Some((said, Blame::Row)) => Self::Rejected(rule(said)),
+            Some((said, Blame::Rule)) => Self::Refused(rule(said)),
+            Some((_, Blame::Unclear)) => Self::Obstructed(error.to_string()),
             None => Self::Away(error.to_string()),
         }
     }
@@ -71,23 +69,44 @@ fn said_by_the_database(error: &DbErr) -> Option<&dyn DatabaseError> {
     }
 }
 
-/// The code and the rule that a row broke; no values, which the message would repeat.
-fn rejection(error: &DbErr) -> Option<String> {
-    if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
-        return Some("the row cannot be read".to_owned());
-    }
-    let error = said_by_the_database(error)?;
-    let code = error.code()?;
-    let is_the_rows_fault = if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+/// What the database blames, if it is not the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Row,
+    Rule,
+    Unclear,
+}
+
+fn blame(said: &dyn DatabaseError) -> Option<Blame> {
+    let code = said.code()?;
+    if said.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
         // Extended result codes keep the primary code in the low byte: TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
-        code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
-    } else {
-        matches!(code.get(..2), Some("22" | "23" | "54"))
-    };
-    is_the_rows_fault.then(|| match error.constraint() {
+        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)).then_some(Blame::Row);
+    }
+    blame_by_sqlstate(&code)
+}
+
+/// By "PostgreSQL Error Codes", appendix A of its manual.
+fn blame_by_sqlstate(code: &str) -> Option<Blame> {
+    match (code, code.get(..2)?) {
+        // Data, constraints, limits.
+        (_, "22" | "23" | "54") => Some(Blame::Row),
+        (_, "P0" | "44") => Some(Blame::Rule),
+        // One statement was cancelled; the rest of its class are servers that go away.
+        ("57014", _) => Some(Blame::Unclear),
+        // Connections, who may connect, transactions, deadlocks, resources, operators, the system.
+        (_, "08" | "25" | "28" | "40" | "53" | "57" | "58") => None,
+        _ => Some(Blame::Unclear),
+    }
+}
+
+/// The code, and the rule that was broken if it has a name; no values, which the message would repeat.
+fn rule(said: &dyn DatabaseError) -> String {
+    let code = said.code().unwrap_or_default();
+    match said.constraint() {
         Some(constraint) => format!("{code}, constraint {constraint}"),
         None => code.into_owned(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -95,8 +114,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_foresaw_is_the_worlds_fault() {
-        assert!(!Error::from(DbErr::Custom("odd".to_owned())).is_rejection());
-        assert!(!Error::from(DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::PoolTimedOut.into()))).is_rejection());
+    fn what_did_not_come_from_the_server_is_the_worlds_fault() {
+        for error in
+            [DbErr::Custom("odd".to_owned()), DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::PoolTimedOut.into()))]
+        {
+            assert!(matches!(Error::from(error), Error::Away(_)));
+        }
+    }
+
+    #[test]
+    fn postgresql_tells_rows_and_outages_apart_by_class_and_leaves_the_rest_to_be_found_out() {
+        for (codes, blamed) in [
+            (["22001", "23514", "54000"], Some(Blame::Row)),
+            (["P0001", "P0004", "44000"], Some(Blame::Rule)),
+            (["55P03", "57014", "42P01"], Some(Blame::Unclear)),
+            (["40P01", "25006", "57P01"], None),
+            (["08006", "53100", "58030"], None),
+        ] {
+            assert_eq!(codes.map(blame_by_sqlstate), [blamed; 3], "{codes:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Applies a batch: parse each webhook, then one transaction for all that speak of bank links.
 //!
-//! A batch that fails because of one webhook is halved until that one stands alone; one that meets a row that somebody else
-//! has locked goes on without it. The rest go through.
+//! A batch that fails while others could be written is halved until the webhook that is behind it stands alone; one that meets
+//! a row that somebody else has locked goes on without it. The rest go through.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +29,8 @@ enum Tried {
     Written(Vec<Outcome>),
     /// Somebody else has locked the bank links of those entities; nothing is written.
     MetLocks(HashSet<Uuid>),
-    /// It is because of one of it, which one is not known; nothing is written.
-    AtFault(Unhandled),
+    /// It is because of one of it, which one is not known; nothing is written. What that one came to.
+    BecauseOfOne(Unhandled),
 }
 
 impl Worker {
@@ -46,7 +46,8 @@ impl Worker {
                 Ok(Parsed::Ignored(event_type)) => Ok(Ended::Ignored(event_type)),
                 Ok(Parsed::Link(webhook)) => {
                     spoken.push(Spoken { place, message, webhook });
-                    Ok(Ended::Stale)
+                    // Whatever nobody decided would come back.
+                    Err(Unhandled::Obstructed("not tried yet".to_owned()))
                 }
                 Err(failure) => Err(failure.into()),
             });
@@ -56,8 +57,8 @@ impl Worker {
         let mut parts = vec![spoken.iter().collect::<Vec<_>>()];
         while let Some(part) = parts.pop() {
             match self.try_part(&part).await? {
-                // Each lock costs seconds, and the broker waits for the whole batch.
-                Tried::MetLocks(_) | Tried::AtFault(Unhandled::Locked) if began.elapsed() > LONGEST => {
+                // Each of these may cost seconds, and the broker waits for the whole batch.
+                Tried::MetLocks(_) | Tried::BecauseOfOne(Unhandled::Obstructed(_)) if began.elapsed() > LONGEST => {
                     return Err(store::Error::Contended);
                 }
                 Tried::Written(outcomes) => {
@@ -69,11 +70,11 @@ impl Worker {
                     let is_locked = |spoken: &&Spoken<'_>| entities.contains(&spoken.webhook.entity_id);
                     let (locked, free): (Vec<_>, Vec<_>) = part.into_iter().partition(is_locked);
                     for spoken in locked {
-                        handled[spoken.place] = Err(Unhandled::Locked);
+                        handled[spoken.place] = Err(Unhandled::Obstructed("somebody else has locked it".to_owned()));
                     }
                     parts.push(free);
                 }
-                Tried::AtFault(cause) => match part.as_slice() {
+                Tried::BecauseOfOne(cause) => match part.as_slice() {
                     [alone] => handled[alone.place] = Err(cause),
                     several => {
                         let (first, second) = several.split_at(several.len() / 2);
@@ -85,29 +86,32 @@ impl Worker {
         Ok(handled)
     }
 
-    /// Tries a part, and finds out whose fault it is if it fails.
+    /// Tries a part, and finds out who is behind it if it fails.
     ///
     /// # Errors
-    /// When it is the world's.
+    /// When it is the world.
     async fn try_part(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
-        let away = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
+        let error = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
             Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
-            Ok(Err(store::Error::Rejected(reason))) => {
-                return Ok(Tried::AtFault(Failure::new(FailureClass::RejectedByDatabase, reason).into()));
-            }
-            Ok(Err(away)) => away,
-            Err(_) => return Ok(Tried::AtFault(panicked().into())),
+            Ok(Err(error)) => error,
+            Err(_) => return Ok(Tried::BecauseOfOne(panicked().into())),
         };
-        if !matches!(away, store::Error::Locked(_)) {
-            return Err(away);
-        }
-        let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
-        let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
-        if !locked.is_empty() {
-            return Ok(Tried::MetLocks(locked));
-        }
-        // Perhaps a row that is being inserted, or a letter. Where other rows can be written, one of these is behind it.
-        self.store.probe().await.map(|()| Tried::AtFault(Unhandled::Locked)).map_err(|_| away)
+        let cause = match &error {
+            store::Error::Rejected(reason) => return Ok(Tried::BecauseOfOne(rejected(reason).into())),
+            store::Error::Refused(reason) => rejected(reason).into(),
+            store::Error::Obstructed(_) => {
+                let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
+                let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+                if !locked.is_empty() {
+                    return Ok(Tried::MetLocks(locked));
+                }
+                // Perhaps a row that is being inserted, which nobody else can see.
+                Unhandled::Obstructed(error.to_string())
+            }
+            store::Error::Away(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
+        };
+        // Where others can be written, one of these is behind it.
+        self.store.probe().await.map(|()| Tried::BecauseOfOne(cause)).map_err(|_| error)
     }
 
     /// A replayed message that turns out to be none of our business ends its letter like any other.
@@ -143,6 +147,10 @@ fn read(message: &Message) -> Result<Parsed, Failure> {
         parse(&message.body, message.received_at)
     }));
     parsed.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn rejected(reason: &str) -> Failure {
+    Failure::new(FailureClass::RejectedByDatabase, reason)
 }
 
 fn panicked() -> Failure {

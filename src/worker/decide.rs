@@ -23,8 +23,8 @@ pub(super) enum Ended {
 pub(super) enum Unhandled {
     /// It has failed.
     Failed(Failure),
-    /// Somebody else has locked its bank link: nobody's fault that could be counted.
-    Locked,
+    /// Its bank link cannot be written for now while others can, and not by a fault of its own: why.
+    Obstructed(String),
 }
 
 impl From<Failure> for Unhandled {
@@ -40,8 +40,8 @@ pub(super) enum Disposition {
     Ack(Ended),
     /// A copy waits that long, then comes back.
     Retry(Delay, Failure),
-    /// A copy waits that long, then comes back as if it had never been here.
-    Aside(Delay),
+    /// A copy waits that long, then comes back as if it had never been here: why.
+    Aside(Delay, String),
     /// A copy is kept for an operator; it died at that instant, however often the copy is tried.
     Dead(Failure, Instant),
 }
@@ -50,7 +50,7 @@ pub(super) enum Disposition {
 pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule, now: Instant) -> Disposition {
     match handled {
         Ok(ended) => Disposition::Ack(ended),
-        Err(Unhandled::Locked) => Disposition::Aside(schedule.aside()),
+        Err(Unhandled::Obstructed(reason)) => Disposition::Aside(schedule.aside(), reason),
         Err(Unhandled::Failed(failure)) => match schedule.after(attempt) {
             Some(delay) if failure.class.is_worth_a_retry() => Disposition::Retry(delay, failure),
             _ => Disposition::Dead(failure, now),
@@ -65,7 +65,7 @@ impl Disposition {
             Self::Ack(Ended::Applied) => "applied",
             Self::Ack(Ended::Stale) => "stale",
             Self::Ack(Ended::Ignored(_)) => "ignored",
-            Self::Retry(..) | Self::Aside(_) => "retried",
+            Self::Retry(..) | Self::Aside(..) => "retried",
             Self::Dead(..) => "dead",
         }
     }
@@ -89,11 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_has_locked_is_put_aside_however_often_it_was_tried() {
+    fn what_is_obstructed_is_put_aside_however_often_it_was_tried() {
         let schedule = Schedule::parse("5s,30s").unwrap();
         for attempt in [1, 3, 99] {
-            let disposition = decide(Err(Unhandled::Locked), attempt, &schedule, Instant::EPOCH);
-            assert_eq!(disposition, Disposition::Aside(schedule.aside()));
+            let obstructed = Err(Unhandled::Obstructed("locked".to_owned()));
+            let disposition = decide(obstructed, attempt, &schedule, Instant::EPOCH);
+            assert_eq!(disposition, Disposition::Aside(schedule.aside(), "locked".to_owned()));
         }
     }
 

@@ -10,6 +10,7 @@ use super::Worker;
 use super::ability::GaveUp;
 use super::decide::{Disposition, Ended};
 use crate::broker::{self, Consumer, DEADLINE, Delivery, Outgoing};
+use crate::domain::webhook::glimpse;
 use crate::telemetry;
 
 impl Worker {
@@ -44,7 +45,7 @@ impl Worker {
         let copy = match disposition {
             Disposition::Ack(_) => return Ok(()),
             Disposition::Retry(delay, _) => Outgoing::retry(topology, &delivery.message, *delay),
-            Disposition::Aside(delay) => Outgoing::aside(topology, &delivery.message, *delay),
+            Disposition::Aside(delay, _) => Outgoing::aside(topology, &delivery.message, *delay),
             Disposition::Dead(failure, at) => Outgoing::dead(topology, &delivery.message, failure, *at),
         };
         self.publisher.publish(copy, DEADLINE).await
@@ -62,6 +63,8 @@ pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
         span
     });
     let _entered = span.as_ref().map(tracing::Span::enter);
+    // Of those that are heard of below: the batch itself has no need to read a body twice.
+    let bank_link = || glimpse(&message.body).1.map(tracing::field::display);
     match disposition {
         Disposition::Ack(ended) => {
             if let Ended::Ignored(event_type) = ended {
@@ -71,14 +74,16 @@ pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
         }
         Disposition::Retry(delay, failure) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
-            warn!(message.id, message.attempt, class, reason, retry_in = %delay, "a webhook failed and is tried again");
+            warn!(message.id, message.attempt, bank_link.entity_id = bank_link(), class, reason, retry_in = %delay,
+                "a webhook failed and is tried again");
         }
-        Disposition::Aside(delay) => {
-            warn!(message.id, message.attempt, back_in = %delay, "somebody else has locked a bank link: put aside");
+        Disposition::Aside(delay, reason) => {
+            warn!(message.id, message.attempt, bank_link.entity_id = bank_link(), reason, back_in = %delay,
+                "a bank link cannot be written for now, while others can: put aside");
         }
         Disposition::Dead(failure, _) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
-            warn!(message.id, message.attempt, class, reason, "a webhook is dead");
+            warn!(message.id, message.attempt, bank_link.entity_id = bank_link(), class, reason, "a webhook is dead");
         }
     }
 }

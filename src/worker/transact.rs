@@ -56,8 +56,8 @@ impl Worker {
 
     /// Reads the rows, merges, writes what nobody else has written meanwhile, appends the events, ends the letters.
     ///
-    /// A link that the batch tells the beginning of is taken to have no row yet, and none is read: nearly always that is so,
-    /// and where it is not, writing the row says so.
+    /// A link whose `entity.created` is in the batch is taken to be new, and is not read: nearly always it is. Where it is not,
+    /// its write is refused, and it is read in the next round.
     async fn write_part(&self, transaction: &Transaction, part: &[&Spoken<'_>]) -> Result<Written, store::Error> {
         // Sorted by entity, so that two batches cannot wait for each other's rows.
         let mut by_entity = BTreeMap::<Uuid, Vec<usize>>::new();
@@ -67,7 +67,8 @@ impl Worker {
         let mut entities: Vec<Uuid> = by_entity.keys().copied().collect();
         let begins = |id: &Uuid| by_entity[id].iter().any(|index| part[*index].webhook.kind == Kind::Created);
         let mut on_record: Vec<Uuid> = entities.iter().copied().filter(|id| !begins(id)).collect();
-        let mut outcomes = vec![Outcome::Stale; part.len()];
+        // Whatever nobody decided would come back.
+        let mut outcomes = vec![Outcome::NoSuchLink; part.len()];
         let mut events = Vec::new();
         for _ in 0..MOST_ROUNDS {
             let rows = bank_links::read(transaction, &on_record).await?;

@@ -243,15 +243,58 @@ async fn a_row_that_somebody_is_inserting_costs_nothing_and_holds_up_no_other() 
     finish(app).await;
 }
 
+/// A rule of PostgreSQL's own that says no with that SQLSTATE, and says more than a log may, when `condition` holds.
+fn says_no(sqlstate: &str, condition: &str) -> String {
+    format!(
+        "CREATE FUNCTION say_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {condition} THEN \
+         RAISE EXCEPTION 'not %', NEW.customer_id USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER say_no BEFORE INSERT ON bank_links FOR EACH ROW EXECUTE FUNCTION say_no()"
+    )
+}
+
+/// What nobody can foresee: `RAISE` without a code, a statement that was cancelled, a fault inside of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_refuses_every_row_is_an_outage() {
+    for sqlstate in ["P0001", "57014", "XX000"] {
+        let app = nobody_at_work(On::Postgres).await;
+        let process = run(&app, &amqp_url(), &app.database_url());
+        let rule = says_no(sqlstate, "true");
+        let take_away = async || app.sql("", &rule).await;
+        let bring_back = async || app.sql("", "DROP FUNCTION say_no CASCADE").await;
+        survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_written_while_others_can_costs_nothing_and_holds_up_no_other() {
+    for sqlstate in ["57014", "XX000"] {
+        let (app, entities) = twenty_links().await;
+        let held = Uuid::new_v4();
+        app.sql("", &says_no(sqlstate, &format!("NEW.entity_id = '{held}'"))).await;
+        publish(&app, &fixtures::created(held)).await;
+        for entity in &entities {
+            publish(&app, &fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
+        }
+        for entity in &entities {
+            eventually("the others", async || app.bank_link(*entity).await?.reconnected_at).await;
+        }
+        is_put_aside(&app, held).await;
+        assert!(app.bank_link(held).await.is_none());
+        app.sql("", "DROP FUNCTION say_no CASCADE").await;
+        eventually("the one", async || app.bank_link(held).await).await;
+        finish(app).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_row_that_the_database_refuses_dies_alone_and_the_rest_of_its_batch_goes_through_at_once() {
-    for on in [On::Sqlite, On::Postgres] {
+    let trigger_on_sqlite = "CREATE TRIGGER picky BEFORE INSERT ON bank_links WHEN NEW.customer_id = 'refused' BEGIN SELECT RAISE(ABORT, 'x'); END";
+    let constraint = "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')";
+    let trigger = says_no("P0001", "NEW.customer_id = 'refused'");
+    for (on, rule) in [(On::Sqlite, trigger_on_sqlite), (On::Postgres, constraint), (On::Postgres, &trigger)] {
         let app = Recipe { workers: 0, relays: 0, schedule: "2s,2s", ..Recipe::on(on) }.start().await;
-        app.sql(
-            "CREATE TRIGGER picky BEFORE INSERT ON bank_links WHEN NEW.customer_id = 'refused' BEGIN SELECT RAISE(ABORT, 'x'); END",
-            "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')",
-        )
-        .await;
+        app.sql(rule, rule).await;
         app.overhear("copies", &app.topology.retry(), "2s").await;
         // The first goes alone, as a careful worker begins; the others are one batch.
         let entities: Vec<Uuid> = (0..257).map(|_| Uuid::new_v4()).collect();
