@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// What is wrong with a value, in words that never repeat the value.
@@ -62,6 +62,31 @@ pub fn storable_text(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Fault> {
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A member's name; `None` if it cannot be decoded (half a surrogate pair), so that nobody asks for it.
+struct Name<'a>(Option<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Name<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a name")
+            }
+
+            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Name<'de>, E> {
+                Ok(Name(std::str::from_utf8(name).ok().map(Cow::Borrowed)))
+            }
+
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Name<'de>, E> {
+                Ok(Name(std::str::from_utf8(name).ok().map(|name| Cow::Owned(name.to_owned()))))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
 struct Members<F>(F);
 
 impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for Members<F> {
@@ -72,8 +97,10 @@ impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for Members<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-            (self.0)(name, value);
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            if let Some(name) = name {
+                (self.0)(name, value);
+            }
         }
         Ok(())
     }
@@ -97,6 +124,13 @@ mod tests {
     fn members_that_nobody_reads_may_be_anything() {
         let json = format!(r#"{{"a":"x","deep":{}{},"huge":1e99999}}"#, "[".repeat(5_000), "]".repeat(5_000));
         let found = members(raw(&json), ["a"]).map(|[a]| a.map(RawValue::get));
+        assert_eq!(found, Ok(Some(r#""x""#)));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_decoded_is_nobodys() {
+        let json = r#"{"\ud800":1,"\u0061":"x","\udc00b":{"\ud800":2}}"#;
+        let found = members(raw(json), ["a"]).map(|[a]| a.map(RawValue::get));
         assert_eq!(found, Ok(Some(r#""x""#)));
     }
 

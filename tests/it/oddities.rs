@@ -120,8 +120,18 @@ on_both! {
         }
         let deep = format!(r#"{{"payload":{}{},"type":"payment.created"}}"#, "[".repeat(100_000), "]".repeat(100_000));
         app.post_bytes(deep.as_bytes()).await.assert_accepted();
+        app.post_bytes(br#"{"type":"results.ready","\ud800":1}"#).await.assert_accepted();
         assert!(app.settle_everything().await.is_empty());
         assert!(app.dead_letters().await.is_empty() && app.bank_links().await.is_empty());
+        app.assert_nothing_left_behind().await;
+    }
+
+    async fn a_name_that_cannot_be_decoded_stands_in_nobodys_way(app: TestApp) {
+        let entity = Uuid::new_v4();
+        let body = fixtures::created(entity).to_string().replace(r#""id":"#, r#""\ud800":[],"id":"#);
+        app.post_bytes(body.as_bytes()).await.assert_accepted();
+        app.settle_everything().await;
+        assert!(app.bank_link(entity).await.is_some());
         app.assert_nothing_left_behind().await;
     }
 
