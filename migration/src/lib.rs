@@ -41,11 +41,16 @@ pub struct Step {
 
 /// Applies every step that the database lacks: all of them, or none. Processes that do so at once take turns.
 ///
+/// Steps of a later version are left alone, so that going back to this one is no matter of the schema.
+///
 /// # Errors
 /// When the database is away or refuses a step.
 pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
     let transaction = lock(database).await?;
-    Migrator::up(&transaction, None).await?;
+    // SeaORM's own would refuse a database with steps that it does not know, even where it has nothing to do.
+    if steps(&transaction).await?.iter().any(|step| !step.applied) {
+        Migrator::up(&transaction, None).await?;
+    }
     transaction.commit().await
 }
 
@@ -64,18 +69,23 @@ pub async fn down(database: &DatabaseConnection) -> Result<(), DbErr> {
 /// # Errors
 /// When the database is away.
 pub async fn status(database: &DatabaseConnection) -> Result<Vec<Step>, DbErr> {
-    let applied = applied(database).await?;
-    let steps = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());
-    Ok(steps.map(|name| Step { applied: applied.contains(&name), name }).collect())
+    steps(database).await
 }
 
-async fn applied(database: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    if !SchemaManager::new(database).has_table("seaql_migrations").await? {
-        return Ok(Vec::new());
+async fn steps<'c, C>(connection: &'c C) -> Result<Vec<Step>, DbErr>
+where
+    C: ConnectionTrait,
+    &'c C: IntoSchemaManagerConnection<'c>,
+{
+    let mut applied = Vec::<String>::new();
+    if SchemaManager::new(connection).has_table("seaql_migrations").await? {
+        let versions = Query::select().column("version").from("seaql_migrations").to_owned();
+        for row in connection.query_all(&versions).await? {
+            applied.push(row.try_get("", "version")?);
+        }
     }
-    let versions = Query::select().column("version").from("seaql_migrations").to_owned();
-    let rows = database.query_all(&versions).await?;
-    rows.iter().map(|row| row.try_get("", "version")).collect()
+    let steps = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());
+    Ok(steps.map(|name| Step { applied: applied.contains(&name), name }).collect())
 }
 
 /// Begins the transaction that all steps run in, once nobody else is migrating.

@@ -1,8 +1,9 @@
-//! `banklink check`: is everything reachable, declared and migrated as it should be? Makes nothing that is missing.
+//! `banklink check`: is everything reachable, declared and migrated as it should be? Makes no exchange, queue or table that is
+//! missing.
 
 use super::flags::{Asks, Flags};
 use super::{Failure, migrate, output, settings};
-use crate::broker::Inspection;
+use crate::broker::{Address, Inspection, Topology};
 use crate::config::Setting;
 use crate::store::{Missing, Store};
 
@@ -27,27 +28,41 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let url = settings::database_url(&mut resolver);
     let ((address, topology), url) = resolver.finish(broker.zip(url))?;
 
-    let mut findings = Vec::new();
-    match Inspection::begin(&address).await {
-        Ok(inspection) => {
-            findings.push(("broker", Ok("reachable".to_owned())));
-            let declared = inspection.compare(&topology).await;
-            findings.push(("topology", declared.map(|()| "declared".to_owned()).map_err(|error| error.to_string())));
-        }
-        Err(error) => findings.push(("broker", Err(error.to_string()))),
-    }
-    match Store::reach(&url, Missing::Refuse).await {
-        Ok(store) => {
-            findings.push(("database", Ok("reachable".to_owned())));
-            findings.push(("schema", schema(&store).await));
-            store.close().await;
-        }
-        Err(error) => findings.push(("database", Err(error.to_string()))),
-    }
-    report(findings, args.json)
+    let (broker, topology) = look_at_the_broker(&address, &topology).await;
+    let (database, schema) = look_at_the_database(&url).await;
+    report([("broker", broker), ("topology", topology), ("database", database), ("schema", schema)], args.json)
 }
 
-async fn schema(store: &Store) -> Result<String, String> {
+/// How something is, or what is wrong with it.
+type Finding = Result<String, String>;
+
+async fn look_at_the_broker(address: &Address, topology: &Topology) -> (Finding, Finding) {
+    match Inspection::begin(address).await {
+        Ok(inspection) => {
+            let declared = inspection.compare(topology).await;
+            let declared = declared.map(|()| "declared".to_owned()).map_err(|error| error.to_string());
+            (Ok("reachable".to_owned()), declared)
+        }
+        Err(error) => (Err(error.to_string()), Err("nobody there to ask".to_owned())),
+    }
+}
+
+async fn look_at_the_database(url: &str) -> (Finding, Finding) {
+    let store = match Store::reach(url, Missing::Refuse).await {
+        Ok(store) => store,
+        Err(error) => return (Err(error.to_string()), Err("nobody there to ask".to_owned())),
+    };
+    let schema = schema(&store).await;
+    let database = match &schema {
+        Ok(_) => store.probe().await.map(|()| "reachable, and can be written".to_owned()),
+        // What is missing cannot be written.
+        Err(_) => Ok("reachable".to_owned()),
+    };
+    store.close().await;
+    (database.map_err(|error| error.to_string()), schema)
+}
+
+async fn schema(store: &Store) -> Finding {
     let steps = migrate::status(store).await.map_err(|error| error.to_string())?;
     match steps.iter().find(|step| !step.applied) {
         Some(step) => Err(format!("{} is missing: run `banklink migrate up`", step.name)),
@@ -55,7 +70,7 @@ async fn schema(store: &Store) -> Result<String, String> {
     }
 }
 
-fn report(findings: Vec<(&str, Result<String, String>)>, json: bool) -> Result<(), Failure> {
+fn report(findings: [(&str, Finding); 4], json: bool) -> Result<(), Failure> {
     let all_well = findings.iter().all(|(_, found)| found.is_ok());
     for (what, found) in findings {
         let (state, detail) = match found {

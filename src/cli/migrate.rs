@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::ValueEnum;
 
 use super::flags::{Asks, Flags};
@@ -73,6 +74,24 @@ pub(super) async fn up(store: &Store) -> anyhow::Result<()> {
 /// Every step, and whether it is applied.
 pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>> {
     in_time(LOOK, migration::status(store.connection())).await
+}
+
+/// Makes sure that no step is missing, for those who need the tables.
+///
+/// # Errors
+/// When one is: which, and how to apply it.
+pub(super) async fn require(store: &Store) -> anyhow::Result<()> {
+    complete(&status(store).await?)
+}
+
+/// The same of steps in hand.
+pub(super) fn complete(steps: &[migration::Step]) -> anyhow::Result<()> {
+    match steps.iter().find(|step| !step.applied) {
+        Some(step) => {
+            Err(anyhow!("the database lacks {}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true", step.name))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn in_time<T, E: Into<anyhow::Error>>(

@@ -1,6 +1,7 @@
 //! The process of `banklink run`: opens what the roles need, runs them until a signal, and drains.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -32,6 +33,8 @@ pub(super) struct Process {
     /// The connection that every role publishes on, each over a channel of its own.
     publish: Link,
     attached: Attached,
+    /// Whether worker and relay have begun.
+    begun: Arc<AtomicBool>,
     stop: CancellationToken,
     roles: JoinSet<()>,
     /// What the roles stand on, and ends after them: connections, publishers, the admin address.
@@ -62,8 +65,9 @@ impl Process {
         let links = || Links { work: supervisor.keep(Purpose::Consume), dead: supervisor.keep(Purpose::Record) };
         let worker = settings.worker.map(|settings| (links(), settings, publisher()));
         let relay = settings.relay.then(|| (publisher(), publisher()));
-        let (roles, attached) = (JoinSet::new(), Attached::default());
-        let process = Self { ingress, worker, relay, store, migrate, publish, attached, stop, roles, ground, close };
+        let (roles, attached, begun) = (JoinSet::new(), Attached::default(), Arc::default());
+        let process =
+            Self { ingress, worker, relay, store, migrate, publish, attached, begun, stop, roles, ground, close };
         info!(listen = %admin_listener.local_addr()?, "probes and metrics");
         let admin = admin::run(admin_listener, process.checks(), metrics, process.close.clone());
         process.ground.spawn(admin);
@@ -105,6 +109,7 @@ impl Process {
     }
 
     fn begin_work(&mut self, store: &Store) {
+        self.begun.store(true, Ordering::Relaxed);
         let events_written = Arc::new(Notify::new());
         if let Some((links, settings, publisher)) = self.worker.take() {
             let (store, events_written) = (store.clone(), Arc::clone(&events_written));
@@ -136,11 +141,22 @@ impl Process {
         }
     }
 
+    fn stays(&self) -> Check {
+        let stop = self.stop.clone();
+        check(move || std::future::ready(if stop.is_cancelled() { Err("told to stop") } else { Ok(()) }))
+    }
+
+    fn works(&self) -> Check {
+        let begun = Arc::clone(&self.begun);
+        check(move || std::future::ready(if begun.load(Ordering::Relaxed) { Ok(()) } else { Err("not there yet") }))
+    }
+
     /// What each role of this process needs.
     fn checks(&self) -> Vec<admin::Role> {
         let mut roles = Vec::new();
         if let Some((_, _, publisher)) = &self.ingress {
-            roles.push(admin::Role { name: "ingress", checks: vec![("broker", publishes(publisher))] });
+            let checks = vec![("process", self.stays()), ("broker", publishes(publisher))];
+            roles.push(admin::Role { name: "ingress", checks });
         }
         let Some(store) = &self.store else { return roles };
         if let Some((links, _, publisher)) = &self.worker {
@@ -148,11 +164,15 @@ impl Process {
             let consumes = check(move || std::future::ready(link.ready()));
             let consumer = check(move || std::future::ready(attached.answer()));
             let broker = [("broker", publishes(publisher)), ("consuming", consumes), ("consumer", consumer)];
-            let checks = broker.into_iter().chain([("database", answers(store))]).collect();
+            let checks = [("process", self.stays())].into_iter().chain(broker);
+            let checks = checks.chain([("database", takes_writes(store))]).collect();
             roles.push(admin::Role { name: "worker", checks });
         }
         if let Some((publisher, _)) = &self.relay {
-            let checks = vec![("broker", publishes(publisher)), ("database", answers(store))];
+            let process = [("process", self.stays()), ("schema", self.works())];
+            let checks =
+                process.into_iter().chain([("broker", publishes(publisher)), ("database", takes_writes(store))]);
+            let checks = checks.collect();
             roles.push(admin::Role { name: "relay", checks });
         }
         roles
@@ -172,13 +192,7 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
         migrate::up(store).await.context("cannot migrate")?;
         migrate::status(store).await
     };
-    let steps = reconnect::until_done(attempt, told).await;
-    match steps.into_iter().find(|step| !step.applied) {
-        Some(step) => {
-            Err(anyhow!("the database lacks {}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true", step.name))
-        }
-        None => Ok(()),
-    }
+    migrate::complete(&reconnect::until_done(attempt, told).await)
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -190,10 +204,17 @@ fn publishes(publisher: &Publisher) -> Check {
     check(move || std::future::ready(readiness.check()))
 }
 
-fn answers(store: &Store) -> Check {
+/// Only a write that is taken back tells whether work could be done: a database that is full, or only reads, answers too.
+fn takes_writes(store: &Store) -> Check {
     let store = store.clone();
     check(move || {
         let store = store.clone();
-        async move { store.ping().await }
+        async move {
+            let probed = store.probe().await;
+            if probed.is_err() {
+                store.renew().await;
+            }
+            probed
+        }
     })
 }

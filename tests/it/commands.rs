@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::app::{On, Recipe, SECRET, TestApp, amqp_url, on_both};
 use crate::fixtures;
-use crate::process::{Invocation, banklink};
+use crate::process::{Invocation, banklink, until_answers};
 
 /// What PostgreSQL is told to let a statement take, and a little more.
 const LONGER_THAN_A_STATEMENT: Duration = Duration::from_secs(27);
@@ -36,6 +36,10 @@ on_both! {
         assert!(undeclared.stdout.contains("it-nobody-has-this.webhooks.dead"), "{}", undeclared.stdout);
         let away = on(&app, &["check", "--amqp-url", "amqp://127.0.0.1:1"]).run().await;
         assert!(away.code == 1 && away.stdout.contains("broker     failed"), "{away:?}");
+        assert_eq!(away.stdout.lines().count(), 4, "what could not be looked at is not left out: {away:?}");
+        app.sql("ALTER TABLE outbox_events RENAME TO gone", "ALTER TABLE outbox_events RENAME TO gone").await;
+        let unwritable = on(&app, &["check"]).run().await;
+        assert!(unwritable.code == 1 && unwritable.stdout.contains("database   failed"), "{unwritable:?}");
         app.finish().await;
     }
 }
@@ -70,6 +74,26 @@ async fn migrate_down_and_up(on_database: On) {
     assert_eq!((at_once.0.code, at_once.1.code), (0, 0), "{at_once:?}");
     assert!(states(&app).await.into_iter().all(|applied| applied));
     app.finish().await;
+}
+
+/// Whoever goes back to the version before must not need the schema to go back as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_with_steps_of_a_later_version_serves_this_one() {
+    for on_database in [On::Sqlite, On::Postgres] {
+        let app = Recipe { workers: 0, relays: 0, ..Recipe::on(on_database) }.start().await;
+        let later = "INSERT INTO seaql_migrations VALUES ('m20991231_235959_later', 0)";
+        app.sql(later, later).await;
+        for command in [["migrate", "up"].as_slice(), &["migrate", "status"], &["check"]] {
+            let done = on(&app, command).run().await;
+            assert_eq!(done.code, 0, "{command:?}: {done:?}");
+        }
+        let refused = on(&app, &["migrate", "down"]).run().await;
+        assert!(refused.code == 1 && refused.stderr.contains("m20991231_235959_later"), "{refused:?}");
+        let mut process = on(&app, &["run", "worker", "--admin-listen", "127.0.0.1:0"]).start();
+        until_answers(&process.admin().await, "/readyz", 200).await;
+        assert_eq!(process.terminate().await, 0, "{}", process.log());
+        app.finish().await;
+    }
 }
 
 /// As over millions of rows.

@@ -164,6 +164,27 @@ async fn what_never_asks_anything_is_hung_up_on() {
     app.finish().await;
 }
 
+/// Whoever sends it traffic has to learn of it before nobody is there to take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingress_that_is_told_to_stop_is_not_ready_while_it_answers_what_is_under_way() {
+    let app = ingress_alone().start().await;
+    let (mut ingress, url) = ingress_limited(&app, "-n").await;
+    let admin = ingress.admin().await;
+    let post = honest(&fixtures::seed().to_string()).replace("\r\nhost", "\r\nexpect: 100-continue\r\nhost");
+    let (head, body) = post.split_once("\r\n\r\n").unwrap();
+    let mut under_way = said(address(&url), format!("{head}\r\n\r\n").as_bytes()).await;
+    let mut interim = [0; 25];
+    within(under_way.read_exact(&mut interim)).await.unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n", "its body is waited for");
+    ingress.tell_to_terminate().await;
+    let told = until_answers(&admin, "/readyz/ingress", 503).await;
+    assert_eq!(told["roles"]["ingress"]["checks"]["process"], "told to stop", "{told}");
+    within(under_way.write_all(body.as_bytes())).await.unwrap();
+    assert_eq!(statuses(&answers(&mut under_way).await), ["200"]);
+    assert_eq!(ingress.ended().await, 0, "{}", ingress.log());
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_headers_is_refused() {
     let app = ingress_alone().start().await;
@@ -175,9 +196,10 @@ async fn a_flood_of_headers_is_refused() {
     }
     let endless = format!("x-{}", "y".repeat(1_000_000));
     let mut stream = within(TcpStream::connect(address(&app.url))).await.unwrap();
-    // It may hang up in the middle.
-    let _ = within(stream.write_all(format!("{HEAD}{endless}").as_bytes())).await;
-    answers(&mut stream).await;
+    // It may hang up in the middle, answered or not; what it may not do is read on.
+    let written = within(stream.write_all(format!("{HEAD}{endless}").as_bytes())).await;
+    let answered = answers(&mut stream).await;
+    assert!(written.is_err() || matches!(statuses(&answered).as_slice(), [] | ["431"]), "{answered}");
     assert_honest_posts_get_through(&app.url).await;
     app.finish().await;
 }
@@ -231,7 +253,13 @@ async fn what_follows_an_honest_post_on_its_connection_does_it_no_harm() {
     // One who asks and asks and never reads an answer.
     let asks = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
     let mut deaf = said(address(&app.url), asks.as_bytes()).await;
-    while tokio::time::timeout(Duration::from_millis(500), deaf.write_all(asks.as_bytes())).await.is_ok() {}
+    let stuck = loop {
+        match tokio::time::timeout(Duration::from_millis(500), deaf.write_all(asks.as_bytes())).await {
+            Ok(Ok(())) => {}
+            broken_or_stuck => break broken_or_stuck.is_err(),
+        }
+    };
+    assert!(stuck, "nothing more is read from who reads no answer");
     assert_honest_posts_get_through(&app.url).await;
     app.finish().await;
 }

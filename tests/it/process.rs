@@ -119,18 +119,24 @@ impl Running {
 
     /// SIGTERM; the exit status.
     pub(crate) async fn terminate(&mut self) -> i32 {
-        self.signal("TERM").await
+        self.tell_to_terminate().await;
+        self.ended().await
+    }
+
+    /// SIGTERM, and no waiting.
+    pub(crate) async fn tell_to_terminate(&self) {
+        self.signal("TERM").await;
     }
 
     /// Ctrl-C; the exit status.
     pub(crate) async fn interrupt(&mut self) -> i32 {
-        self.signal("INT").await
+        self.signal("INT").await;
+        self.ended().await
     }
 
-    async fn signal(&mut self, name: &str) -> i32 {
+    async fn signal(&self, name: &str) {
         let told = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().await.expect("kill");
         assert!(told.success());
-        self.ended().await
     }
 
     /// Waits for its end; the exit status, or -1 for a signal.
