@@ -19,8 +19,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Libraries that carry bodies and secrets, and may log them at any level.
 const INDISCREET: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
-/// Seconds; from half a millisecond, which one confirm takes, to longer than any deadline.
-const DURATIONS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds; from half a millisecond, which one confirm takes, over what is promised and the longest that a batch is kept, to
+/// what a webhook has behind it after its last retry.
+const DURATIONS: [f64; 18] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 300.0, 1800.0, 7200.0];
 const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// How log lines look.
@@ -55,19 +57,17 @@ pub struct Telemetry {
 /// there. Once per process; call it inside the runtime.
 ///
 /// # Errors
-/// When RUST_LOG or the endpoint makes no sense, or logging has begun already.
-pub fn start(
-    format: LogFormat,
-    level: LevelFilter,
-    otlp_endpoint: Option<&str>,
-) -> Result<Telemetry, Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env()?;
+/// When RUST_LOG or the endpoint makes no sense, or logging has begun already: which of them, and why.
+pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>) -> Result<Telemetry, String> {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
+    let filter = filter.map_err(|error| format!("RUST_LOG: {error}"))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let traces = otlp_endpoint.map(tracer_provider).transpose()?;
+    let traces = otlp_endpoint.map(tracer_provider).transpose();
+    let traces = traces.map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))?;
     let spans = traces.as_ref().map(|provider| {
         let ours = filter_fn(|metadata| metadata.target().starts_with("banklink"));
         tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
@@ -75,7 +75,8 @@ pub fn start(
     tracing_subscriber::registry()
         .with(lines.with_filter(filter).with_filter(filter_fn(is_discreet)))
         .with(spans)
-        .try_init()?;
+        .try_init()
+        .map_err(|error| error.to_string())?;
     Ok(Telemetry { traces })
 }
 
@@ -126,8 +127,15 @@ pub fn follow(span: &Span, traceparent: Option<&str>) {
 fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
     use opentelemetry_otlp::WithExportConfig;
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let resource = opentelemetry_sdk::Resource::builder().with_service_name("banklink").build();
+    // By OpenTelemetry's own variables, if they give a name: ours would be put over it.
+    let resource = opentelemetry_sdk::Resource::builder();
+    let resource = if is_service_named() { resource } else { resource.with_service_name("banklink") }.build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+fn is_service_named() -> bool {
+    let given = |name: &str| std::env::var(name).unwrap_or_default();
+    !given("OTEL_SERVICE_NAME").is_empty() || given("OTEL_RESOURCE_ATTRIBUTES").contains("service.name=")
 }
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {

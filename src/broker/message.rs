@@ -19,6 +19,10 @@ use crate::telemetry::valid_traceparent;
 
 /// The longest reason that a header carries, in bytes.
 const LONGEST_REASON: usize = 1024;
+/// The longest header that is passed on, in bytes: longer ones are odd, and a copy with a few more headers has to fit a frame.
+const LONGEST_TEXT: usize = 1024;
+/// The most replays of one letter that make sense; whoever counts on must not meet the end of the numbers.
+const MOST_REPLAYS: u32 = 1_000_000;
 const PERSISTENT: u8 = 2;
 
 /// A webhook on its way.
@@ -70,11 +74,11 @@ impl Message {
             .unwrap_or(now);
         Self {
             id: id.unwrap_or_else(|| derived_id("", &body).to_string()),
-            source: headers.text("x-source"),
+            source: headers.text("x-source").filter(|source| source.len() <= LONGEST_TEXT),
             received_at,
             attempt: headers.number("x-attempt").unwrap_or(1).max(1),
-            replay: headers.number("x-replay").filter(|replay| *replay > 0),
-            edited_from: headers.text("x-edited-from"),
+            replay: headers.number("x-replay").filter(|replay| (1..=MOST_REPLAYS).contains(replay)),
+            edited_from: headers.text("x-edited-from").filter(|id| id.len() <= LONGEST_TEXT),
             traceparent: headers.text("traceparent").filter(|header| valid_traceparent(header).is_some()),
             body,
         }

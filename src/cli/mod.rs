@@ -104,10 +104,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn execute(command: Command) -> Result<(), Failure> {
-    if !matches!(command, Command::Run(_)) {
+    if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
         // Only what a person should know, such as a queue that exists with another number.
-        telemetry::start(LogFormat::Text, LevelFilter::WARN, None)
-            .map_err(|error| anyhow::anyhow!("cannot log: {error}"))?;
+        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(Failure::Usage)?;
         panics::tell_where();
     }
     match command {
@@ -119,8 +118,9 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Events(command) => events::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);
+            output::line(String::from_utf8(script)?.trim_end())
         }
     }
 }

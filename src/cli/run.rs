@@ -1,6 +1,5 @@
 //! `banklink run`: begins to log, and runs the roles to their end.
 
-use anyhow::anyhow;
 use tracing::{error, info};
 
 use super::Failure;
@@ -29,8 +28,7 @@ impl Asks for Run {
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let settings = Settings::resolve(args.flags.resolver(), &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
-    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref())
-        .map_err(|error| anyhow!("cannot log: {error}"))?;
+    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
     panics::tell_where();
     let ended = async { Process::open(settings).await?.run().await }.await;
     match &ended {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::{self, error::DatabaseError};
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::postgres::PgDatabaseError;
+use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use super::bounded::NO_ANSWER;
@@ -46,8 +48,8 @@ impl From<DbErr> for Error {
         match said.and_then(|said| Some((said, blame(said)?))) {
             Some((said, Blame::Row)) => Self::Rejected(rule(said)),
             Some((said, Blame::Rule)) => Self::Refused(rule(said)),
-            Some((_, Blame::Unclear)) => Self::Obstructed(error.to_string()),
-            None => Self::Away(error.to_string()),
+            Some((_, Blame::Unclear)) => Self::Obstructed(discreetly(&error)),
+            None => Self::Away(discreetly(&error)),
         }
     }
 }
@@ -79,7 +81,7 @@ enum Blame {
 
 fn blame(said: &dyn DatabaseError) -> Option<Blame> {
     let code = said.code()?;
-    if said.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+    if said.try_downcast_ref::<SqliteError>().is_some() {
         // Extended result codes keep the primary code in the low byte: TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
         return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)).then_some(Blame::Row);
     }
@@ -109,15 +111,25 @@ fn rule(said: &dyn DatabaseError) -> String {
     }
 }
 
+/// What the error says, unless somebody's own function has chosen the words: they may repeat values.
+fn discreetly(error: &DbErr) -> String {
+    let postgres = said_by_the_database(error).and_then(|said| said.try_downcast_ref::<PgDatabaseError>());
+    match postgres {
+        Some(said) if said.routine() == Some("exec_stmt_raise") => format!("{}, raised by a function", said.code()),
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_did_not_come_from_the_server_is_the_worlds_fault() {
-        for error in
-            [DbErr::Custom("odd".to_owned()), DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::PoolTimedOut.into()))]
-        {
+        for error in [
+            DbErr::Custom("odd".to_owned()),
+            DbErr::Query(RuntimeErr::SqlxError(sea_orm::sqlx::Error::PoolTimedOut.into())),
+        ] {
             assert!(matches!(Error::from(error), Error::Away(_)));
         }
     }

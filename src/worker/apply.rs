@@ -29,8 +29,10 @@ enum Tried {
     Written(Vec<Outcome>),
     /// Somebody else has locked the bank links of those entities; nothing is written.
     MetLocks(HashSet<Uuid>),
-    /// It is because of one of it, which one is not known; nothing is written. What that one came to.
-    BecauseOfOne(Unhandled),
+    /// One of it is at fault, which one is not known; nothing is written. What that one came to.
+    AtFault(Unhandled),
+    /// The same, as far as can be told: others could be written a moment later.
+    Suspect(Unhandled),
 }
 
 impl Worker {
@@ -52,13 +54,13 @@ impl Worker {
                 Err(failure) => Err(failure.into()),
             });
         }
-        self.resolve_ignored(batch, &handled).await?;
+        self.resolve_ignored(batch, &mut handled).await?;
         let began = Instant::now();
         let mut parts = vec![spoken.iter().collect::<Vec<_>>()];
         while let Some(part) = parts.pop() {
             match self.try_part(&part).await? {
                 // Each of these may cost seconds, and the broker waits for the whole batch.
-                Tried::MetLocks(_) | Tried::BecauseOfOne(Unhandled::Obstructed(_)) if began.elapsed() > LONGEST => {
+                Tried::MetLocks(_) | Tried::Suspect(Unhandled::Obstructed(_)) if began.elapsed() > LONGEST => {
                     return Err(store::Error::Contended);
                 }
                 Tried::Written(outcomes) => {
@@ -74,7 +76,7 @@ impl Worker {
                     }
                     parts.push(free);
                 }
-                Tried::BecauseOfOne(cause) => match part.as_slice() {
+                Tried::AtFault(cause) | Tried::Suspect(cause) => match part.as_slice() {
                     [alone] => handled[alone.place] = Err(cause),
                     several => {
                         let (first, second) = several.split_at(several.len() / 2);
@@ -86,18 +88,26 @@ impl Worker {
         Ok(handled)
     }
 
-    /// Tries a part, and finds out who is behind it if it fails.
+    /// Tries a part, and finds out who is behind it if it fails; a suspect that stands alone has a second chance, for the world
+    /// may have healed just before others could be written.
     ///
     /// # Errors
-    /// When it is the world.
+    /// When the world is behind it.
     async fn try_part(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
+        match self.try_once(part).await? {
+            Tried::Suspect(_) if part.len() == 1 => self.try_once(part).await,
+            tried => Ok(tried),
+        }
+    }
+
+    async fn try_once(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
         let error = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
             Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
             Ok(Err(error)) => error,
-            Err(_) => return Ok(Tried::BecauseOfOne(panicked().into())),
+            Err(_) => return Ok(Tried::AtFault(panicked().into())),
         };
         let cause = match &error {
-            store::Error::Rejected(reason) => return Ok(Tried::BecauseOfOne(rejected(reason).into())),
+            store::Error::Rejected(reason) => return Ok(Tried::AtFault(rejected(reason).into())),
             store::Error::Refused(reason) => rejected(reason).into(),
             store::Error::Obstructed(_) => {
                 let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
@@ -111,19 +121,40 @@ impl Worker {
             store::Error::Away(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
         };
         // Where others can be written, one of these is behind it.
-        self.store.probe().await.map(|()| Tried::BecauseOfOne(cause)).map_err(|_| error)
+        self.store.probe().await.map(|()| Tried::Suspect(cause)).map_err(|_| error)
     }
 
-    /// A replayed message that turns out to be none of our business ends its letter like any other.
-    async fn resolve_ignored(&self, batch: &[&Message], handled: &[Handled]) -> Result<(), store::Error> {
-        let ignored = batch.iter().zip(handled).filter(|(_, handled)| matches!(handled, Ok(Ended::Ignored(_))));
-        let resolutions: Vec<Resolution> = ignored.filter_map(|(message, _)| resolution(message, "ignored")).collect();
-        if resolutions.is_empty() {
+    /// A replayed message that turns out to be none of our business ends its letter like any other. One whose letter somebody
+    /// else has locked is put aside, and holds up no other.
+    async fn resolve_ignored(&self, batch: &[&Message], handled: &mut [Handled]) -> Result<(), store::Error> {
+        let (began, all) = (Instant::now(), batch.iter().zip(&*handled).enumerate());
+        let ignored = all.filter(|(_, (_, handled))| matches!(handled, Ok(Ended::Ignored(_))));
+        let (places, ends): (Vec<usize>, Vec<Resolution>) =
+            ignored.filter_map(|(place, (message, _))| Some((place, resolution(message, "ignored")?))).unzip();
+        let obstacle = match self.resolve(&ends).await {
+            Err(obstacle @ store::Error::Obstructed(_)) => obstacle,
+            resolved => return resolved,
+        };
+        self.store.probe().await.map_err(|_| obstacle)?;
+        for (place, end) in places.into_iter().zip(&ends) {
+            match self.resolve(std::slice::from_ref(end)).await {
+                Err(store::Error::Obstructed(_)) if began.elapsed() > LONGEST => return Err(store::Error::Contended),
+                Err(obstacle @ store::Error::Obstructed(_)) => {
+                    handled[place] = Err(Unhandled::Obstructed(obstacle.to_string()));
+                }
+                resolved => resolved?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, ends: &[Resolution]) -> Result<(), store::Error> {
+        if ends.is_empty() {
             return Ok(());
         }
         store::in_time(store::DEADLINE, async {
             let transaction = self.store.begin().await?;
-            dead_letters::resolve(&transaction, &resolutions).await?;
+            dead_letters::resolve(&transaction, ends).await?;
             transaction.commit().await
         })
         .await

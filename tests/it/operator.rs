@@ -216,6 +216,47 @@ on_both! {
         app.finish().await;
     }
 
+    async fn thousands_of_old_letters_are_pruned_lot_by_lot(app: TestApp) {
+        app.post_bytes(b"garbage").await.assert_accepted();
+        app.until_dead(1).await;
+        assert_eq!(dead_letters(&app, &["discard", "--state", "dead", "--reason", "x", "--yes"]).run().await.code, 0);
+        // Twice as many each time.
+        for _ in 0..12 {
+            let copy = |new_id: &str| format!(
+                "CREATE TABLE copies AS SELECT * FROM dead_letters; UPDATE copies SET message_id = {new_id}; \
+                 INSERT INTO dead_letters SELECT * FROM copies; DROP TABLE copies"
+            );
+            app.sql(&copy("randomblob(16)"), &copy("gen_random_uuid()")).await;
+        }
+        app.post_bytes(b"more garbage").await.assert_accepted();
+        app.until_dead(4_097).await;
+        assert_eq!(lines(&app, &["prune", "--resolved-older-than", "0s"]).await[0]["pruned"], 4_096);
+        assert_eq!(states(&app).await, BTreeMap::from([("dead ".to_owned(), 1)]));
+        app.finish().await;
+    }
+
+    /// Whoever may publish may write anything there.
+    async fn letters_with_headers_beyond_all_reason_are_listed_and_replayed_like_any(app: TestApp) {
+        let mut headers = lapin::types::FieldTable::default();
+        headers.insert("x-replay".into(), lapin::types::AMQPValue::LongLongInt(i32::MAX.into()));
+        headers.insert("x-attempt".into(), lapin::types::AMQPValue::LongLongInt(u32::MAX.into()));
+        for name in ["x-source", "x-edited-from"] {
+            headers.insert(name.into(), lapin::types::AMQPValue::LongString("x".repeat(60_000).into()));
+        }
+        let odd = BasicProperties::default().with_message_id("a\0b".into()).with_headers(headers);
+        app.publish_by_hand(b"garbage", odd).await;
+        app.until_dead(1).await;
+        for replay in 1..=2 {
+            assert_eq!(lines(&app, &["list"]).await.len(), 1);
+            let replayed = dead_letters(&app, &["replay", "--class", "malformed_json", "--yes"]).run().await;
+            assert_eq!(replayed.code, 1, "it dies again: {replayed:?}");
+            let letter = &app.dead_letters().await[0];
+            assert_eq!((letter.state.as_str(), letter.deaths, letter.replays), ("dead", replay + 1, replay));
+        }
+        assert_eq!(app.dead_letters().await.len(), 1);
+        app.finish().await;
+    }
+
     async fn any_body_is_exported_and_replayed_byte_for_byte(app: TestApp) {
         let bodies: Vec<Vec<u8>> = vec![b"\x00\x00".to_vec(), b"\xff\xfe invalid".to_vec(), vec![b'x'; 200 * 1024], "ع🏦".into()];
         for body in &bodies {
@@ -271,12 +312,24 @@ async fn wrong_usage_is_said_so() {
         &["replay", "no-uuid"],
         &["list", "--since", "someday"],
         &["list", "--state", "limbo"],
+        &["list", "--limit", "9223372036854775808"],
         &["discard", &id],
         &["prune"],
         &["show"],
     ] {
         let outcome = dead_letters(&app, wrong).run().await;
         assert_eq!(outcome.code, 2, "{wrong:?}: {outcome:?}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_tables_is_told_what_it_lacks() {
+    let app = Recipe { workers: 0, relays: 0, ..Recipe::on(On::Sqlite) }.start().await;
+    assert_eq!(on(&app, &["migrate", "down"]).run().await.code, 0);
+    for command in [["list"].as_slice(), &["replay", "--class", "panicked", "--yes"]] {
+        let outcome = dead_letters(&app, command).run().await;
+        assert!(outcome.code == 1 && outcome.stderr.contains("banklink migrate up"), "{command:?}: {outcome:?}");
     }
     app.finish().await;
 }

@@ -58,9 +58,13 @@ async fn survive(
     take_away().await;
     send(30).await;
     eventually("a pause", async || (metric(&admin, "banklink_worker_paused").await == Some(1.0)).then_some(())).await;
+    for role in ["worker", "relay"] {
+        until_answers(&admin, &format!("/readyz/{role}"), 503).await;
+    }
     last(&process).await;
     send(10).await;
     bring_back().await;
+    until_answers(&admin, "/readyz", 200).await;
     eventually("every row", async || (app.bank_links().await.len() == 60).then_some(())).await;
     for outcome in ["retried", "dead"] {
         let name = format!("banklink_worker_deliveries_total{{outcome=\"{outcome}\"}}");
@@ -68,6 +72,8 @@ async fn survive(
     }
     assert_eq!(process.terminate().await, 0, "{}", process.log());
     assert!(app.dead_letters().await.is_empty(), "{:?}", app.dead_letters().await);
+    let customer = fixtures::created(Uuid::nil())["payload"]["customer_id"].to_string();
+    assert!(!process.log().contains(customer.trim_matches('"')), "{}: no value in it", process.log());
 }
 
 /// The fault is its length.

@@ -35,7 +35,8 @@ impl Outage {
             Self::MissingTable => execute(services, &["ALTER TABLE gone RENAME TO bank_links"]).await,
             Self::OnlyReads => {
                 let write = default_transaction_read_only(services, "off");
-                execute(services, &["SET default_transaction_read_only = off", &write]).await;
+                // Else this would be refused as a write.
+                execute(services, &[&format!("BEGIN READ WRITE; {write}; COMMIT")]).await;
             }
         }
     }

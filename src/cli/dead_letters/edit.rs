@@ -9,14 +9,13 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 use uuid::Uuid;
 
-use super::replay::Both;
-use super::{Failure, Manner, ask, who};
+use super::{Both, Failure, Manner, ask, open, who};
 use crate::cli::flags::Flags;
 use crate::cli::wire::Wire;
 use crate::cli::{output, settings};
 use crate::dead_letters::{Masking, Rehearsal, render, send_edited};
+use crate::store::Store;
 use crate::store::dead_letters::{self, Chosen, Filter, Letter};
-use crate::store::{Missing, Store};
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
@@ -39,7 +38,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
-    let store = Store::reach(&url, Missing::Refuse).await?;
+    let store = open(&url).await?;
     let by = who(args.manner.by);
     let Some(letter) = dead_letters::find(&store, args.id).await? else {
         return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());

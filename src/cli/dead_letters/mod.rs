@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Failure, settings};
+use super::{Failure, migrate, settings};
 use crate::cli::flags::{Asks, Flags};
 use crate::config::{self, Setting};
 use crate::domain::dead_letter::State;
@@ -59,6 +59,16 @@ impl Asks for Database {
     const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
 }
 
+/// The settings of a command that needs the database and the broker.
+pub(super) struct Both;
+
+impl Asks for Both {
+    const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
+}
+
+/// The most that a database can be asked for.
+const MOST_LETTERS: u64 = i64::MAX.unsigned_abs();
+
 /// Which letters. Times are of the last death.
 #[derive(clap::Args)]
 struct Filters {
@@ -84,7 +94,7 @@ struct Filters {
     #[arg(long, value_name = "S", value_parser = state)]
     state: Option<State>,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_LETTERS))]
     limit: Option<u64>,
 }
 
@@ -150,7 +160,14 @@ async fn database(flags: Flags<Database>) -> Result<Store, Failure> {
     let mut resolver = flags.resolver();
     let url = settings::database_url(&mut resolver);
     let url = resolver.finish(url)?;
-    Ok(Store::reach(&url, Missing::Refuse).await?)
+    open(&url).await
+}
+
+/// Opens the database at `url`, which has to have its tables.
+async fn open(url: &str) -> Result<Store, Failure> {
+    let store = Store::reach(url, Missing::Refuse).await?;
+    migrate::require(&store).await?;
+    Ok(store)
 }
 
 /// Asks before something that cannot be taken back. Off a terminal nobody can answer, so it has to be said beforehand.

@@ -5,15 +5,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Failure, Manner, Selection, all_there, ask, who};
+use super::{Both, Failure, Manner, Selection, all_there, ask, open, who};
 use crate::broker::Publisher;
-use crate::cli::flags::{Asks, Flags};
+use crate::cli::flags::Flags;
 use crate::cli::wire::Wire;
 use crate::cli::{output, settings};
-use crate::config::Setting;
 use crate::dead_letters::{End, Plan, Rehearsal, Rehearsed, Tally};
+use crate::store::Store;
 use crate::store::dead_letters::{self, Chosen};
-use crate::store::{Missing, Store};
 use crate::{dead_letters as door, shutdown};
 
 /// Letters rehearsed at a time: their bodies are in memory.
@@ -46,20 +45,13 @@ pub(in crate::cli) struct Args {
     flags: Flags<Both>,
 }
 
-/// The settings of a command that needs the database and the broker.
-pub(super) struct Both;
-
-impl Asks for Both {
-    const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
-}
-
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let named = args.selection.ids.len();
     let filter = args.selection.filter()?;
     let mut resolver = args.flags.resolver();
     let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
-    let store = Store::reach(&url, Missing::Refuse).await?;
+    let store = open(&url).await?;
     all_there(&store, &filter).await?;
     let chosen = dead_letters::choose_dead(&store, &filter).await?;
     if args.dry_run {

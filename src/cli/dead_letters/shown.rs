@@ -3,13 +3,11 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::domain::dead_letter::State;
-use crate::store::dead_letters::{Entry, Letter};
+use crate::store::dead_letters::{Entry, Letter, state_now};
 
-/// The letter's state now: one whose claim ran out is dead.
+/// The letter's state now.
 pub(super) fn state(letter: &Letter) -> &str {
-    let ran_out = letter.claimed_until.is_some_and(|until| until < Utc::now());
-    if letter.state == State::Replaying.as_str() && ran_out { State::Dead.as_str() } else { &letter.state }
+    state_now(letter).map_or(letter.state.as_str(), |state| state.as_str())
 }
 
 /// The letter under the table's names, without its body.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
 use entity::dead_letter_history;
-use sea_orm::sea_query::{Expr, Query};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -12,6 +12,9 @@ use super::{Action, Chosen, Claimed, tell};
 use crate::domain::dead_letter::State;
 use crate::store::among::among;
 use crate::store::{Error, MOST_BINDS, Store};
+
+/// Letters that are pruned in one transaction.
+const PRUNED_AT_ONCE: u64 = 1_000;
 
 /// Gives up what is still dead of `chosen`; how many that were.
 ///
@@ -46,11 +49,11 @@ pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -
     Ok(discarded)
 }
 
-/// Marks a claimed letter as edited into another message; whether the claim was still ours.
+/// Marks a claimed letter as edited into another message, if the claim is still ours.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> Result<bool, Error> {
+pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> Result<(), Error> {
     let id = claimed.letter.message_id;
     let transaction = store.begin().await?;
     let updated = Entity::update_many()
@@ -63,9 +66,10 @@ pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> R
         .filter(Column::State.eq(State::Replaying.as_str()))
         .exec(&transaction.0)
         .await?;
-    tell(&transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
-    transaction.commit().await?;
-    Ok(updated.rows_affected == 1)
+    if updated.rows_affected == 1 {
+        tell(&transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
+    }
+    transaction.commit().await
 }
 
 /// Writes into the history of letters that somebody saw or took what is in them.
@@ -87,7 +91,8 @@ pub enum Prune {
     Count,
 }
 
-/// Deletes what was resolved or discarded before `before`, with its history; how many letters that were.
+/// Deletes what was resolved or discarded before `before`, with its history; how many letters that were. Each lot is a
+/// transaction of its own: all of them at once could take longer than PostgreSQL lets a statement take.
 ///
 /// # Errors
 /// When the database is away.
@@ -98,13 +103,19 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<
     if what == Prune::Count {
         return Ok(Entity::find().filter(ended).count(&store.connection).await?);
     }
-    let transaction = store.begin().await?;
-    let ids = Query::select().column(Column::MessageId).from(Entity).cond_where(ended.clone()).take();
-    dead_letter_history::Entity::delete_many()
-        .filter(dead_letter_history::Column::MessageId.in_subquery(ids))
-        .exec(&transaction.0)
-        .await?;
-    let deleted = Entity::delete_many().filter(ended).exec(&transaction.0).await?;
-    transaction.commit().await?;
-    Ok(deleted.rows_affected)
+    let mut deleted = 0;
+    loop {
+        let transaction = store.begin().await?;
+        let lot = Entity::find().select_only().column(Column::MessageId).filter(ended.clone()).limit(PRUNED_AT_ONCE);
+        let ids: Vec<Uuid> = lot.into_tuple().all(&transaction.0).await?;
+        if ids.is_empty() {
+            return Ok(deleted);
+        }
+        let history = among(&transaction.0, dead_letter_history::Column::MessageId, ids.iter().copied());
+        dead_letter_history::Entity::delete_many().filter(history).exec(&transaction.0).await?;
+        // What has ended stays ended: nobody can have brought it back meanwhile.
+        let letters = among(&transaction.0, Column::MessageId, ids.iter().copied());
+        deleted += Entity::delete_many().filter(letters).exec(&transaction.0).await?.rows_affected;
+        transaction.commit().await?;
+    }
 }

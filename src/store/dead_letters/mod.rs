@@ -20,7 +20,9 @@ pub use lots::lots;
 pub use record::record;
 pub use replay::{Claimed, Life, claim, keep, release, standings};
 pub use resolve::{Resolution, resolve};
-pub use select::{Census, Chosen, Filter, Kind, census, choose, choose_dead, fetch, find, history, list, stats};
+pub use select::{
+    Census, Chosen, Filter, Kind, census, choose, choose_dead, fetch, find, history, list, state_now, stats,
+};
 
 /// A dead letter, as the table has it.
 pub type Letter = dead_letter::Model;

@@ -132,7 +132,8 @@ fn first_death(id: Uuid, died: &Died) -> dead_letter::Model {
         replayed_by: None,
         resolved_at: None,
         note: None,
-        wire_id: (died.wire_id != id.to_string()).then(|| clean(&died.wire_id)),
+        // One that cannot be kept as it is would not lead back to this letter; its own id does.
+        wire_id: (died.wire_id != id.to_string() && clean(&died.wire_id) == died.wire_id).then(|| died.wire_id.clone()),
         received_nanos: died.received_at.nanos(),
         edited_from: died.edited_from.as_deref().map(clean),
         traceparent: died.traceparent.as_deref().map(clean),

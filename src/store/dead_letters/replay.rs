@@ -15,7 +15,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::select::is_dead;
+use super::select::state_now;
 use super::{Action, Chosen, Letter, tell};
 use crate::domain::dead_letter::State;
 use crate::store::among::among;
@@ -62,7 +62,8 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
         .await?;
     let mut letters: HashMap<Uuid, Letter> = letters.into_iter().map(|letter| (letter.message_id, letter)).collect();
     // In the order they were chosen: oldest death first.
-    let is_still = |letter: &Letter, chosen: &Chosen| is_dead(letter) && letter.deaths == chosen.deaths;
+    let is_still =
+        |letter: &Letter, chosen: &Chosen| state_now(letter) == Some(State::Dead) && letter.deaths == chosen.deaths;
     let still = |chosen: &Chosen| letters.remove(&chosen.id).filter(|letter| is_still(letter, chosen));
     let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).map(|letter| Claimed { letter }).collect();
     let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();

@@ -197,13 +197,13 @@ pub(super) fn in_state(state: State) -> Condition {
     }
 }
 
-/// Whether a letter in hand is dead now, by the same rule.
-pub(super) fn is_dead(letter: &Letter) -> bool {
-    let ran_out = || letter.claimed_until.is_some_and(|until| until < Utc::now());
-    match State::parse(&letter.state) {
-        Some(State::Dead) => true,
-        Some(State::Replaying) => ran_out(),
-        _ => false,
+/// The state of a letter in hand now, by the same rule; `None` if it is in none that there is.
+#[must_use]
+pub fn state_now(letter: &Letter) -> Option<State> {
+    let ran_out = letter.claimed_until.is_some_and(|until| until < Utc::now());
+    match State::parse(&letter.state)? {
+        State::Replaying if ran_out => Some(State::Dead),
+        state => Some(state),
     }
 }
 
