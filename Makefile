@@ -43,7 +43,7 @@ fuzz: tools ## Feed the parsers random input, FUZZ_SECONDS (600) each: needs a n
 down: ## Stop the services that run, test or bench started, and delete their data
 	@deploy/services down
 
-# The bundled SQLite and the TLS library contain C.
+# The bundled SQLite and the TLS library's cryptography contain C.
 tools:
 	@command -v cargo >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }
 	@command -v cc >/dev/null || { echo 'a C compiler is missing: sudo apt-get install gcc libc6-dev' >&2; exit 1; }

@@ -1,5 +1,6 @@
 //! Whether work can be done at all, and what it means to give up on a batch.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct Ability {
     publisher: Publisher,
     /// How many loops wait for a dependency.
     paused: Mutex<usize>,
+    /// Whether a batch was given back because RabbitMQ did not take its copies.
+    owes_copies: AtomicBool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +42,7 @@ enum Unable {
 
 impl Ability {
     pub(super) fn new(store: Store, publisher: Publisher) -> Self {
-        Self { store, publisher, paused: Mutex::new(0) }
+        Self { store, publisher, paused: Mutex::new(0), owes_copies: AtomicBool::new(false) }
     }
 
     /// Counts a loop that waits.
@@ -59,8 +62,20 @@ impl Ability {
         gauge!("banklink_worker_paused").set(if *paused > 0 { 1 } else { 0 });
     }
 
+    /// A batch is given back because RabbitMQ does not take its copies: it would be the same with the next.
+    pub(super) fn owe_copies(&self) {
+        self.owes_copies.store(true, Ordering::Relaxed);
+    }
+
     async fn check(&self, consume: &Link) -> Result<(), Unable> {
-        self.publisher.ready()?;
+        match self.publisher.ready() {
+            // Most webhooks need no copy, and an alarm may last for as long as nobody empties the queue.
+            Err(broker::Error::Blocked) if !self.owes_copies.load(Ordering::Relaxed) => {}
+            ready => {
+                ready?;
+                self.owes_copies.store(false, Ordering::Relaxed);
+            }
+        }
         consume.ready()?;
         Ok(self.store.probe().await?)
     }
@@ -70,7 +85,7 @@ impl Ability {
         self.store.renew().await;
     }
 
-    /// Waits until it can be done with what comes over `consume`.
+    /// Waits until messages that come over `consume` can be handled.
     pub(super) async fn wait(&self, consume: &Link) {
         if self.check(consume).await.is_ok() {
             return;

@@ -143,7 +143,7 @@ impl Worker {
             .collect();
         faults::strike_at("before settling");
         while let Some(away) = self.settle(consumer, &mut unsettled).await? {
-            patience.wait(&away, consumer).await?;
+            patience.wait(&away, consumer).await.inspect_err(|GaveUp| ability.owe_copies())?;
         }
         histogram!("banklink_worker_batch_size").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         histogram!("banklink_worker_batch_duration_seconds").record(began.elapsed());

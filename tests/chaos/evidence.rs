@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::audit;
 use crate::judge::{Evidence, RetryCopy, Verdict, judge};
-use crate::plan::Scenario;
+use crate::plan::{Length, Scenario};
 use crate::world::{NAMESPACE, TIERS, World};
 
 /// Nothing may be seen for that long: RabbitMQ counts a quorum queue anew every 5 s.
@@ -55,9 +55,14 @@ pub(crate) async fn channel(world: &World) -> anyhow::Result<Channel> {
     Ok(channel)
 }
 
-/// Waits for quiet and judges; while the verdict is bad, as long as there is `patience` after the last fault.
-pub(crate) async fn conclude(world: &World, patience: Duration) -> anyhow::Result<Verdict> {
-    let deadline = (world.last_fault() + patience).max(Instant::now() + QUIET * 4);
+/// Waits for quiet and judges. After a full run no earlier than `patience` after the last fault, when RabbitMQ can hold nothing
+/// unseen any more; after a quick one as soon as the verdict is good, and no later than that.
+pub(crate) async fn conclude(world: &World, patience: Duration, length: Length) -> anyhow::Result<Verdict> {
+    let patient = world.last_fault() + patience;
+    if length == Length::Full {
+        tokio::time::sleep_until(patient).await;
+    }
+    let deadline = patient.max(Instant::now() + QUIET * 4);
     let mut drained = Drained::default();
     loop {
         let noise = until_quiet(world, deadline).await;

@@ -1,12 +1,14 @@
 //! The processes: several of each role, each with proxies of its own, started again whenever they die.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -47,6 +49,10 @@ pub(crate) struct Fleet {
 }
 
 impl Slot {
+    fn has(&self, role: &str) -> bool {
+        self.arguments.len() == 1 || self.arguments.iter().any(|argument| argument == role)
+    }
+
     /// A process of those roles (none: all), on a broker and a database, each through a proxy where it is a server.
     pub(crate) async fn new(
         name: String,
@@ -141,12 +147,23 @@ impl Fleet {
 
     /// The slots whose processes have that role.
     pub(crate) fn with(&self, role: &str) -> Vec<&Arc<Slot>> {
-        let has =
-            |slot: &&Arc<Slot>| slot.arguments.len() == 1 || slot.arguments.iter().any(|argument| argument == role);
-        self.slots.iter().filter(has).collect()
+        self.slots.iter().filter(|slot| slot.has(role)).collect()
     }
 
-    /// From now on processes may abort by themselves.
+    /// How many lines of all logs say that.
+    pub(crate) fn lines_with(&self, what: &str) -> std::io::Result<usize> {
+        let mut lines = 0;
+        for log in std::fs::read_dir(&self.logs)? {
+            let path = log?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                lines +=
+                    String::from_utf8_lossy(&std::fs::read(path)?).lines().filter(|line| line.contains(what)).count();
+            }
+        }
+        Ok(lines)
+    }
+
+    /// From now on processes with a worker may abort by themselves.
     pub(crate) fn expect_aborts(&self) {
         self.aborts.store(true, Ordering::Relaxed);
     }
@@ -180,8 +197,9 @@ impl Fleet {
     }
 
     fn judge_end(&self, slot: &Slot, life: u32, status: Option<ExitStatus>) {
-        let aborted = status.is_some_and(|status| status.code().is_none());
-        if !(aborted && self.aborts.load(Ordering::Relaxed)) {
+        let aborted = status.is_some_and(|status| status.signal() == Some(Signal::ABORT.as_raw()));
+        let may_abort = self.aborts.load(Ordering::Relaxed) && slot.has("worker");
+        if !(aborted && may_abort) {
             self.note_odd(format!("{} (life {life}) ended by itself: {status:?}", slot.name));
         }
     }

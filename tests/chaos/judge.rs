@@ -18,6 +18,8 @@ use crate::model::held;
 
 /// How long a worker that is stalled may sit on the webhook that makes a link while others wait in vain for the link.
 const HOLD: Duration = Duration::from_secs(60);
+/// What was posted so long before a queue was deleted may have been on it; so long afterwards webhooks may find none.
+const AROUND: Duration = Duration::from_secs(30);
 /// Findings that are told in full; the rest is counted.
 const TOLD: usize = 20;
 
@@ -38,8 +40,8 @@ pub(crate) struct Evidence {
     pub(crate) images: Vec<Image>,
     pub(crate) events: Vec<Value>,
     pub(crate) retries: Vec<RetryCopy>,
-    /// When a queue was deleted, with what was on it.
-    pub(crate) deletions: Vec<(Instant, Instant)>,
+    /// When a queue had been deleted, with what was on it.
+    pub(crate) deletions: Vec<Instant>,
     /// How often a message is tried, at most.
     pub(crate) tries: i64,
     /// Whether rivals of the workers can lock a row in its database.
@@ -129,9 +131,15 @@ impl<'a> Case<'a> {
         webhook.kind() == "entity.reconnected" && made.is_none_or(|made| first.max().is_none_or(|at| at < *made + HOLD))
     }
 
-    /// Whether a queue was deleted that may have held it.
+    /// Whether a queue was deleted that may have held it. What was posted afterwards is under every promise again.
     fn may_be_deleted(&self, post: &Post) -> bool {
-        self.evidence.deletions.iter().any(|(from, to)| post.ended >= *from && post.began <= *to)
+        self.evidence.deletions.iter().any(|deleted| post.began <= *deleted && post.ended + AROUND >= *deleted)
+    }
+
+    /// Whether there may have been no queue for it, so that it became a letter.
+    fn may_be_unrouted(&self, post: &Post) -> bool {
+        let near = |deleted: &Instant| post.began <= *deleted + AROUND && post.ended + AROUND >= *deleted;
+        self.evidence.deletions.iter().any(near)
     }
 }
 
@@ -168,7 +176,7 @@ fn letters(case: &Case, verdict: &mut Verdict) -> HashSet<Uuid> {
             }
             _ => "none",
         };
-        if class == "unrouted" && case.may_be_deleted(post) {
+        if class == "unrouted" && case.may_be_unrouted(post) {
             continue;
         }
         if class != wanted {

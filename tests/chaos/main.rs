@@ -66,8 +66,8 @@ struct Args {
     /// Only these faults, in this order
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
-    /// How many seconds after the last fault a verdict may still turn good: RabbitMQ's own at-least-once dead-lettering may
-    /// hold a message for 180
+    /// Seconds after the last fault: a full run is judged then, and no verdict turns good later. RabbitMQ's own at-least-once
+    /// dead-lettering may hold a message for 180
     #[arg(long, default_value_t = 200)]
     patience: u64,
     /// Keeps the logs of a good run, too

@@ -62,7 +62,7 @@ pub(crate) async fn run(order: &Order) -> anyhow::Result<bool> {
     world.end_load();
     load.await.context("the sender")?;
     world.say("all is healed; waiting for quiet");
-    let mut verdict = evidence::conclude(&world, order.patience).await?;
+    let mut verdict = evidence::conclude(&world, order.patience, order.length).await?;
     for url in refusing {
         verdict.bad(format!("{url} takes nothing in {RETURN} s after all was healed"));
     }

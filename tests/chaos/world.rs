@@ -40,7 +40,7 @@ pub(crate) struct World {
     held: AtomicBool,
     load_ended: Mutex<Option<Instant>>,
     last_fault: Mutex<Instant>,
-    deletions: Mutex<Vec<(Instant, Instant)>>,
+    deletions: Mutex<Vec<Instant>>,
 }
 
 impl World {
@@ -135,12 +135,12 @@ impl World {
         *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A queue was deleted: what was posted between those instants may be gone with it.
-    pub(crate) fn note_deletion(&self, from: Instant, to: Instant) {
-        self.deletions.lock().unwrap_or_else(PoisonError::into_inner).push((from, to));
+    /// A queue has just been deleted.
+    pub(crate) fn note_deletion(&self) {
+        self.deletions.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
     }
 
-    pub(crate) fn deletions(&self) -> Vec<(Instant, Instant)> {
+    pub(crate) fn deletions(&self) -> Vec<Instant> {
         self.deletions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -75,6 +75,34 @@ async fn while_rabbitmq_is_away_webhooks_are_refused_and_afterwards_everything_g
     assert_eq!(process.terminate().await, 0, "{}", process.log());
 }
 
+/// What holds up the alarm may be the very webhooks that wait: whoever waits for its end to take them waits for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_rabbitmq_takes_nothing_in_what_waits_there_is_worked_off() {
+    let services = Services::up("test-alarm", &["rabbitmq", "postgres"]).await;
+    services.stop("postgres").await;
+    let mut process = start(&services, &services.database_url);
+    let (admin, url) = (process.admin().await, process.url().await);
+    until_answers(&admin, "/readyz/ingress", 200).await;
+    let entities: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+    for entity in &entities {
+        post(&url, &fixtures::created(*entity)).await.assert_accepted();
+    }
+    services.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+    // Its own posts have blocked the connection that the worker would publish on.
+    eventually("a refusal", async || (post(&url, &fixtures::seed()).await.status == 503).then_some(())).await;
+    until_answers(&admin, "/readyz/ingress", 503).await;
+    services.start("postgres").await;
+    let store = eventually("the database", async || Database::connect(&services.database_url).await.ok()).await;
+    for entity in entities {
+        let row = async || entity::bank_link::Entity::find_by_id(entity).one(&store).await.ok().flatten();
+        eventually("the row", row).await;
+    }
+    until_answers(&admin, "/readyz/ingress", 503).await;
+    services.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    until_answers(&admin, "/readyz", 200).await;
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgresql_is_away_the_worker_pauses_and_no_attempt_is_spent() {
     let services = Services::up("test-postgres", &["rabbitmq", "postgres"]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use lapin::options::QueueDeleteOptions;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::chance::Chance;
 use crate::evidence;
@@ -15,8 +15,6 @@ use crate::world::{NAMESPACE, World};
 const AWAY: Duration = Duration::from_secs(2);
 const BLOCKED: Duration = Duration::from_secs(6);
 const NODE_AWAY: Duration = Duration::from_secs(8);
-/// What was posted so long before and after a queue was deleted may have been on it.
-const AROUND: Duration = Duration::from_secs(30);
 
 pub(crate) async fn restart(world: &World) -> anyhow::Result<String> {
     world.brokers[0].stop("rabbitmq").await;
@@ -44,15 +42,14 @@ pub(crate) async fn connections_closed(world: &World) -> anyhow::Result<String> 
     Ok("all of them".to_owned())
 }
 
-/// Deleting a queue deletes what is on it: so the load pauses, and what was posted around that time is doubtful.
+/// Deleting a queue deletes what is on it: so the load pauses, and what was posted just before is doubtful.
 pub(crate) async fn queue_deleted(world: &World) -> anyhow::Result<String> {
     world.hold();
     sleep(Duration::from_secs(3)).await;
-    let now = Instant::now();
-    world.note_deletion(now.checked_sub(AROUND).unwrap_or(now), now + AROUND);
     let channel = evidence::channel(world).await?;
     let queue = format!("{NAMESPACE}.webhooks");
     let held = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
+    world.note_deletion();
     world.let_go();
     Ok(format!("with {} messages on it", held?))
 }
