@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use sea_orm::{ConnectionTrait, Database, DatabaseTransaction, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
@@ -193,7 +194,7 @@ async fn is_put_aside(app: &TestApp, held: Uuid) {
     for _ in 0..4 {
         let copy = app.next_message("copies").await;
         let headers = copy.properties.headers().clone().unwrap_or_default();
-        assert_eq!(headers.inner().get("x-attempt").and_then(lapin::types::AMQPValue::as_long_long_int), Some(1));
+        assert_eq!(headers.inner().get("x-attempt").and_then(AMQPValue::as_long_long_int), Some(1));
         let webhook: serde_json::Value = serde_json::from_slice(&copy.data).unwrap();
         assert_eq!(webhook["payload"]["id"], json!(held), "and no other");
     }
@@ -201,6 +202,10 @@ async fn is_put_aside(app: &TestApp, held: Uuid) {
 
 async fn finish(app: TestApp) {
     assert!(app.dead_letters().await.is_empty());
+    finish_with_letters(app).await;
+}
+
+async fn finish_with_letters(app: TestApp) {
     let copies = app.queue("copies");
     app.channel.queue_delete(copies.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     app.finish().await;
@@ -247,6 +252,36 @@ async fn a_row_that_somebody_is_inserting_costs_nothing_and_holds_up_no_other() 
     rival.rollback().await.unwrap();
     eventually("the one", async || app.bank_link(held).await).await;
     finish(app).await;
+}
+
+/// A letter of a type that is ignored by now; somebody has it open while its replay comes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_somebody_keeps_locked_holds_up_no_webhook() {
+    let app = nobody_at_work(On::Postgres).await;
+    app.overhear("copies", &app.topology.retry(), "500ms").await;
+    let id = Uuid::now_v7();
+    let named = |replay: i64| {
+        let mut headers = FieldTable::default();
+        headers.insert("x-replay".into(), AMQPValue::LongLongInt(replay));
+        BasicProperties::default().with_message_id(id.to_string().as_str().into()).with_headers(headers)
+    };
+    let dead = app.topology.dead();
+    let (body, options) = (br#"{"type":"results.ready"}"#, BasicPublishOptions::default());
+    app.channel.basic_publish(dead.as_str().into(), "".into(), options, body, named(0)).await.unwrap();
+    app.start_worker();
+    app.until_dead(1).await;
+    app.sql("", "UPDATE dead_letters SET state = 'replaying', replays = 1").await;
+    let rival = rival(&app, "SELECT 1 FROM dead_letters FOR UPDATE").await;
+    let entity = Uuid::new_v4();
+    app.publish_by_hand(body, named(1)).await;
+    publish(&app, &fixtures::created(entity)).await;
+    eventually("the webhook behind it", async || app.bank_link(entity).await).await;
+    let copy = app.next_message("copies").await;
+    assert_eq!(copy.data, body, "put aside, and nothing else");
+    rival.rollback().await.unwrap();
+    let resolved = async || (app.dead_letters().await[0].state == "resolved").then_some(());
+    eventually("the end of the letter", resolved).await;
+    finish_with_letters(app).await;
 }
 
 /// A rule of PostgreSQL's own that says no with that SQLSTATE, and says more than a log may, when `condition` holds.

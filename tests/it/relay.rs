@@ -1,7 +1,10 @@
 //! Events reach whoever has subscribed, and one that is refused holds up no other.
 
+use std::collections::BTreeSet;
+
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use sea_orm::EntityTrait;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -28,15 +31,7 @@ on_both! {
     }
 
     async fn a_refused_event_waits_by_itself_and_holds_up_no_other(app: TestApp) {
-        // A subscriber to updates that takes one event and no more.
-        let (queue, events) = (app.queue("full"), app.topology.events());
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
-        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-        app.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
-        let (key, options) = ("customer.bank_link_updated", QueueBindOptions::default());
-        app.channel.queue_bind(queue.as_str().into(), events.as_str().into(), key.into(), options, FieldTable::default()).await.unwrap();
-
+        let queue = subscribe_with_a_full_queue(&app, "customer.bank_link_updated").await;
         let entity = Uuid::new_v4();
         app.post(&fixtures::created(entity)).await.assert_accepted();
         app.settle_everything().await;
@@ -57,16 +52,50 @@ on_both! {
             assert_eq!(event["id"], json!(refused.id), "the same event each time it is tried");
         }
         app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-        eventually("the outbox empty", async || {
-            let left = entity::outbox_event::Entity::find().all(app.store.connection()).await.unwrap();
-            left.is_empty().then_some(())
+        until_the_outbox_is_empty(&app).await;
+        app.finish().await;
+    }
+
+    async fn while_a_subscriber_refuses_every_event_the_others_hear_of_all(app: TestApp) {
+        let queue = subscribe_with_a_full_queue(&app, "#").await;
+        let mut missing: BTreeSet<String> = (0..300).map(|_| Uuid::new_v4().to_string()).collect();
+        for entity in &missing {
+            let webhook = fixtures::created(entity.parse().unwrap()).to_string();
+            app.publish_by_hand(webhook.as_bytes(), lapin::BasicProperties::default()).await;
+        }
+        while !missing.is_empty() {
+            missing.remove(app.next_event().await["data"]["entity_id"].as_str().unwrap());
+        }
+        eventually("all of them are put off", async || {
+            let waiting = entity::outbox_event::Entity::find().all(app.store.connection()).await.unwrap();
+            (waiting.len() == 300 && waiting.iter().all(|event| event.retry_at.is_some())).then_some(())
         })
         .await;
+        app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        until_the_outbox_is_empty(&app).await;
         app.finish().await;
     }
 }
 
-use sea_orm::EntityTrait;
+/// A subscriber that takes no event in, and says so; its queue.
+async fn subscribe_with_a_full_queue(app: &TestApp, key: &str) -> String {
+    let (queue, events) = (app.queue("full"), app.topology.events());
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    app.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
+    let (exchange, options) = (events.as_str().into(), QueueBindOptions::default());
+    app.channel.queue_bind(queue.as_str().into(), exchange, key.into(), options, FieldTable::default()).await.unwrap();
+    queue
+}
+
+async fn until_the_outbox_is_empty(app: &TestApp) {
+    eventually("the outbox empty", async || {
+        let left = entity::outbox_event::Entity::find().all(app.store.connection()).await.unwrap();
+        left.is_empty().then_some(())
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_relays_side_by_side_publish_each_event_once_on_postgres() {
