@@ -73,7 +73,7 @@ settings! {
     RETRY_SCHEDULE = "BANKLINK_RETRY_SCHEDULE", Some("5s,30s,2m,10m,1h"), "durations of 1ms to 49 days, comma separated",
         "The delay before each retry; its length is the number of retries";
     DELIVERY_LIMIT = "BANKLINK_DELIVERY_LIMIT", Some("20"), "1 to 1000000",
-        "The broker's net under crash loops; fixed when the queue is first declared";
+        "Redeliveries before RabbitMQ itself gives a message up; fixed when the queue is first declared";
     EVENT_SOURCE = "BANKLINK_EVENT_SOURCE", Some("/banklink"), "a URI reference",
         "CloudEvents source";
     LOG_FORMAT = "BANKLINK_LOG_FORMAT", Some(""), "text or json",

@@ -1,8 +1,8 @@
 //! banklink: consumes Lean's webhooks so that no bank link is ever lost.
 //!
 //! One webhook, straight through: [`ingress`] checks the signature and has the broker confirm the bytes; [`worker`] merges
-//! a batch into the bank links and writes the events in the same transaction; [`relay`] publishes them. What a message
-//! could not be brought to becomes a dead letter.
+//! a batch into the bank links and writes the events in the same transaction; [`relay`] publishes them. A
+//! message that cannot be handled becomes a dead letter.
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
 //! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,

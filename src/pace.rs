@@ -1,4 +1,4 @@
-//! So many a second, and no more, whatever held them up.
+//! A rate limit: so many a second, and no more, whatever held them up.
 
 use std::time::Duration;
 

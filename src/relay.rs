@@ -20,7 +20,7 @@ use crate::store::outbox::{self, Claim, Pending, Which};
 use crate::store::{self, Store};
 
 /// Events in one claim, at most.
-const CLAIM: u64 = 256;
+const MOST_CLAIMED: u64 = 256;
 /// How often the outbox is looked at when nobody says that something was written.
 const POLL: Duration = Duration::from_millis(200);
 /// How often while events come: a worker in another process cannot say that it wrote one.
@@ -110,7 +110,7 @@ impl Relay {
             Which::PutOff => &self.publisher_of_put_off,
         };
         publisher.link().ready()?;
-        let claim = store::in_time(store::DEADLINE, outbox::claim(&self.store, which, CLAIM)).await?;
+        let claim = store::in_time(store::DEADLINE, outbox::claim(&self.store, which, MOST_CLAIMED)).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }

@@ -7,8 +7,8 @@ use lapin::uri::AMQPUri;
 /// Seconds between two heartbeats unless the URL says otherwise: a half-open connection is noticed within two of them.
 const HEARTBEAT: u16 = 10;
 
-/// What RabbitMQ is asked for, so that two heartbeats suffice: lapin looks only each half heartbeat whether two have passed,
-/// and so may notice half a heartbeat late. None at all is none.
+/// The heartbeat to ask RabbitMQ for, in seconds: four fifths of the one that is wanted, so that silence is noticed within two of
+/// those. lapin looks each half heartbeat whether two have passed, and so may notice half of one late. 0 is none, and stays so.
 fn to_ask_for(heartbeat: u16) -> u16 {
     if heartbeat == 0 { 0 } else { (heartbeat - heartbeat.div_ceil(5)).max(1) }
 }

@@ -30,13 +30,13 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Asked now, with as much patience as that.
+    /// A request made now, which may wait `within`.
     pub(super) fn new(outgoing: Outgoing, within: Duration, verdict: oneshot::Sender<Result<(), Error>>) -> Self {
         let asked = Instant::now();
         Self { outgoing, asked, deadline: asked + within, verdict }
     }
 
-    /// Tells that it is not to be.
+    /// Tells whoever asked that it was refused, and why.
     pub(super) fn refuse(self, error: Error) {
         let _ = self.verdict.send(Err(error));
     }

@@ -41,12 +41,12 @@ impl Delivery {
     }
 }
 
-/// How many deliveries the broker may hand out ahead.
+/// How many deliveries the broker may hand out ahead of their acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// One at a time.
-    Careful,
-    /// The full prefetch.
+enum Prefetch {
+    /// One: with care.
+    One,
+    /// As many as the settings say.
     Full,
 }
 
@@ -59,8 +59,8 @@ pub struct Consumer {
     streams: SelectAll<lapin::Consumer>,
     /// The tags of the consumers behind the streams.
     tags: Vec<ShortString>,
-    pace: Pace,
-    wanted: Pace,
+    current: Prefetch,
+    wanted: Prefetch,
     /// Taken off the streams, not handed over yet.
     held: VecDeque<Delivery>,
     acks: Acks,
@@ -79,8 +79,8 @@ impl Consumer {
             channel: link.channel().await?,
             streams: SelectAll::new(),
             tags: Vec::new(),
-            pace: Pace::Careful,
-            wanted: Pace::Careful,
+            current: Prefetch::One,
+            wanted: Prefetch::One,
             held: VecDeque::new(),
             acks: Acks::default(),
         };
@@ -89,12 +89,12 @@ impl Consumer {
     }
 
     /// Waits for a delivery and takes what else is ready, up to `limit`. Those that the broker has given out before come
-    /// alone, after the others. Cancel safe but for the connection's sake: what was in hand comes back.
+    /// alone, after the others. It may be cancelled: at worst the channel is lost, and what was in hand is delivered again.
     ///
     /// # Errors
     /// When the consumer has ended: everything unsettled comes back by itself.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        self.adjust_pace().await?;
+        self.adjust_prefetch().await?;
         if self.held.is_empty() {
             let first = self.streams.next().await;
             self.hold(first)?;
@@ -128,7 +128,7 @@ impl Consumer {
             is_any_uncounted |= !delivery.counted;
         }
         if self.held.is_empty() && is_any_uncounted {
-            self.wanted = Pace::Full;
+            self.wanted = Prefetch::Full;
         }
         let ToSend { cumulative, single } = self.acks.add(&tags);
         if let Some(last) = cumulative {
@@ -154,13 +154,13 @@ impl Consumer {
     }
 
     /// Goes faster with a second consumer; goes slower on a new channel, once nothing is in hand any more.
-    async fn adjust_pace(&mut self) -> Result<(), Error> {
-        match (self.pace, self.wanted) {
-            (Pace::Careful, Pace::Full) if self.prefetch > 1 => {
+    async fn adjust_prefetch(&mut self) -> Result<(), Error> {
+        match (self.current, self.wanted) {
+            (Prefetch::One, Prefetch::Full) if self.prefetch > 1 => {
                 self.consume(self.prefetch - 1).await?;
-                self.pace = Pace::Full;
+                self.current = Prefetch::Full;
             }
-            (Pace::Full, Pace::Careful) => {
+            (Prefetch::Full, Prefetch::One) => {
                 self.stop_handing_out().await?;
                 if self.held.is_empty() {
                     in_time(self.channel.close(200, "slowing down".into())).await?;
@@ -199,7 +199,7 @@ impl Consumer {
         let given_out = Headers(delivery.properties.headers().as_ref()).number("x-delivery-count").unwrap_or(0);
         let (tag, counted) = (delivery.delivery_tag, given_out > 0);
         if counted {
-            self.wanted = Pace::Careful;
+            self.wanted = Prefetch::One;
         }
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Instant::now());
         self.held.push_back(Delivery { message, properties: delivery.properties, tag, counted });

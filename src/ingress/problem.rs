@@ -47,7 +47,7 @@ impl Refusal {
             Self::MethodNotAllowed => "webhooks are posted".to_owned(),
             Self::NotAllowed => "the sender's address is not allowed".to_owned(),
             Self::Draining => "this process is stopping".to_owned(),
-            Self::Busy => "too many webhooks are waiting for RabbitMQ".to_owned(),
+            Self::Busy => "too much is under way already".to_owned(),
             Self::TooLarge => "the body is larger than the limit".to_owned(),
             Self::TooSlow => "the body did not arrive in time".to_owned(),
             Self::Interrupted => "the body broke off".to_owned(),

@@ -11,7 +11,7 @@ const DEADLINE: Duration = super::DEADLINE;
 /// How the failure of a statement without an answer is told from others.
 pub(super) const NO_ANSWER: &str = "no answer in time";
 
-/// Something that runs statements, and no longer waits than [`DEADLINE`] for any of them.
+/// Runs statements, and waits for none longer than [`DEADLINE`].
 #[derive(Clone)]
 pub(super) struct Bounded<C>(pub(super) C);
 

@@ -62,7 +62,7 @@ impl<'a, R, C: IntoIden + Copy> Columns<'a, R, C> {
     }
 
     fn as_json<T: Serialize>(&self, of: impl Fn(&'a R) -> T) -> Expr {
-        // Nothing that is written here has no form in JSON.
+        // All that is written here has a form in JSON; an empty text would be refused as none.
         let values = serde_json::to_string(&self.rows.iter().map(of).collect::<Vec<_>>()).unwrap_or_default();
         Expr::value(values).cast_as("json")
     }

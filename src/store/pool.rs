@@ -1,7 +1,9 @@
 //! The connections to PostgreSQL: those that do not answer any more are not waited for.
 //!
 //! sqlx asks each connection whether it is well before it is used and again when it comes back, and waits for the answer for
-//! ever. One that is half open keeps its place in the pool that way, and a pool of such is closed to everybody.
+//! ever. One that is half open keeps its place in the pool that way, and a pool of such is closed to everybody. Hence the
+//! questions here, which end. When one comes back it asks once more by itself: a connection that falls silent in just that
+//! moment still keeps its place until TCP gives it up.
 
 use std::time::Duration;
 

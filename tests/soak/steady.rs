@@ -16,6 +16,8 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// How much more memory the last third may take than the middle one, beside what an allocator may hold on to.
 const GROWTH: f64 = 1.10;
 const SLACK_KIB: f64 = 1024.0;
+/// How much of the rate has to come.
+const RATE_HELD: f64 = 0.95;
 /// What may wait anywhere without being a queue that grows, in seconds of the load.
 const SECONDS_UNDER_WAY: f64 = 1.0;
 
@@ -59,7 +61,12 @@ pub(crate) async fn run(length: Duration, rate: u64) -> bool {
     eventually("everything drained", drained).await;
     let links = rows(&database, "bank_links").await;
     println!("{posts} posts, {links} bank links");
+    // As far as a sample tells when it was over.
+    let sending = lasted.saturating_sub(SAMPLE_EVERY).as_secs_f64().max(1.0);
+    let held = sending * RATE_HELD <= length.as_secs_f64();
+    println!("the rate was {}", if held { "held" } else { "not held" });
     let mut passed = links == posts
+        && held
         && is_flat(&samples)
         && does_not_grow(&samples, f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
     for process in &mut processes {

@@ -22,7 +22,7 @@ use crate::store::among::among;
 use crate::store::{Error, Store, Transaction};
 
 /// How long a claim is good.
-const CLAIM: Duration = Duration::from_secs(30);
+const CLAIM_LASTS: Duration = Duration::from_secs(30);
 
 /// A letter that this replay has, in the life that it has begun.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
             .col_expr(Column::Replays, Expr::col(Column::Replays).add(1))
             .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
             .col_expr(Column::ReplayedBy, Expr::value(by))
-            .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM))
+            .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM_LASTS))
             .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
