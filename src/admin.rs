@@ -1,7 +1,7 @@
 //! The admin address of every process: is it alive, can each role do its job, and the metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -24,6 +25,9 @@ const MOST_CONNECTIONS: usize = 64;
 
 /// How often the metrics' histograms are tidied, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long the answer to a check that costs something is good.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// Something a role needs, and whether it is there.
 pub type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -45,6 +49,25 @@ where
     Box::new(move || {
         let answer = check();
         Box::pin(async move { answer.await.map_err(|error| error.to_string()) })
+    })
+}
+
+/// A check that costs something: asked by one at a time, and its answer kept for a second.
+pub fn kept(check: Check) -> Check {
+    let (check, last) = (Arc::new(check), Arc::new(Mutex::new(None::<(Instant, Result<(), String>)>)));
+    Box::new(move || {
+        let (check, last) = (Arc::clone(&check), Arc::clone(&last));
+        Box::pin(async move {
+            let mut last = last.lock().await;
+            if let Some((at, answer)) = &*last
+                && at.elapsed() < KEPT
+            {
+                return answer.clone();
+            }
+            let answer = check().await;
+            *last = Some((Instant::now(), answer.clone()));
+            answer
+        })
     })
 }
 

@@ -127,15 +127,30 @@ pub fn follow(span: &Span, traceparent: Option<&str>) {
 fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
     use opentelemetry_otlp::WithExportConfig;
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    // By OpenTelemetry's own variables, if they give a name: ours would be put over it.
     let resource = opentelemetry_sdk::Resource::builder();
-    let resource = if is_service_named() { resource } else { resource.with_service_name("banklink") }.build();
+    let resource = match service_name() {
+        Some(name) => resource.with_service_name(name),
+        None => resource,
+    };
+    let resource = resource.build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-fn is_service_named() -> bool {
-    let given = |name: &str| std::env::var(name).unwrap_or_default();
-    !given("OTEL_SERVICE_NAME").is_empty() || given("OTEL_RESOURCE_ATTRIBUTES").contains("service.name=")
+/// What the process is called: as OTEL_SERVICE_NAME says, else as OTEL_RESOURCE_ATTRIBUTES does (`None`: the library reads
+/// it), else `banklink`.
+fn service_name() -> Option<String> {
+    let given = |variable: &str| std::env::var(variable).unwrap_or_default();
+    let among_attributes = || {
+        let attributes = given("OTEL_RESOURCE_ATTRIBUTES");
+        attributes
+            .split(',')
+            .any(|attribute| attribute.split('=').next().is_some_and(|key| key.trim() == "service.name"))
+    };
+    match given("OTEL_SERVICE_NAME") {
+        name if !name.is_empty() => Some(name),
+        _ if among_attributes() => None,
+        _ => Some("banklink".to_owned()),
+    }
 }
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {

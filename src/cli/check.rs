@@ -64,8 +64,8 @@ async fn look_at_the_database(url: &str) -> (Finding, Finding) {
 
 async fn schema(store: &Store) -> Finding {
     let steps = migrate::status(store).await.map_err(|error| error.to_string())?;
-    match steps.iter().find(|step| !step.applied) {
-        Some(step) => Err(format!("{} is missing: run `banklink migrate up`", step.name)),
+    match migrate::missing(&steps) {
+        Some(step) => Err(format!("{step} is missing: run `banklink migrate up`")),
         None => Ok("migrated".to_owned()),
     }
 }

@@ -81,17 +81,15 @@ pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>
 /// # Errors
 /// When one is: which, and how to apply it.
 pub(super) async fn require(store: &Store) -> anyhow::Result<()> {
-    complete(&status(store).await?)
-}
-
-/// The same of steps in hand.
-pub(super) fn complete(steps: &[migration::Step]) -> anyhow::Result<()> {
-    match steps.iter().find(|step| !step.applied) {
-        Some(step) => {
-            Err(anyhow!("the database lacks {}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true", step.name))
-        }
+    match missing(&status(store).await?) {
+        Some(step) => Err(anyhow!("the database lacks {step}: run `banklink migrate up`")),
         None => Ok(()),
     }
+}
+
+/// The first step that is not applied.
+pub(super) fn missing(steps: &[migration::Step]) -> Option<&str> {
+    steps.iter().find(|step| !step.applied).map(|step| step.name.as_str())
 }
 
 async fn in_time<T, E: Into<anyhow::Error>>(

@@ -16,7 +16,7 @@ use super::migrate;
 use super::roles::{Database, Settings};
 use crate::admin::{self, Check, check};
 use crate::broker::{Link, Publisher, Purpose, Supervisor};
-use crate::store::{Missing, Store};
+use crate::store::{self, Missing, Store};
 use crate::worker::{Attached, Links, Worker};
 use crate::{ingress, reconnect, relay, shutdown, telemetry, worker};
 
@@ -165,13 +165,14 @@ impl Process {
             let consumer = check(move || std::future::ready(attached.answer()));
             let broker = [("broker", publishes(publisher)), ("consuming", consumes), ("consumer", consumer)];
             let checks = [("process", self.stays())].into_iter().chain(broker);
-            let checks = checks.chain([("database", takes_writes(store))]).collect();
+            let database = writes(store, async |store| store.probe().await);
+            let checks = checks.chain([("database", database)]).collect();
             roles.push(admin::Role { name: "worker", checks });
         }
         if let Some((publisher, _)) = &self.relay {
             let process = [("process", self.stays()), ("schema", self.works())];
-            let checks =
-                process.into_iter().chain([("broker", publishes(publisher)), ("database", takes_writes(store))]);
+            let database = writes(store, async |store| store.probe_outbox().await);
+            let checks = process.into_iter().chain([("broker", publishes(publisher)), ("database", database)]);
             let checks = checks.collect();
             roles.push(admin::Role { name: "relay", checks });
         }
@@ -192,7 +193,12 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
         migrate::up(store).await.context("cannot migrate")?;
         migrate::status(store).await
     };
-    migrate::complete(&reconnect::until_done(attempt, told).await)
+    match migrate::missing(&reconnect::until_done(attempt, told).await) {
+        Some(step) => {
+            Err(anyhow!("the database lacks {step}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true"))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -204,17 +210,20 @@ fn publishes(publisher: &Publisher) -> Check {
     check(move || std::future::ready(readiness.check()))
 }
 
-/// Only a write that is taken back tells whether work could be done: a database that is full, or only reads, answers too.
-fn takes_writes(store: &Store) -> Check {
+/// Only a write that is taken back tells whether work could be done: a database that only reads, or lacks a table, answers too.
+fn writes<P>(store: &Store, probe: impl Fn(Store) -> P + Clone + Send + Sync + 'static) -> Check
+where
+    P: Future<Output = Result<(), store::Error>> + Send,
+{
     let store = store.clone();
-    check(move || {
-        let store = store.clone();
+    admin::kept(check(move || {
+        let (store, probe) = (store.clone(), probe.clone());
         async move {
-            let probed = store.probe().await;
+            let probed = probe(store.clone()).await;
             if probed.is_err() {
                 store.renew().await;
             }
             probed
         }
-    })
+    }))
 }

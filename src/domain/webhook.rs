@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -117,7 +118,8 @@ pub fn glimpse(body: &[u8]) -> (Option<String>, Option<Uuid>) {
         let event_type = event_type.and_then(|raw| json::storable_text(raw).ok().flatten()).map(Cow::into_owned);
         Some((event_type, payload.and_then(|payload| entity_id(payload).ok())))
     };
-    read().unwrap_or_default()
+    // It is asked of bodies that have made the worker panic, too.
+    catch_unwind(read).ok().flatten().unwrap_or_default()
 }
 
 fn entity_id(payload: &RawValue) -> Result<Uuid, Failure> {

@@ -14,8 +14,10 @@ use super::among::among;
 use super::bank_link_row::{from_row, to_row};
 use super::columns::Columns;
 use super::{Error, MOST_BINDS, Store, Transaction};
-use crate::domain::bank_link::BankLink;
+use crate::domain::bank_link::{BankLink, merge};
+use crate::domain::field::Field;
 use crate::domain::instant::Instant;
+use crate::domain::webhook::{Kind, Webhook};
 
 /// The columns of the table: what one row binds.
 const COLUMNS: usize = 21;
@@ -122,14 +124,20 @@ fn insert_values(rows: &[Model]) -> InsertStatement {
     Entity::insert_many(rows.iter().cloned().map(|row| row.into_active_model().reset_all())).into_query()
 }
 
-/// Reads and writes a row of a new id, so that probes do not wait for each other, for the probe to take back.
+/// Reads, inserts and updates a row such as webhooks make, for the probe to take back; of a new id, so that probes do not wait
+/// for each other.
 ///
 /// # Errors
-/// When either cannot be done.
+/// When any of it cannot be done.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let nobody = BankLink::unknown(Uuid::new_v4(), Instant::EPOCH);
-    read(transaction, &[nobody.entity_id]).await?;
-    upsert(transaction, &[&nobody]).await?;
+    let (entity_id, instant) = (Uuid::new_v4(), Instant::now());
+    let mut row = None;
+    for (kind, field) in [(Kind::Created, Field::CustomerId), (Kind::Reconnected, Field::BankName)] {
+        let webhook = Webhook { entity_id, instant, kind, carried: vec![(field, "probe".to_owned())] };
+        read(transaction, &[entity_id]).await?;
+        row = merge(row.as_ref(), [&webhook]).after;
+        upsert(transaction, &row.iter().collect::<Vec<_>>()).await?;
+    }
     Ok(())
 }
 

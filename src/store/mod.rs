@@ -157,7 +157,8 @@ impl Store {
     }
 
     /// Whether a batch could be written just now: writes a bank link and an event, and takes both back. Tells an outage from
-    /// a database that answers and yet cannot be written: read-only, a table missing, a right revoked, a full disk.
+    /// a database that answers and yet cannot be written: read-only, a table missing, a right revoked. Where it is the row of
+    /// the probe that breaks a constraint, others can be written.
     ///
     /// # Errors
     /// When it could not, within 3 s: why, as far as another second tells.
@@ -167,6 +168,26 @@ impl Store {
             bank_links::probe(&transaction).await?;
             outbox::probe(&transaction).await?;
             dead_letters::probe(&transaction).await?;
+            if !self.is_sqlite() {
+                // What would be asked of the rows only when they are committed.
+                transaction.0.execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            }
+            transaction.rollback().await
+        });
+        match self.explain(probed.await).await {
+            Err(Error::Rejected(_)) => Ok(()),
+            probed => probed,
+        }
+    }
+
+    /// Whether events could be taken off the outbox just now.
+    ///
+    /// # Errors
+    /// When they could not, within 3 s: why, as far as another second tells.
+    pub async fn probe_outbox(&self) -> Result<(), Error> {
+        let probed = in_time(PROBE_DEADLINE, async {
+            let transaction = self.begin().await?;
+            outbox::probe_deleting(&transaction).await?;
             transaction.rollback().await
         });
         self.explain(probed.await).await

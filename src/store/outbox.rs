@@ -207,14 +207,17 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
     Ok((pending.unsigned_abs(), row.try_get("", "oldest")?))
 }
 
-/// Writes an event that the probe takes back.
-///
-/// # Errors
-/// When it cannot be written.
+/// Writes an event, for the probe to take back.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let json = RawValue::from_string("{}".to_owned()).map_err(|error| Error::Rejected(error.to_string()))?;
     let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json };
     append(transaction, &[Append { event, received_at: Instant::EPOCH, traceparent: None }]).await
+}
+
+/// Deletes an event that is not there, for a probe of what a relay needs.
+pub(super) async fn probe_deleting(transaction: &Transaction) -> Result<(), Error> {
+    Entity::delete_by_id(Uuid::new_v4()).exec(&transaction.0).await?;
+    Ok(())
 }
 
 async fn due(connection: &impl ConnectionTrait, which: Which, limit: u64) -> Result<Vec<Pending>, Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metrics::gauge;
 use tracing::warn;
 
+use super::consume::Duty;
 use crate::broker::{self, Link, Publisher};
 use crate::reconnect;
 use crate::store::{self, Store};
@@ -67,8 +68,10 @@ impl Ability {
         self.owes_copies.store(true, Ordering::Relaxed);
     }
 
-    async fn check(&self, consume: &Link) -> Result<(), Unable> {
+    async fn check(&self, consume: &Link, duty: Duty) -> Result<(), Unable> {
         match self.publisher.ready() {
+            // Recording publishes nothing.
+            _ if duty == Duty::Record => {}
             // Most webhooks need no copy, and an alarm may last for as long as nobody empties the queue.
             Err(broker::Error::Blocked) if !self.owes_copies.load(Ordering::Relaxed) => {}
             ready => {
@@ -85,9 +88,9 @@ impl Ability {
         self.store.renew().await;
     }
 
-    /// Waits until messages that come over `consume` can be handled.
-    pub(super) async fn wait(&self, consume: &Link) {
-        if self.check(consume).await.is_ok() {
+    /// Waits until that can be done with messages that come over `consume`.
+    pub(super) async fn wait(&self, consume: &Link, duty: Duty) {
+        if self.check(consume, duty).await.is_ok() {
             return;
         }
         self.pause();
@@ -101,7 +104,7 @@ impl Ability {
         };
         let again = async || {
             self.renew().await;
-            self.check(consume).await
+            self.check(consume, duty).await
         };
         reconnect::until_done(again, tell).await;
         self.resume();

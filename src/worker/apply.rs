@@ -95,7 +95,11 @@ impl Worker {
     /// When the world is behind it.
     async fn try_part(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
         match self.try_once(part).await? {
-            Tried::Suspect(_) if part.len() == 1 => self.try_once(part).await,
+            Tried::Suspect(_) if part.len() == 1 => {
+                // Nor may it have been the connection.
+                self.store.renew().await;
+                self.try_once(part).await
+            }
             tried => Ok(tried),
         }
     }
@@ -103,47 +107,50 @@ impl Worker {
     async fn try_once(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
         let error = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
             Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
+            Ok(Err(store::Error::Rejected(reason))) => return Ok(Tried::AtFault(rejected(&reason).into())),
             Ok(Err(error)) => error,
             Err(_) => return Ok(Tried::AtFault(panicked().into())),
         };
-        let cause = match &error {
-            store::Error::Rejected(reason) => return Ok(Tried::AtFault(rejected(reason).into())),
-            store::Error::Refused(reason) => rejected(reason).into(),
-            store::Error::Obstructed(_) => {
-                let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
-                let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
-                if !locked.is_empty() {
-                    return Ok(Tried::MetLocks(locked));
-                }
-                // Perhaps a row that is being inserted, which nobody else can see.
-                Unhandled::Obstructed(error.to_string())
+        let suspect = self.suspect(error).await?;
+        if matches!(suspect, Unhandled::Obstructed(_)) {
+            let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
+            let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+            if !locked.is_empty() {
+                return Ok(Tried::MetLocks(locked));
             }
-            store::Error::Away(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
-        };
-        // Where others can be written, one of these is behind it.
-        self.store.probe().await.map(|()| Tried::Suspect(cause)).map_err(|_| error)
+            // Perhaps a row that is being inserted, which nobody else can see.
+        }
+        Ok(Tried::Suspect(suspect))
     }
 
-    /// A replayed message that turns out to be none of our business ends its letter like any other. One whose letter somebody
-    /// else has locked is put aside, and holds up no other.
+    /// What the one that is behind the error comes to, if others can be written: then one is.
+    ///
+    /// # Errors
+    /// When the world is behind it.
+    async fn suspect(&self, error: store::Error) -> Result<Unhandled, store::Error> {
+        let suspect = match &error {
+            store::Error::Rejected(reason) | store::Error::Refused(reason) => rejected(reason).into(),
+            store::Error::Obstructed(_) => Unhandled::Obstructed(error.to_string()),
+            store::Error::Away(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
+        };
+        self.store.probe().await.map(|()| suspect).map_err(|_| error)
+    }
+
+    /// A replayed message that turns out to be none of our business ends its letter like any other. One whose letter cannot be
+    /// written holds up no other.
     async fn resolve_ignored(&self, batch: &[&Message], handled: &mut [Handled]) -> Result<(), store::Error> {
         let (began, all) = (Instant::now(), batch.iter().zip(&*handled).enumerate());
         let ignored = all.filter(|(_, (_, handled))| matches!(handled, Ok(Ended::Ignored(_))));
         let (places, ends): (Vec<usize>, Vec<Resolution>) =
             ignored.filter_map(|(place, (message, _))| Some((place, resolution(message, "ignored")?))).unzip();
-        let obstacle = match self.resolve(&ends).await {
-            Err(obstacle @ store::Error::Obstructed(_)) => obstacle,
-            resolved => return resolved,
-        };
-        self.store.probe().await.map_err(|_| obstacle)?;
+        let Err(error) = self.resolve(&ends).await else { return Ok(()) };
+        self.suspect(error).await?;
         for (place, end) in places.into_iter().zip(&ends) {
-            match self.resolve(std::slice::from_ref(end)).await {
-                Err(store::Error::Obstructed(_)) if began.elapsed() > LONGEST => return Err(store::Error::Contended),
-                Err(obstacle @ store::Error::Obstructed(_)) => {
-                    handled[place] = Err(Unhandled::Obstructed(obstacle.to_string()));
-                }
-                resolved => resolved?,
+            let Err(error) = self.resolve(std::slice::from_ref(end)).await else { continue };
+            if began.elapsed() > LONGEST {
+                return Err(error);
             }
+            handled[place] = Err(self.suspect(error).await?);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(super) struct Loop {
 }
 
 /// What is done with a queue's messages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
     /// Webhooks are handled.
     Handle,
@@ -32,7 +32,7 @@ impl Worker {
     /// Consumes until `stop`, then finishes what is in hand.
     pub(super) async fn keep_consuming(&self, queue: &Loop, ability: &Ability, stop: &CancellationToken) {
         let mut pauses = Pauses::default();
-        while stop.run_until_cancelled(ability.wait(&queue.link)).await.is_some() {
+        while stop.run_until_cancelled(ability.wait(&queue.link, queue.duty)).await.is_some() {
             let mut consumer = match Consumer::open(&queue.link, &queue.queue, queue.prefetch).await {
                 Ok(consumer) => consumer,
                 Err(cause) => {

@@ -79,7 +79,7 @@ pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
         }
         Disposition::Aside(delay, reason) => {
             warn!(message.id, message.attempt, bank_link.entity_id = bank_link(), reason, back_in = %delay,
-                "a bank link cannot be written for now, while others can: put aside");
+                "this cannot be written for now, while other rows can: put aside");
         }
         Disposition::Dead(failure, _) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);

@@ -124,7 +124,7 @@ async fn collect(world: &World, drained: &mut Drained) -> anyhow::Result<Evidenc
         retries: drained.retries.clone(),
         deletions: world.deletions(),
         tries: i64::try_from(TIERS.len())? + 1,
-        knows_row_locks: world.scenario != Scenario::Sqlite,
+        tells_rows_apart: world.scenario != Scenario::Sqlite,
     })
 }
 

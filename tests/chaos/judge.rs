@@ -44,8 +44,8 @@ pub(crate) struct Evidence {
     pub(crate) deletions: Vec<Instant>,
     /// How often a message is tried, at most.
     pub(crate) tries: i64,
-    /// Whether rivals of the workers can lock a row in its database.
-    pub(crate) knows_row_locks: bool,
+    /// Whether its database can be unable to write one row while it writes others: by a rival's lock, a cancelled statement.
+    pub(crate) tells_rows_apart: bool,
 }
 
 /// What it comes to.
@@ -62,7 +62,7 @@ pub(crate) struct Verdict {
     pub(crate) events: usize,
     /// The same event again, under the same id: allowed.
     pub(crate) repeated_events: usize,
-    /// Copies of webhooks whose bank link a rival had locked, with no attempt spent: allowed.
+    /// Copies of webhooks whose row could not be written while others could, with no attempt spent: allowed.
     pub(crate) put_aside: usize,
     /// Reconnects that died waiting for a link that came too late: allowed.
     pub(crate) died_waiting: usize,
@@ -238,8 +238,8 @@ fn rows(case: &Case, dead: &HashSet<Uuid>, verdict: &mut Verdict) {
 fn retries(case: &Case, verdict: &mut Verdict) {
     let (put_aside, failed) = case.evidence.retries.iter().partition::<Vec<_>, _>(|copy| copy.attempt == 1);
     verdict.put_aside = put_aside.len();
-    if !put_aside.is_empty() && !case.evidence.knows_row_locks {
-        verdict.bad(format!("{} copies spent no attempt, and nobody can lock a row here", put_aside.len()));
+    if !put_aside.is_empty() && !case.evidence.tells_rows_apart {
+        verdict.bad(format!("{} copies spent no attempt, and no row is told from another here", put_aside.len()));
     }
     for RetryCopy { message_id, attempt, body } in failed {
         let post = case.post(Uuid::parse_str(message_id).ok(), body);

@@ -89,7 +89,7 @@ async fn a_schema_with_steps_of_a_later_version_serves_this_one() {
         }
         let refused = on(&app, &["migrate", "down"]).run().await;
         assert!(refused.code == 1 && refused.stderr.contains("m20991231_235959_later"), "{refused:?}");
-        let mut process = on(&app, &["run", "worker", "--admin-listen", "127.0.0.1:0"]).start();
+        let mut process = on(&app, &["run", "worker", "--admin-listen", "127.0.0.1:0", "--migrate", "true"]).start();
         until_answers(&process.admin().await, "/readyz", 200).await;
         assert_eq!(process.terminate().await, 0, "{}", process.log());
         app.finish().await;

@@ -38,10 +38,12 @@ async fn nobody_at_work(on: On) -> TestApp {
     Recipe { workers: 0, relays: 0, delivery_limit: 1, schedule: SCHEDULE, ..Recipe::on(on) }.start().await
 }
 
-/// Takes the database away, lets that last, brings it back: every message goes through, and none has spent anything.
+/// Takes the database away, lets that last, brings it back: every message goes through, and none has spent anything. Which
+/// roles can do nothing meanwhile is seen.
 async fn survive(
     app: &TestApp,
     mut process: Running,
+    idle: &[&str],
     take_away: impl AsyncFnOnce(),
     last: impl AsyncFnOnce(&Running),
     bring_back: impl AsyncFnOnce(),
@@ -59,7 +61,7 @@ async fn survive(
     take_away().await;
     send(30).await;
     eventually("a pause", async || (metric(&admin, "banklink_worker_paused").await == Some(1.0)).then_some(())).await;
-    for role in ["worker", "relay"] {
+    for role in idle {
         until_answers(&admin, &format!("/readyz/{role}"), 503).await;
     }
     last(&process).await;
@@ -67,14 +69,18 @@ async fn survive(
     bring_back().await;
     until_answers(&admin, "/readyz", 200).await;
     eventually("every row", async || (app.bank_links().await.len() == 60).then_some(())).await;
-    for outcome in ["retried", "dead"] {
-        let name = format!("banklink_worker_deliveries_total{{outcome=\"{outcome}\"}}");
-        assert_eq!(metric(&admin, &name).await, Some(0.0), "{name}");
-    }
+    assert_that_nothing_was_spent(&admin).await;
     assert_eq!(process.terminate().await, 0, "{}", process.log());
     assert!(app.dead_letters().await.is_empty(), "{:?}", app.dead_letters().await);
     let customer = fixtures::created(Uuid::nil())["payload"]["customer_id"].to_string();
     assert!(!process.log().contains(customer.trim_matches('"')), "{}: no value in it", process.log());
+}
+
+async fn assert_that_nothing_was_spent(admin: &str) {
+    for outcome in ["retried", "dead"] {
+        let name = format!("banklink_worker_deliveries_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(metric(admin, &name).await, Some(0.0), "{name}");
+    }
 }
 
 /// The fault is its length.
@@ -94,7 +100,7 @@ async fn survive_a_database_that_is_away(broker: &str, last: impl AsyncFnOnce(&R
     let database = Proxy::before(&app.database_url()).await;
     let process = run(&app, broker, &database.url);
     let (take_away, bring_back) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
-    survive(&app, process, take_away, last, bring_back).await;
+    survive(&app, process, &["worker", "relay"], take_away, last, bring_back).await;
     app.finish().await;
 }
 
@@ -106,7 +112,8 @@ async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl A
         app.sql(&sql, &sql).await;
     };
     let (take_away, bring_back) = (async || rename(table, "gone").await, async || rename("gone", table).await);
-    survive(&app, process, take_away, last, bring_back).await;
+    let idle: &[&str] = if table == "outbox_events" { &["worker", "relay"] } else { &["worker"] };
+    survive(&app, process, idle, take_away, last, bring_back).await;
     app.finish().await;
 }
 
@@ -126,7 +133,7 @@ async fn survive_a_replica_that_only_reads(broker: &str, last: impl AsyncFnOnce(
         let write = format!("ALTER DATABASE \"{name}\" RESET default_transaction_read_only");
         server.execute_unprepared(&write).await.unwrap();
     };
-    survive(&app, process, take_away, last, bring_back).await;
+    survive(&app, process, &["worker", "relay"], take_away, last, bring_back).await;
     app.finish().await;
 }
 
@@ -284,27 +291,73 @@ async fn a_letter_that_somebody_keeps_locked_holds_up_no_webhook() {
     finish_with_letters(app).await;
 }
 
-/// A rule of PostgreSQL's own that says no with that SQLSTATE, and says more than a log may, when `condition` holds.
-fn says_no(sqlstate: &str, condition: &str) -> String {
+/// A rule of PostgreSQL's own that says no with that SQLSTATE, and says more than a log may, when `condition` holds. What comes
+/// after a row is looked at when the transaction is committed.
+fn says_no(sqlstate: &str, when: &str, condition: &str) -> String {
+    let (kind, deferred) =
+        if when.starts_with("AFTER") { ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED") } else { ("", "") };
     format!(
         "CREATE FUNCTION say_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {condition} THEN \
          RAISE EXCEPTION 'not %', NEW.customer_id USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$; \
-         CREATE TRIGGER say_no BEFORE INSERT ON bank_links FOR EACH ROW EXECUTE FUNCTION say_no()"
+         CREATE {kind} TRIGGER say_no {when} ON bank_links {deferred} FOR EACH ROW EXECUTE FUNCTION say_no()"
     )
 }
 
 /// What nobody can foresee: `RAISE` without a code, a statement that was cancelled, a fault inside of the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_refuses_every_row_is_an_outage() {
-    for sqlstate in ["P0001", "57014", "XX000"] {
+    let each_row = "BEFORE INSERT";
+    let at_commit = "AFTER INSERT";
+    for (sqlstate, when) in [("P0001", each_row), ("57014", each_row), ("XX000", each_row), ("P0001", at_commit)] {
         let app = nobody_at_work(On::Postgres).await;
         let process = run(&app, &amqp_url(), &app.database_url());
-        let rule = says_no(sqlstate, "true");
+        let rule = says_no(sqlstate, when, "true");
         let take_away = async || app.sql("", &rule).await;
         let bring_back = async || app.sql("", "DROP FUNCTION say_no CASCADE").await;
-        survive(&app, process, take_away, outlast_the_schedule, bring_back).await;
+        survive(&app, process, &["worker"], take_away, outlast_the_schedule, bring_back).await;
         app.finish().await;
     }
+}
+
+/// As somebody sets one up who wants what is there left alone for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_refuses_every_update_is_an_outage() {
+    let app = nobody_at_work(On::Postgres).await;
+    let mut process = run(&app, &amqp_url(), &app.database_url());
+    let (admin, url) = (process.admin().await, process.url().await);
+    until_answers(&admin, "/readyz", 200).await;
+    let entities: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+    for entity in &entities {
+        post(&url, &fixtures::created(*entity)).await.assert_accepted();
+    }
+    eventually("the first rows", async || (app.bank_links().await.len() == 20).then_some(())).await;
+    app.sql("", &says_no("P0001", "BEFORE UPDATE", "true")).await;
+    for entity in &entities {
+        post(&url, &fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await.assert_accepted();
+    }
+    eventually("a pause", async || (metric(&admin, "banklink_worker_paused").await == Some(1.0)).then_some(())).await;
+    outlast_the_schedule(&process).await;
+    app.sql("", "DROP FUNCTION say_no CASCADE").await;
+    for entity in &entities {
+        eventually("every row", async || app.bank_link(*entity).await?.reconnected_at).await;
+    }
+    assert_that_nothing_was_spent(&admin).await;
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    app.finish().await;
+}
+
+/// The probe's own row may break it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_constraint_of_somebodys_own_is_no_outage() {
+    let app = nobody_at_work(On::Postgres).await;
+    app.sql("", "ALTER TABLE bank_links ADD CHECK (bank_identifier IS NOT NULL)").await;
+    let mut process = run(&app, &amqp_url(), &app.database_url());
+    until_answers(&process.admin().await, "/readyz", 200).await;
+    let entity = Uuid::new_v4();
+    post(&process.url().await, &fixtures::created(entity)).await.assert_accepted();
+    eventually("the row", async || app.bank_link(entity).await).await;
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +365,7 @@ async fn a_row_that_cannot_be_written_while_others_can_costs_nothing_and_holds_u
     for sqlstate in ["57014", "XX000"] {
         let (app, entities) = twenty_links().await;
         let held = Uuid::new_v4();
-        app.sql("", &says_no(sqlstate, &format!("NEW.entity_id = '{held}'"))).await;
+        app.sql("", &says_no(sqlstate, "BEFORE INSERT", &format!("NEW.entity_id = '{held}'"))).await;
         publish(&app, &fixtures::created(held)).await;
         for entity in &entities {
             publish(&app, &fixtures::reconnected(*entity, "2026-06-01T00:00:00Z")).await;
@@ -332,7 +385,7 @@ async fn a_row_that_cannot_be_written_while_others_can_costs_nothing_and_holds_u
 async fn one_row_that_the_database_refuses_dies_alone_and_the_rest_of_its_batch_goes_through_at_once() {
     let trigger_on_sqlite = "CREATE TRIGGER picky BEFORE INSERT ON bank_links WHEN NEW.customer_id = 'refused' BEGIN SELECT RAISE(ABORT, 'x'); END";
     let constraint = "ALTER TABLE bank_links ADD CONSTRAINT picky CHECK (customer_id <> 'refused')";
-    let trigger = says_no("P0001", "NEW.customer_id = 'refused'");
+    let trigger = says_no("P0001", "BEFORE INSERT", "NEW.customer_id = 'refused'");
     for (on, rule) in [(On::Sqlite, trigger_on_sqlite), (On::Postgres, constraint), (On::Postgres, &trigger)] {
         let app = Recipe { workers: 0, relays: 0, schedule: "2s,2s", ..Recipe::on(on) }.start().await;
         app.sql(rule, rule).await;

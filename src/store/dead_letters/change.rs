@@ -103,14 +103,15 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<
     if what == Prune::Count {
         return Ok(Entity::find().filter(ended).count(&store.connection).await?);
     }
-    let mut deleted = 0;
+    let (mut deleted, mut last) = (0, Uuid::nil());
     loop {
         let transaction = store.begin().await?;
-        let lot = Entity::find().select_only().column(Column::MessageId).filter(ended.clone()).limit(PRUNED_AT_ONCE);
+        // On from the last one, so that nothing is looked at twice and there is an end.
+        let lot = Entity::find().select_only().column(Column::MessageId).filter(ended.clone());
+        let lot = lot.filter(Column::MessageId.gt(last)).order_by_asc(Column::MessageId).limit(PRUNED_AT_ONCE);
         let ids: Vec<Uuid> = lot.into_tuple().all(&transaction.0).await?;
-        if ids.is_empty() {
-            return Ok(deleted);
-        }
+        let Some(further) = ids.last() else { return Ok(deleted) };
+        last = *further;
         let history = among(&transaction.0, dead_letter_history::Column::MessageId, ids.iter().copied());
         dead_letter_history::Entity::delete_many().filter(history).exec(&transaction.0).await?;
         // What has ended stays ended: nobody can have brought it back meanwhile.
