@@ -41,7 +41,7 @@ impl Client {
         }
     }
 
-    /// Asks for a page; its status and its body.
+    /// Requests a page; its status and its body.
     pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, &str)> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
         let answered = tokio::time::timeout(DEADLINE, self.exchange(request.as_bytes())).await;

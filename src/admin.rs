@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::server;
 
 /// Connections at a time: some probes and a scraper or two.
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// How often the metrics' histograms are tidied, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ pub async fn run(listener: TcpListener, roles: Vec<Role>, metrics: PrometheusHan
         }
     };
     let answer = move |_peer, request: Request<Incoming>| router.clone().call(request);
-    tokio::join!(server::serve(listener, MOST_CONNECTIONS, answer, stop.clone()), upkeep);
+    tokio::join!(server::serve(listener, MAX_CONNECTIONS, answer, stop.clone()), upkeep);
 }
 
 impl Admin {

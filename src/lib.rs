@@ -6,7 +6,7 @@
 //!
 //! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
 //! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
-//! `reconnect`, `server`, `faults`, `pace`, `panics`.
+//! `reconnect`, `server`, `failpoints`, `rate_limiter`, `panics`.
 
 pub mod admin;
 pub mod broker;
@@ -14,10 +14,10 @@ pub mod cli;
 pub mod config;
 pub mod dead_letters;
 pub mod domain;
-pub mod faults;
+pub mod failpoints;
 pub mod ingress;
-pub mod pace;
 pub mod panics;
+pub mod rate_limiter;
 pub mod reconnect;
 pub mod relay;
 pub mod server;

@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// From now on a panic anywhere in the process is logged with its place, and with nothing else.
-pub fn tell_where() {
+pub fn log_locations() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
         error!(place, "a panic, which is a bug");
@@ -20,6 +20,6 @@ pub fn tell_where() {
 
 /// Where this thread panicked last: `src/…rs:120`. `None` if nobody has asked to be told.
 #[must_use]
-pub fn last_place() -> Option<String> {
+pub fn last_location() -> Option<String> {
     LAST.take()
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use backoff::backoff::Backoff;
+use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 /// The longest pause before jitter; with it, no pause exceeds 1.5 s. The contract promises that work resumes within 5 s of a
@@ -14,9 +14,9 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Growing pauses, with jitter, without end.
-pub struct Pauses(ExponentialBackoff);
+pub struct Backoff(ExponentialBackoff);
 
-impl Default for Pauses {
+impl Default for Backoff {
     fn default() -> Self {
         let policy = ExponentialBackoffBuilder::new()
             .with_initial_interval(Duration::from_millis(100))
@@ -29,25 +29,25 @@ impl Default for Pauses {
     }
 }
 
-impl Pauses {
+impl Backoff {
     /// The next pause: from about 100 ms to at most 1.5 s.
-    pub fn next_pause(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(LONGEST_PAUSE)
     }
 }
 
 /// Calls `attempt` until it succeeds. `failed` is told of each failure and the pause that follows. Dropping the future ends
 /// it at any await.
-pub async fn until_done<T, E, F>(mut attempt: impl FnMut() -> F, mut failed: impl FnMut(&E, Duration)) -> T
+pub async fn retry_until_ok<T, E, F>(mut attempt: impl FnMut() -> F, mut failed: impl FnMut(&E, Duration)) -> T
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut pauses = Pauses::default();
+    let mut pauses = Backoff::default();
     loop {
         match attempt().await {
             Ok(done) => return done,
             Err(error) => {
-                let pause = pauses.next_pause();
+                let pause = pauses.next_delay();
                 failed(&error, pause);
                 tokio::time::sleep(pause).await;
             }
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_second_and_a_half_at_most_and_there_is_always_another() {
-        let mut pauses = Pauses::default();
-        let pauses: Vec<Duration> = (0..1_000).map(|_| pauses.next_pause()).collect();
+        let mut pauses = Backoff::default();
+        let pauses: Vec<Duration> = (0..1_000).map(|_| pauses.next_delay()).collect();
         assert!(pauses[0] <= Duration::from_millis(150));
         assert!(
             pauses[10..]

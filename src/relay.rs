@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{self, Outgoing, Publisher};
-use crate::faults;
-use crate::reconnect::Pauses;
-use crate::store::outbox::{self, Claim, Pending, Which};
+use crate::failpoints;
+use crate::reconnect::Backoff;
+use crate::store::outbox::{self, Claim, Pending, Queue};
 use crate::store::{self, Store};
 
 /// Events in one claim, at most.
-const MOST_CLAIMED: u64 = 256;
+const MAX_CLAIMED: u64 = 256;
 /// How often the outbox is looked at when nobody says that something was written.
 const POLL: Duration = Duration::from_millis(200);
 /// How often while events come: a worker in another process cannot say that it wrote one.
@@ -43,7 +43,7 @@ pub struct Relay {
     /// Where events go.
     pub publisher: Publisher,
     /// Where those go that were put off, on a channel of their own: one that never answers costs its channel.
-    pub publisher_of_put_off: Publisher,
+    pub deferred_publisher: Publisher,
     /// Told by a worker in the same process whenever it has written an event.
     pub events_written: Arc<Notify>,
 }
@@ -60,24 +60,24 @@ enum Away {
 pub async fn run(relay: Relay, stop: CancellationToken) {
     register_metrics();
     tokio::join!(
-        relay.keep_publishing(Which::Fresh, &stop),
-        relay.keep_publishing(Which::PutOff, &stop),
+        relay.keep_publishing(Queue::New, &stop),
+        relay.keep_publishing(Queue::Deferred, &stop),
         relay.keep_counting(&stop),
     );
 }
 
 impl Relay {
-    async fn keep_publishing(&self, which: Which, stop: &CancellationToken) {
-        let (mut pauses, mut told_away, mut last_event) = (Pauses::default(), false, None::<Instant>);
-        let until_connected = || stop.run_until_cancelled(self.publisher.link().until_ready());
+    async fn keep_publishing(&self, queue: Queue, stop: &CancellationToken) {
+        let (mut pauses, mut told_away, mut last_event) = (Backoff::default(), false, None::<Instant>);
+        let until_connected = || stop.run_until_cancelled(self.publisher.connection().until_ready());
         while until_connected().await.is_some() && !stop.is_cancelled() {
-            let wait = match self.step(which).await {
+            let wait = match self.step(queue).await {
                 Ok(0) => {
                     told_away = false;
                     if last_event.is_some_and(|at| at.elapsed() < MORE_MAY_COME) { POLL_EAGERLY } else { POLL }
                 }
                 Ok(_) => {
-                    (pauses, told_away, last_event) = (Pauses::default(), false, Some(Instant::now()));
+                    (pauses, told_away, last_event) = (Backoff::default(), false, Some(Instant::now()));
                     continue;
                 }
                 Err(cause) => {
@@ -87,13 +87,13 @@ impl Relay {
                     if matches!(cause, Away::Database(_)) {
                         self.store.renew().await;
                     }
-                    pauses.next_pause()
+                    pauses.next_delay()
                 }
             };
             let told = async {
-                match which {
-                    Which::Fresh => self.events_written.notified().await,
-                    Which::PutOff => std::future::pending().await,
+                match queue {
+                    Queue::New => self.events_written.notified().await,
+                    Queue::Deferred => std::future::pending().await,
                 }
             };
             let _ = stop.run_until_cancelled(tokio::time::timeout(wait, told)).await;
@@ -104,18 +104,18 @@ impl Relay {
     ///
     /// # Errors
     /// When a dependency is away; nothing is lost, what was published may be published again.
-    async fn step(&self, which: Which) -> Result<usize, Away> {
-        let publisher = match which {
-            Which::Fresh => &self.publisher,
-            Which::PutOff => &self.publisher_of_put_off,
+    async fn step(&self, queue: Queue) -> Result<usize, Away> {
+        let publisher = match queue {
+            Queue::New => &self.publisher,
+            Queue::Deferred => &self.deferred_publisher,
         };
-        publisher.link().ready()?;
-        let claim = store::in_time(store::DEADLINE, outbox::claim(&self.store, which, MOST_CLAIMED)).await?;
+        publisher.connection().ready()?;
+        let claim = store::with_deadline(store::DEADLINE, outbox::claim(&self.store, queue, MAX_CLAIMED)).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }
         let verdicts = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
-        faults::strike_at("before deleting");
+        failpoints::failpoint("before deleting");
         let claimed = claim.events.len();
         let away = self.settle(claim, verdicts).await?;
         away.map_or(Ok(claimed), |cause| Err(cause.into()))
@@ -127,7 +127,7 @@ impl Relay {
         claim: Claim,
         verdicts: Vec<Result<(), broker::Error>>,
     ) -> Result<Option<broker::Error>, store::Error> {
-        let (mut published, mut put_off, mut away) = (Vec::new(), Vec::new(), None);
+        let (mut published, mut deferred, mut away) = (Vec::new(), Vec::new(), None);
         for (event, verdict) in claim.events.iter().zip(verdicts) {
             match verdict {
                 Ok(()) => {
@@ -138,18 +138,18 @@ impl Relay {
                     let longest = if cause.is_refusal() { LONGEST_PAUSE } else { LONGEST_PAUSE_UNANSWERED };
                     let pause = pause(event.refusals).min(longest);
                     warn!(event.id = %event.id, event.refusals, ?pause, %cause, "an event is put off");
-                    put_off.push((event.id, pause));
+                    deferred.push((event.id, pause));
                 }
                 Err(cause) => away = Some(cause),
             }
         }
-        store::in_time(store::DEADLINE, claim.finish(&published, &put_off)).await?;
+        store::with_deadline(store::DEADLINE, claim.finish(&published, &deferred)).await?;
         Ok(away)
     }
 
     async fn keep_counting(&self, stop: &CancellationToken) {
         loop {
-            match store::in_time(store::DEADLINE, outbox::backlog(&self.store)).await {
+            match store::with_deadline(store::DEADLINE, outbox::backlog(&self.store)).await {
                 Ok((pending, oldest)) => {
                     let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
                     gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));
@@ -173,7 +173,7 @@ fn tell(event: &Pending) {
 
 async fn publish(publisher: &Publisher, event: &Pending) -> Result<(), broker::Error> {
     let Pending { id, event_type, routing_key, json, traceparent, .. } = event;
-    let topology = publisher.link().topology();
+    let topology = publisher.connection().topology();
     let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
     publisher.publish(outgoing, CONFIRM_DEADLINE).await
 }

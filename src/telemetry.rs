@@ -93,7 +93,7 @@ impl Telemetry {
 ///
 /// # Errors
 /// When metrics are collected already.
-pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)?
@@ -117,7 +117,7 @@ pub fn traceparent(came_in: Option<&str>) -> Option<String> {
 }
 
 /// Makes `span` a child of the span that a `traceparent` header names.
-pub fn follow(span: &Span, traceparent: Option<&str>) {
+pub fn set_parent(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {
         let carrier = std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
         let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::{Connection, Event};
+use lapin::Event;
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use super::connector::connect;
 use super::declare::declare;
-use super::dial::connect;
-use super::{Address, Error, Topology, in_time};
+use super::{Address, Error, Topology, with_deadline};
 use crate::reconnect;
 
 /// How often the connection's own state is looked at, beside its events.
@@ -62,18 +62,18 @@ impl Supervisor {
 
     /// Keeps one more connection alive.
     #[must_use]
-    pub fn keep(&self, purpose: Purpose) -> Link {
+    pub fn spawn(&self, purpose: Purpose) -> Connection {
         let (state, watched) = watch::channel(State::Down(Error::Disconnected));
         let (address, topology) = (self.address.clone(), Arc::clone(&self.topology));
         let kept = Kept { address, topology, purpose, state, down: Arc::clone(&self.down) };
         self.tasks.spawn(kept.run(self.stop.clone()));
-        Link { state: watched, topology: Arc::clone(&self.topology) }
+        Connection { state: watched, topology: Arc::clone(&self.topology) }
     }
 }
 
 /// A supervised connection. Clones share it.
 #[derive(Clone)]
-pub struct Link {
+pub struct Connection {
     state: watch::Receiver<State>,
     topology: Arc<Topology>,
 }
@@ -81,10 +81,10 @@ pub struct Link {
 #[derive(Clone)]
 enum State {
     Down(Error),
-    Up(Arc<Connection>),
+    Up(Arc<lapin::Connection>),
 }
 
-impl Link {
+impl Connection {
     /// Connects once, without a supervisor: for commands that do one thing and end.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Link {
         self.current().map(|_| ())
     }
 
-    /// Waits until [`Link::ready`].
+    /// Waits until [`Connection::ready`].
     pub async fn until_ready(&self) {
         let mut state = self.state.clone();
         loop {
@@ -139,13 +139,13 @@ impl Link {
         Ok(self.channel_and_loss().await?.0)
     }
 
-    /// A channel as [`Link::channel`] opens it, and a future that waits until its connection is lost: whoever is idle on a
+    /// A channel as [`Connection::channel`] opens it, and a future that waits until its connection is lost: whoever is idle on a
     /// channel is told of its end by nothing else.
     pub(super) async fn channel_and_loss(&self) -> Result<(lapin::Channel, impl Future<Output = ()> + use<>), Error> {
         let mut state = self.state.clone();
         let connection = self.current()?;
         declare(&connection, &self.topology).await?;
-        let channel = in_time(connection.create_channel()).await?;
+        let channel = with_deadline(connection.create_channel()).await?;
         let lost = async move {
             let is_ours = |state: &State| matches!(state, State::Up(up) if Arc::ptr_eq(up, &connection));
             if state.wait_for(|state| !is_ours(state)).await.is_err() {
@@ -156,7 +156,7 @@ impl Link {
         Ok((channel, lost))
     }
 
-    fn current(&self) -> Result<Arc<Connection>, Error> {
+    fn current(&self) -> Result<Arc<lapin::Connection>, Error> {
         match &*self.state.borrow() {
             State::Down(error) => Err(error.clone()),
             State::Up(connection) if connection.status().blocked() => Err(Error::Blocked),
@@ -190,7 +190,7 @@ impl Kept {
             gauge!("banklink_broker_connected").set(0);
             self.state.send_replace(State::Down(Error::Disconnected));
             let Some(cause) = lost else {
-                let _ = in_time(up.close(200, "stopping".into())).await;
+                let _ = with_deadline(up.close(200, "stopping".into())).await;
                 return;
             };
             warn!(connection, cause, "lost the connection to RabbitMQ");
@@ -198,7 +198,7 @@ impl Kept {
         }
     }
 
-    async fn until_connected(&self) -> Arc<Connection> {
+    async fn until_connected(&self) -> Arc<lapin::Connection> {
         let connection = self.purpose.as_str();
         let mut told = String::new();
         let attempt = async || {
@@ -218,12 +218,12 @@ impl Kept {
             told = cause.to_string();
             self.state.send_replace(State::Down(cause.clone()));
         };
-        reconnect::until_done(attempt, failed).await
+        reconnect::retry_until_ok(attempt, failed).await
     }
 }
 
 /// Waits until the connection is lost, and says why.
-async fn lost(connection: &Connection) -> String {
+async fn lost(connection: &lapin::Connection) -> String {
     let mut events = std::pin::pin!(connection.events_listener());
     loop {
         match tokio::time::timeout(LOOK, events.next()).await {

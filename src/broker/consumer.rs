@@ -19,8 +19,8 @@ use tracing::debug;
 
 use super::acks::{Acks, ToSend};
 use super::message::Headers;
-use super::{Death, Error, Link, Message, in_time};
-use crate::domain::instant::Instant;
+use super::{Connection, Death, Error, Message, with_deadline};
+use crate::domain::timestamp::Timestamp;
 
 /// One handing-over of a message; settled exactly once.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ enum Prefetch {
 
 /// A consumer on one queue, with its channel. Dropping it gives back what it holds.
 pub struct Consumer {
-    link: Link,
+    connection: Connection,
     queue: String,
     prefetch: u16,
     channel: Channel,
@@ -71,12 +71,12 @@ impl Consumer {
     ///
     /// # Errors
     /// When the connection, the channel or the queue is not there.
-    pub async fn open(link: &Link, queue: &str, prefetch: u16) -> Result<Self, Error> {
+    pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, Error> {
         let mut consumer = Self {
-            link: link.clone(),
+            connection: connection.clone(),
             queue: queue.to_owned(),
             prefetch,
-            channel: link.channel().await?,
+            channel: connection.channel().await?,
             streams: SelectAll::new(),
             tags: Vec::new(),
             current: Prefetch::One,
@@ -148,7 +148,7 @@ impl Consumer {
 
     /// Closes the channel; the broker takes back what was not acknowledged, once.
     pub async fn close(self) {
-        if let Err(error) = in_time(self.channel.close(200, "done".into())).await {
+        if let Err(error) = with_deadline(self.channel.close(200, "done".into())).await {
             debug!(queue = self.queue, %error, "the channel was gone already");
         }
     }
@@ -163,8 +163,8 @@ impl Consumer {
             (Prefetch::Full, Prefetch::One) => {
                 self.stop_handing_out().await?;
                 if self.held.is_empty() {
-                    in_time(self.channel.close(200, "slowing down".into())).await?;
-                    *self = Self::open(&self.link, &self.queue, self.prefetch).await?;
+                    with_deadline(self.channel.close(200, "slowing down".into())).await?;
+                    *self = Self::open(&self.connection, &self.queue, self.prefetch).await?;
                 }
             }
             _ => {}
@@ -175,9 +175,10 @@ impl Consumer {
     /// Adds a consumer with that many deliveries in hand at most: RabbitMQ fixes the number when consuming begins.
     async fn consume(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
-        in_time(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        with_deadline(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
-        let consumer = in_time(self.channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
+        let consumer =
+            with_deadline(self.channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
         self.tags.push(consumer.tag());
         self.streams.push(consumer);
         Ok(())
@@ -186,7 +187,7 @@ impl Consumer {
     /// Cancels the consumers and holds what they had already been sent.
     async fn stop_handing_out(&mut self) -> Result<(), Error> {
         for tag in std::mem::take(&mut self.tags) {
-            in_time(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            with_deadline(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
         while let Some(Some(delivery)) = self.streams.next().now_or_never() {
             self.hold(Some(delivery))?;
@@ -201,7 +202,7 @@ impl Consumer {
         if counted {
             self.wanted = Prefetch::One;
         }
-        let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Instant::now());
+        let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
         self.held.push_back(Delivery { message, properties: delivery.properties, tag, counted });
         Ok(())
     }
@@ -224,6 +225,6 @@ impl Consumer {
     }
 
     async fn ack_tag(&self, tag: u64, multiple: bool) -> Result<(), Error> {
-        in_time(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
+        with_deadline(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
     }
 }

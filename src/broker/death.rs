@@ -5,7 +5,7 @@ use lapin::types::AMQPValue;
 
 use super::message::Headers;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 
 /// One death of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Death {
     /// What kind, and why.
     pub failure: Failure,
     /// When, as far as the message says; two readings of one message give the same.
-    pub at: Option<Instant>,
+    pub at: Option<Timestamp>,
 }
 
 impl Death {
@@ -21,7 +21,7 @@ impl Death {
     #[must_use]
     pub fn read(properties: &BasicProperties, work: &str) -> Self {
         let headers = Headers(properties.headers().as_ref());
-        let told_at = headers.text("x-failed-at").and_then(|time| Instant::parse(&time));
+        let told_at = headers.text("x-failed-at").and_then(|time| Timestamp::parse(&time));
         if let Some(class) = headers.text("x-failure-class").and_then(|name| FailureClass::parse(&name)) {
             let reason = headers.text("x-failure").unwrap_or_default();
             return Self { failure: Failure::new(class, reason), at: told_at };
@@ -41,10 +41,10 @@ impl Death {
             _ => Failure::new(FailureClass::Unrouted, "there was no queue to hold it"),
         };
         let died_at = last.and_then(|death| match death.get("time") {
-            Some(AMQPValue::Timestamp(seconds)) => Instant::from_seconds(*seconds),
+            Some(AMQPValue::Timestamp(seconds)) => Timestamp::from_seconds(*seconds),
             _ => None,
         });
-        Self { failure, at: told_at.or(died_at).or_else(|| properties.timestamp().and_then(Instant::from_seconds)) }
+        Self { failure, at: told_at.or(died_at).or_else(|| properties.timestamp().and_then(Timestamp::from_seconds)) }
     }
 }
 

@@ -9,7 +9,7 @@ use lapin::{Channel, Connection};
 use tracing::warn;
 
 use super::topology::Step;
-use super::{Error, Topology, in_time};
+use super::{Error, Topology, with_deadline};
 
 /// The arguments that are numbers, or lengths of time, and change nothing about what is kept.
 const NUMBERS: [&str; 8] = [
@@ -28,24 +28,24 @@ const NUMBERS: [&str; 8] = [
 /// # Errors
 /// [`Error::Mismatch`] when something exists that differs in more than a number; any other error is the connection's.
 pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), Error> {
-    let mut channel = in_time(connection.create_channel()).await?;
+    let mut channel = with_deadline(connection.create_channel()).await?;
     for step in topology.steps() {
         match step {
             Step::Exchange { name, kind, arguments } => {
                 let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
                 let declared = channel.exchange_declare(name.as_str().into(), kind, options, arguments);
-                in_time(declared).await.map_err(|error| explain(&error, "exchange", &name).unwrap_or(error))?;
+                with_deadline(declared).await.map_err(|error| explain(&error, "exchange", &name).unwrap_or(error))?;
             }
             Step::Queue { name, arguments } => channel = declare_queue(connection, channel, &name, arguments).await?,
             Step::Binding { exchange, queue, key } => {
                 let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
                 let bound =
                     channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default());
-                in_time(bound).await?;
+                with_deadline(bound).await?;
             }
         }
     }
-    in_time(channel.close(200, "declared".into())).await
+    with_deadline(channel.close(200, "declared".into())).await
 }
 
 /// Declares a queue, taking over the numbers of one that exists, and gives back a channel that is still open.
@@ -58,14 +58,14 @@ async fn declare_queue(
     // One round for each number that differs, and one that succeeds.
     for _ in 0..=NUMBERS.len() {
         let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments.clone());
-        let Err(error) = in_time(declared).await else { return Ok(channel) };
+        let Err(error) = with_deadline(declared).await else { return Ok(channel) };
         let Some(difference) = difference(&error).filter(Difference::is_a_number) else {
             return Err(explain(&error, "queue", name).unwrap_or(error));
         };
         let Difference { argument, current } = difference;
         warn!(queue = name, argument, current, "the queue exists with another number, which is used as it is");
         arguments = with(&arguments, &argument, current.as_deref());
-        channel = in_time(connection.create_channel()).await?;
+        channel = with_deadline(connection.create_channel()).await?;
     }
     Err(Error::Mismatch(format!("queue {name} differs in more arguments than there are numbers")))
 }

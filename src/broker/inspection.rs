@@ -4,10 +4,10 @@ use lapin::Connection;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
+use super::connector::connect;
 use super::declare::declare;
-use super::dial::connect;
 use super::topology::Step;
-use super::{Address, Error, Purpose, Topology, in_time};
+use super::{Address, Error, Purpose, Topology, with_deadline};
 
 /// A connection to look around with.
 pub struct Inspection(Connection);
@@ -27,17 +27,17 @@ impl Inspection {
     /// What is missing, or differs.
     pub async fn compare(&self, topology: &Topology) -> Result<(), Error> {
         for step in topology.steps() {
-            let channel = in_time(self.0.create_channel()).await?;
+            let channel = with_deadline(self.0.create_channel()).await?;
             let (kind, name, found) = match step {
                 Step::Exchange { name, kind, .. } => {
                     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
                     let found = channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default());
-                    ("exchange", name, in_time(found).await)
+                    ("exchange", name, with_deadline(found).await)
                 }
                 Step::Queue { name, .. } => {
                     let options = QueueDeclareOptions { passive: true, ..Default::default() };
                     let found = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
-                    ("queue", name, in_time(found).await.map(|_| ()))
+                    ("queue", name, with_deadline(found).await.map(|_| ()))
                 }
                 Step::Binding { .. } => continue,
             };

@@ -13,8 +13,8 @@ use super::topology::LEAN;
 use crate::domain::dead_letter::derived_id;
 use crate::domain::event;
 use crate::domain::failure::Failure;
-use crate::domain::instant::Instant;
 use crate::domain::retry::Delay;
+use crate::domain::timestamp::Timestamp;
 use crate::telemetry::valid_traceparent;
 
 /// The longest reason that a header carries, in bytes.
@@ -22,7 +22,7 @@ const LONGEST_REASON: usize = 1024;
 /// The longest header that is passed on, in bytes: longer ones are odd, and a copy with a few more headers has to fit a frame.
 const LONGEST_TEXT: usize = 1024;
 /// The most replays of one letter that make sense; whoever counts on must not meet the end of the numbers.
-const MOST_REPLAYS: u32 = 1_000_000;
+const MAX_REPLAYS: u32 = 1_000_000;
 const PERSISTENT: u8 = 2;
 
 /// A webhook on its way.
@@ -33,7 +33,7 @@ pub struct Message {
     /// Who sent it: `lean`, or nobody known.
     pub source: Option<String>,
     /// When it was received.
-    pub received_at: Instant,
+    pub received_at: Timestamp,
     /// 1 on the first delivery, one more on each retry.
     pub attempt: u32,
     /// Which replay of a dead letter this is.
@@ -49,7 +49,7 @@ pub struct Message {
 impl Message {
     /// A webhook that Lean has just posted.
     #[must_use]
-    pub fn received(body: Bytes, received_at: Instant, traceparent: Option<String>) -> Self {
+    pub fn received(body: Bytes, received_at: Timestamp, traceparent: Option<String>) -> Self {
         Self {
             id: Uuid::now_v7().to_string(),
             source: Some(LEAN.to_owned()),
@@ -64,20 +64,20 @@ impl Message {
 
     /// Reads a message off the broker. Odd headers count as absent; without a time it was received at `now`.
     #[must_use]
-    pub fn read(properties: &BasicProperties, body: Bytes, now: Instant) -> Self {
+    pub fn read(properties: &BasicProperties, body: Bytes, now: Timestamp) -> Self {
         let headers = Headers(properties.headers().as_ref());
         let id = properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
         let received_at = headers
             .text("x-received-at")
-            .and_then(|time| Instant::parse(&time))
-            .or_else(|| properties.timestamp().and_then(Instant::from_seconds))
+            .and_then(|time| Timestamp::parse(&time))
+            .or_else(|| properties.timestamp().and_then(Timestamp::from_seconds))
             .unwrap_or(now);
         Self {
             id: id.unwrap_or_else(|| derived_id("", &body).to_string()),
             source: headers.text("x-source").filter(|source| source.len() <= LONGEST_TEXT),
             received_at,
             attempt: headers.number("x-attempt").unwrap_or(1).max(1),
-            replay: headers.number("x-replay").filter(|replay| (1..=MOST_REPLAYS).contains(replay)),
+            replay: headers.number("x-replay").filter(|replay| (1..=MAX_REPLAYS).contains(replay)),
             edited_from: headers.text("x-edited-from").filter(|id| id.len() <= LONGEST_TEXT),
             traceparent: headers.text("traceparent").filter(|header| valid_traceparent(header).is_some()),
             body,
@@ -132,13 +132,13 @@ impl Outgoing {
 
     /// To a retry tier, with no attempt spent.
     #[must_use]
-    pub fn aside(topology: &Topology, message: &Message, delay: Delay) -> Self {
+    pub fn deferred(topology: &Topology, message: &Message, delay: Delay) -> Self {
         Self::copy(message, message.headers(), topology.retry(), delay.to_string())
     }
 
     /// To the dead queue, with why.
     #[must_use]
-    pub fn dead(topology: &Topology, message: &Message, failure: &Failure, failed_at: Instant) -> Self {
+    pub fn dead(topology: &Topology, message: &Message, failure: &Failure, failed_at: Timestamp) -> Self {
         let mut headers = message.headers();
         headers.insert("x-failure-class".into(), text(failure.class.as_str()));
         headers.insert("x-failure".into(), text(cut(&failure.reason, LONGEST_REASON)));
@@ -186,7 +186,7 @@ impl Outgoing {
 fn properties(id: &str, content_type: &str, headers: FieldTable) -> BasicProperties {
     BasicProperties::default()
         .with_message_id(id.into())
-        .with_timestamp(Instant::now().seconds())
+        .with_timestamp(Timestamp::now().seconds())
         .with_content_type(content_type.into())
         .with_app_id("banklink".into())
         .with_delivery_mode(PERSISTENT)

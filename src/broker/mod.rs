@@ -7,26 +7,26 @@ mod acks;
 mod address;
 mod confirms;
 mod connection;
+mod connector;
 mod consumer;
 mod death;
 mod declare;
-mod dial;
+mod event_subscription;
 mod inspection;
 mod message;
 mod publisher;
-mod tail;
 mod topology;
 
 use std::time::Duration;
 
 pub use address::Address;
-pub use connection::{Link, Purpose, Supervisor};
+pub use connection::{Connection, Purpose, Supervisor};
 pub use consumer::{Consumer, Delivery};
 pub use death::Death;
+pub use event_subscription::EventSubscription;
 pub use inspection::Inspection;
 pub use message::{Message, Outgoing};
 pub use publisher::{Publisher, Readiness};
-pub use tail::Tail;
 pub use topology::Topology;
 
 /// How long RabbitMQ may take to answer one request before the channel counts as lost.
@@ -90,6 +90,6 @@ impl From<lapin::Error> for Error {
 }
 
 /// Waits for lapin no longer than [`DEADLINE`].
-async fn in_time<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
+async fn with_deadline<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
     Ok(tokio::time::timeout(DEADLINE, answer).await.map_err(|_| Error::TimedOut)??)
 }

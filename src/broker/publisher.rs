@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::confirms::{Request, Served, serve};
-use super::{Error, Link, Outgoing, in_time};
-use crate::reconnect::Pauses;
+use super::{Connection, Error, Outgoing, with_deadline};
+use crate::reconnect::Backoff;
 
 /// Publishes that wait for the task, beside those in flight.
 const WAITING: usize = 1024;
@@ -23,7 +23,7 @@ const WAITING: usize = 1024;
 /// A handle to the task that owns a publishing channel. Clones share it; the task ends with the last of them.
 #[derive(Clone)]
 pub struct Publisher {
-    link: Link,
+    connection: Connection,
     requests: mpsc::Sender<Request>,
     /// Whether the channel is open.
     open: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ pub struct Publisher {
 /// Whether a publisher can publish.
 #[derive(Clone)]
 pub struct Readiness {
-    link: Link,
+    connection: Connection,
     open: Arc<AtomicBool>,
 }
 
@@ -42,7 +42,7 @@ impl Readiness {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), Error> {
-        self.link.ready()?;
+        self.connection.ready()?;
         if self.open.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::NoChannel) }
     }
 }
@@ -50,17 +50,17 @@ impl Readiness {
 impl Publisher {
     /// Starts the task on `tasks`, over a supervised connection.
     #[must_use]
-    pub fn start(link: Link, tasks: &TaskTracker) -> Self {
+    pub fn start(connection: Connection, tasks: &TaskTracker) -> Self {
         let (requests, waiting) = mpsc::channel(WAITING);
         let open = Arc::new(AtomicBool::new(false));
-        tasks.spawn(own_channel(link.clone(), waiting, Arc::clone(&open)));
-        Self { link, requests, open }
+        tasks.spawn(own_channel(connection.clone(), waiting, Arc::clone(&open)));
+        Self { connection, requests, open }
     }
 
     /// Whether it can publish, to be asked again and again by somebody who does not publish: the task ends without them.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        Readiness { link: self.link.clone(), open: Arc::clone(&self.open) }
+        Readiness { connection: self.connection.clone(), open: Arc::clone(&self.open) }
     }
 
     /// Whether it can publish just now.
@@ -73,8 +73,8 @@ impl Publisher {
 
     /// The connection it publishes on.
     #[must_use]
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Publishes one message, mandatory, and waits for the confirm no longer than `within`.
@@ -83,7 +83,7 @@ impl Publisher {
     /// Anything but a confirm of a routed message. After [`Error::TimedOut`] or a lost connection the message may be on its
     /// queue all the same, so publishing it again may double it.
     pub async fn publish(&self, outgoing: Outgoing, within: Duration) -> Result<(), Error> {
-        self.link.ready()?;
+        self.connection.ready()?;
         let deadline = Instant::now() + within;
         let (verdict, told) = oneshot::channel();
         let request = Request::new(outgoing, within, verdict);
@@ -94,37 +94,37 @@ impl Publisher {
 }
 
 /// Opens a channel whenever there is none, and serves requests on it until it fails.
-async fn own_channel(link: Link, mut requests: mpsc::Receiver<Request>, is_open: Arc<AtomicBool>) {
-    let mut pauses = Pauses::default();
+async fn own_channel(connection: Connection, mut requests: mpsc::Receiver<Request>, is_open: Arc<AtomicBool>) {
+    let mut pauses = Backoff::default();
     loop {
         tokio::select! {
             // First, or whoever asks while a channel is thrown away would be refused at random.
             biased;
-            () = link.until_ready() => {}
+            () = connection.until_ready() => {}
             () = refuse(&mut requests) => return,
         }
         // There is a connection, so a channel is a moment away: whoever asks now waits for it, within its own deadline.
-        match open(&link).await {
+        match open(&connection).await {
             Ok((channel, lost)) => {
                 is_open.store(true, Ordering::Relaxed);
                 let served = serve(&channel, lost, &mut requests).await;
                 is_open.store(false, Ordering::Relaxed);
                 match served {
                     Served::Done => return,
-                    Served::Failed { after_success: true } => pauses = Pauses::default(),
+                    Served::Failed { after_success: true } => pauses = Backoff::default(),
                     Served::Failed { after_success: false } => {}
                 }
                 debug!("the publishing channel is thrown away and opened again");
             }
             Err(error) => warn!(%error, "cannot open a publishing channel"),
         }
-        sleep(pauses.next_pause()).await;
+        sleep(pauses.next_delay()).await;
     }
 }
 
-async fn open(link: &Link) -> Result<(Channel, impl Future<Output = ()> + use<>), Error> {
-    let (channel, lost) = link.channel_and_loss().await?;
-    in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+async fn open(connection: &Connection) -> Result<(Channel, impl Future<Output = ()> + use<>), Error> {
+    let (channel, lost) = connection.channel_and_loss().await?;
+    with_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok((channel, lost))
 }
 

@@ -1,11 +1,11 @@
 //! `banklink check`: is everything reachable, declared and migrated as it should be? Makes no exchange, queue or table that is
 //! missing.
 
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::{Failure, migrate, output, settings};
 use crate::broker::{Address, Inspection, Topology};
 use crate::config::Setting;
-use crate::store::{Missing, Store};
+use crate::store::{IfMissing, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 pub(super) struct Check;
 
-impl Asks for Check {
+impl SettingsGroup for Check {
     const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
 }
 
@@ -48,7 +48,7 @@ async fn look_at_the_broker(address: &Address, topology: &Topology) -> (Finding,
 }
 
 async fn look_at_the_database(url: &str) -> (Finding, Finding) {
-    let store = match Store::reach(url, Missing::Refuse).await {
+    let store = match Store::connect(url, IfMissing::Refuse).await {
         Ok(store) => store,
         Err(error) => return (Err(error.to_string()), Err("nobody there to ask".to_owned())),
     };
@@ -83,5 +83,5 @@ fn report(findings: [(&str, Finding); 4], json: bool) -> Result<(), Failure> {
             format!("{what:<10} {state:<8} {detail}")
         })?;
     }
-    if all_well { Ok(()) } else { Err(Failure::Told) }
+    if all_well { Ok(()) } else { Err(Failure::AlreadyReported) }
 }

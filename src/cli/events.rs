@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::{Failure, output, settings};
-use crate::broker::{Link, Purpose, Tail};
+use crate::broker::{Connection, EventSubscription, Purpose};
 use crate::config::Setting;
 use crate::{reconnect, shutdown};
 
@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 pub(super) struct Broker;
 
-impl Asks for Broker {
+impl SettingsGroup for Broker {
     const FOR: &'static [&'static Setting] = &settings::BROKER;
 }
 
@@ -41,31 +41,33 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let (address, topology) = resolver.finish(broker)?;
     let stop = shutdown::on_signal()?;
     let mut left = count.unwrap_or(u64::MAX);
-    let told = |cause: &anyhow::Error, pause: Duration| output::remark(&format!("{cause:#}; again in {pause:?}"));
+    let told = |cause: &anyhow::Error, pause: Duration| output::print_note(&format!("{cause:#}; again in {pause:?}"));
     let subscribe = async || {
-        let link = Link::once(&address, topology.clone(), Purpose::Consume).await?;
-        anyhow::Ok((Tail::open(&link).await?, link))
+        let link = Connection::once(&address, topology.clone(), Purpose::Consume).await?;
+        anyhow::Ok((EventSubscription::open(&link).await?, link))
     };
     // A broker that cannot be reached at the start is somebody's mistake; one that goes away is waited for.
     let mut subscription = subscribe().await?;
     loop {
-        output::remark(&format!("waiting for events on {}", topology.events()));
+        output::print_note(&format!("waiting for events on {}", topology.events()));
         print(&mut subscription.0, &mut left, &stop).await?;
         if left == 0 {
             return Ok(());
         }
-        let Some(again) = stop.run_until_cancelled(reconnect::until_done(subscribe, told)).await else { return Ok(()) };
+        let Some(again) = stop.run_until_cancelled(reconnect::retry_until_ok(subscribe, told)).await else {
+            return Ok(());
+        };
         subscription = again;
     }
 }
 
 /// Prints events until enough have come, the process is to stop, or the connection is lost.
-async fn print(tail: &mut Tail, left: &mut u64, stop: &CancellationToken) -> Result<(), Failure> {
+async fn print(tail: &mut EventSubscription, left: &mut u64, stop: &CancellationToken) -> Result<(), Failure> {
     while *left > 0 {
         match stop.run_until_cancelled(tail.next()).await {
             Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event))?,
             Some(Err(cause)) => {
-                output::remark(&cause.to_string());
+                output::print_note(&cause.to_string());
                 return Ok(());
             }
             None => return Ok(()),

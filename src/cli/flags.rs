@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use crate::config::{Resolver, Setting};
 
 /// The settings that a command asks for.
-pub(super) trait Asks {
+pub(super) trait SettingsGroup {
     const FOR: &'static [&'static Setting];
 }
 
@@ -26,7 +26,7 @@ impl<A> Flags<A> {
     }
 }
 
-impl<A: Asks> clap::Args for Flags<A> {
+impl<A: SettingsGroup> clap::Args for Flags<A> {
     fn augment_args(command: Command) -> Command {
         A::FOR.iter().flat_map(|setting| args(setting)).fold(command, Command::arg)
     }
@@ -36,7 +36,7 @@ impl<A: Asks> clap::Args for Flags<A> {
     }
 }
 
-impl<A: Asks> FromArgMatches for Flags<A> {
+impl<A: SettingsGroup> FromArgMatches for Flags<A> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let names =
             A::FOR.iter().flat_map(|setting| [Some(setting.variable.to_owned()), setting.file_variable()]).flatten();

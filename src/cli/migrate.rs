@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::ValueEnum;
 
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::{Failure, output, settings};
 use crate::config::{self, Setting};
-use crate::store::{self, Missing, Store};
+use crate::store::{self, IfMissing, Store};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -31,7 +31,7 @@ enum Direction {
 
 pub(super) struct Database;
 
-impl Asks for Database {
+impl SettingsGroup for Database {
     const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
 }
 
@@ -45,10 +45,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut resolver = args.flags.resolver();
     let url = settings::database_url(&mut resolver);
     let url = resolver.finish(url)?;
-    let store = Store::reach(&url, Missing::Create).await?;
+    let store = Store::connect(&url, IfMissing::Create).await?;
     match args.direction {
         Direction::Up => up(&store).await?,
-        Direction::Down => in_time(CHANGE, migration::down(store.connection())).await?,
+        Direction::Down => with_deadline(CHANGE, migration::down(store.connection())).await?,
         Direction::Status => {}
     }
     let steps = status(&store).await?;
@@ -68,12 +68,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 
 /// Applies what is missing.
 pub(super) async fn up(store: &Store) -> anyhow::Result<()> {
-    in_time(CHANGE, migration::up(store.connection())).await
+    with_deadline(CHANGE, migration::up(store.connection())).await
 }
 
 /// Every step, and whether it is applied.
 pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>> {
-    in_time(LOOK, migration::status(store.connection())).await
+    with_deadline(LOOK, migration::status(store.connection())).await
 }
 
 /// Makes sure that no step is missing, for those who need the tables.
@@ -92,7 +92,7 @@ pub(super) fn missing(steps: &[migration::Step]) -> Option<&str> {
     steps.iter().find(|step| !step.applied).map(|step| step.name.as_str())
 }
 
-async fn in_time<T, E: Into<anyhow::Error>>(
+async fn with_deadline<T, E: Into<anyhow::Error>>(
     deadline: Duration,
     work: impl Future<Output = Result<T, E>>,
 ) -> anyhow::Result<T> {

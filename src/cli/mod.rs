@@ -9,13 +9,13 @@ mod flags;
 mod migrate;
 mod output;
 mod process;
+mod publisher_session;
 mod roles;
 mod run;
 mod send;
 mod settings;
 mod topology;
 mod webhooks;
-mod wire;
 
 use std::process::ExitCode;
 
@@ -65,9 +65,9 @@ enum Failure {
     /// Anything else.
     Failed(anyhow::Error),
     /// It has said itself what failed.
-    Told,
+    AlreadyReported,
     /// Whoever read the result has gone away, which is their right.
-    Unread,
+    BrokenPipe,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -90,14 +90,14 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
-        Err(Failure::Told) => ExitCode::FAILURE,
+        Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::AlreadyReported) => ExitCode::FAILURE,
         Err(Failure::Failed(error)) => {
-            output::complain(&format!("{error:#}"));
+            output::print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(problem)) => {
-            output::complain(&problem);
+            output::print_error(&problem);
             ExitCode::from(2)
         }
     }
@@ -107,7 +107,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
     if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
         // Only what a person should know, such as a queue that exists with another number.
         telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(Failure::Usage)?;
-        panics::tell_where();
+        panics::log_locations();
     }
     match command {
         Command::Run(args) => run::run(args).await,

@@ -9,7 +9,7 @@ use super::Failure;
 /// Prints one line of a result. A reader that has gone away is no error of ours, and ends the command.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Unread),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
         written => Ok(written?),
     }
 }
@@ -56,11 +56,11 @@ fn print(header: &[&str], rows: Vec<Vec<String>>, off_terminal: u16) -> Result<(
 }
 
 /// Says on stderr what went wrong, in one line.
-pub(super) fn complain(problem: &str) {
+pub(super) fn print_error(problem: &str) {
     let _ = writeln!(std::io::stderr().lock(), "banklink: {}", problem.replace('\n', " "));
 }
 
 /// Says something on stderr that is no result.
-pub(super) fn remark(text: &str) {
+pub(super) fn print_note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -15,9 +15,9 @@ use tracing::{info, warn};
 use super::migrate;
 use super::roles::{Database, Settings};
 use crate::admin::{self, Check, check};
-use crate::broker::{Link, Publisher, Purpose, Supervisor};
-use crate::store::{self, Missing, Store};
-use crate::worker::{Attached, Links, Worker};
+use crate::broker::{Connection, Publisher, Purpose, Supervisor};
+use crate::store::{self, IfMissing, Store};
+use crate::worker::{Attached, Connections, Worker};
 use crate::{ingress, reconnect, relay, shutdown, telemetry, worker};
 
 /// How long draining may take. The last traces take up to 5 s more, and the process is gone within 25 s of the signal.
@@ -26,12 +26,12 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// Everything open, nothing begun.
 pub(super) struct Process {
     ingress: Option<(TcpListener, ingress::Settings, Publisher)>,
-    worker: Option<(Links, worker::Settings, Publisher)>,
+    worker: Option<(Connections, worker::Settings, Publisher)>,
     relay: Option<(Publisher, Publisher)>,
     store: Option<Store>,
     migrate: bool,
     /// The connection that every role publishes on, each over a channel of its own.
-    publish: Link,
+    publish: Connection,
     attached: Attached,
     /// Whether worker and relay have begun.
     begun: Arc<AtomicBool>,
@@ -45,7 +45,7 @@ pub(super) struct Process {
 impl Process {
     /// Opens everything. What cannot be reached yet is waited for later; an address that is taken fails here.
     pub(super) async fn open(settings: Settings) -> anyhow::Result<Self> {
-        let metrics = telemetry::collect_metrics().context("cannot collect metrics")?;
+        let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
         let stop = shutdown::on_signal().context("cannot watch for signals")?;
         let admin_listener = listen(&settings.admin_listen).await?;
         let ingress = match settings.ingress {
@@ -53,16 +53,17 @@ impl Process {
             None => None,
         };
         let (store, migrate) = match &settings.database {
-            Some(Database { url, migrate }) => (Some(Store::open(url, Missing::Create).await?), *migrate),
+            Some(Database { url, migrate }) => (Some(Store::open(url, IfMissing::Create).await?), *migrate),
             None => (None, false),
         };
         let (ground, close) = (TaskTracker::new(), CancellationToken::new());
         let (address, topology) = settings.broker;
         let supervisor = Supervisor::new(address, topology, ground.clone(), close.clone());
-        let publish = supervisor.keep(Purpose::Publish);
+        let publish = supervisor.spawn(Purpose::Publish);
         let publisher = || Publisher::start(publish.clone(), &ground);
         let ingress = ingress.map(|(listener, settings)| (listener, settings, publisher()));
-        let links = || Links { work: supervisor.keep(Purpose::Consume), dead: supervisor.keep(Purpose::Record) };
+        let links =
+            || Connections { work: supervisor.spawn(Purpose::Consume), dead: supervisor.spawn(Purpose::Record) };
         let worker = settings.worker.map(|settings| (links(), settings, publisher()));
         let relay = settings.relay.then(|| (publisher(), publisher()));
         let (roles, attached, begun) = (JoinSet::new(), Attached::default(), Arc::default());
@@ -116,8 +117,8 @@ impl Process {
             let worker = Worker { settings, store, publisher, events_written };
             self.roles.spawn(worker::run(worker, links, self.attached.clone(), self.stop.clone()));
         }
-        if let Some((publisher, publisher_of_put_off)) = self.relay.take() {
-            let relay = relay::Relay { store: store.clone(), publisher, publisher_of_put_off, events_written };
+        if let Some((publisher, deferred_publisher)) = self.relay.take() {
+            let relay = relay::Relay { store: store.clone(), publisher, deferred_publisher, events_written };
             self.roles.spawn(relay::run(relay, self.stop.clone()));
         }
     }
@@ -193,7 +194,7 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
         migrate::up(store).await.context("cannot migrate")?;
         migrate::status(store).await
     };
-    match migrate::missing(&reconnect::until_done(attempt, told).await) {
+    match migrate::missing(&reconnect::retry_until_ok(attempt, told).await) {
         Some(step) => {
             Err(anyhow!("the database lacks {step}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true"))
         }

@@ -3,7 +3,7 @@
 use tracing::{error, info};
 
 use super::Failure;
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::process::Process;
 use super::roles::{Role, Settings};
 use crate::config::{self, Setting};
@@ -21,7 +21,7 @@ pub(super) struct Args {
 
 pub(super) struct Run;
 
-impl Asks for Run {
+impl SettingsGroup for Run {
     const FOR: &'static [&'static Setting] = &config::ALL;
 }
 
@@ -29,12 +29,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let settings = Settings::resolve(args.flags.resolver(), &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
     let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
-    panics::tell_where();
+    panics::log_locations();
     let ended = async { Process::open(settings).await?.run().await }.await;
     match &ended {
         Ok(()) => info!("stopped"),
         Err(cause) => error!("{cause:#}"),
     }
     telemetry.finish();
-    ended.map_err(|_| Failure::Told)
+    ended.map_err(|_| Failure::AlreadyReported)
 }

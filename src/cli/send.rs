@@ -8,12 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Client, StatusCode, Url};
 use tokio::task::JoinSet;
 
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::webhooks::{self, Webhooks};
 use super::{Failure, output};
 use crate::config::{self, Setting};
 use crate::ingress::{Keys, SIGNATURE_HEADER};
-use crate::pace::Pace;
+use crate::rate_limiter::RateLimiter;
 
 /// Posts under way at a time.
 const AT_ONCE: usize = 64;
@@ -42,7 +42,7 @@ pub(super) struct Args {
 
 pub(super) struct Secrets;
 
-impl Asks for Secrets {
+impl SettingsGroup for Secrets {
     const FOR: &'static [&'static Setting] = &[&config::SECRETS];
 }
 
@@ -81,7 +81,7 @@ async fn post_all(
     rate: Option<u32>,
 ) -> Result<Tally, Failure> {
     let bar = progress(webhooks.expected());
-    let mut pace = rate.map(Pace::new);
+    let mut pace = rate.map(RateLimiter::new);
     let mut under_way = JoinSet::new();
     let mut tally = Tally::default();
     loop {

@@ -29,7 +29,7 @@ pub(super) fn broker(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -
 
 /// The database's URL.
 pub(super) fn database_url(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<String> {
-    resolver.parse(&config::DATABASE_URL, |url| Store::understands(url).then(|| url.to_owned()))
+    resolver.parse(&config::DATABASE_URL, |url| Store::accepts_url(url).then(|| url.to_owned()))
 }
 
 /// How the process tells what it does: log format, and where traces go.

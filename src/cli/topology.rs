@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::flags::{Asks, Flags};
+use super::flags::{Flags, SettingsGroup};
 use super::{Failure, output, settings};
-use crate::broker::{Link, Purpose};
+use crate::broker::{Connection, Purpose};
 use crate::config::Setting;
 
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ enum Action {
 
 pub(super) struct Broker;
 
-impl Asks for Broker {
+impl SettingsGroup for Broker {
     const FOR: &'static [&'static Setting] = &settings::BROKER;
 }
 
@@ -38,8 +38,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (address, topology) = resolver.finish(broker)?;
     let definitions = topology.definitions(address.vhost());
     if matches!(args.action, Action::Apply) {
-        Link::once(&address, topology, Purpose::Publish).await?;
-        output::remark("declared");
+        Connection::once(&address, topology, Purpose::Publish).await?;
+        output::print_note("declared");
     }
     if args.json {
         return output::line(&definitions.to_string());

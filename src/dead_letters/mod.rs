@@ -1,21 +1,21 @@
 //! The operator's door to dead letters: what they say, what a replay would do, the replay itself, and the edit.
 
-mod edit;
+mod dry_run;
 mod mask;
-mod outcomes;
-mod rehearse;
 mod replay;
+mod replay_outcomes;
+mod send_edited;
 
-pub use edit::send_edited;
+pub use dry_run::{DryRun, DryRunResult};
 pub use mask::{Masking, render};
-pub use outcomes::Tally;
-pub use rehearse::{Rehearsal, Rehearsed};
-pub use replay::{End, Plan, replay};
+pub use replay::{ReplayEnd, ReplayOptions, replay};
+pub use replay_outcomes::ReplayTotals;
+pub use send_edited::send_edited;
 
 use bytes::Bytes;
 
 use crate::broker::Message;
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 use crate::store::dead_letters::Letter;
 
 /// The message that a letter is sent in again as: the same id, the same receipt, a first attempt.
@@ -34,6 +34,6 @@ pub fn message(letter: &Letter) -> Message {
 }
 
 /// When the letter's message was received, to the nanosecond.
-fn received_at(letter: &Letter) -> Instant {
-    Instant::from_nanos(letter.received_nanos).unwrap_or(Instant::EPOCH)
+fn received_at(letter: &Letter) -> Timestamp {
+    Timestamp::from_nanos(letter.received_nanos).unwrap_or(Timestamp::EPOCH)
 }

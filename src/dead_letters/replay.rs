@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::message;
-use super::outcomes::{Tally, UnderWay};
+use super::replay_outcomes::{PendingOutcomes, ReplayTotals};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
-use crate::pace::Pace;
-use crate::store::dead_letters::{Chosen, Claimed, Life, claim, keep, lots, release};
+use crate::rate_limiter::RateLimiter;
+use crate::store::dead_letters::{Claimed, ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
 
 /// Letters claimed and published at a time.
-const MOST_AT_ONCE: usize = 1_000;
+const MAX_AT_ONCE: usize = 1_000;
 /// How long the outcomes of a few letters are waited for before more are taken on, where failures are to stop the replay.
 const LET_SHOW: Duration = Duration::from_secs(2);
 /// How often outcomes are looked for while nothing else is to be done.
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How to go about it.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct ReplayOptions {
     /// Letters a second, at most; up to a second's worth that was held up follows at once.
     pub rate: Option<u32>,
     /// How many go first and have to end well before the others follow.
@@ -40,7 +40,7 @@ pub struct Plan {
 
 /// Why a replay ended.
 #[derive(Clone, Debug)]
-pub enum End {
+pub enum ReplayEnd {
     /// All were taken on.
     Finished,
     /// Somebody asked it to stop.
@@ -60,13 +60,14 @@ pub enum End {
 pub async fn replay(
     store: &Store,
     publisher: &Publisher,
-    chosen: &[Chosen],
-    plan: &Plan,
+    chosen: &[Selected],
+    plan: &ReplayOptions,
     stop: &CancellationToken,
-    mut told: impl FnMut(&Tally),
-) -> Result<(Tally, End), store::Error> {
-    let tally = Tally { selected: chosen.len(), ..Tally::default() };
-    let mut replay = Replay { store, publisher, plan, stop, tally, under_way: UnderWay::default(), unkept: Vec::new() };
+    mut told: impl FnMut(&ReplayTotals),
+) -> Result<(ReplayTotals, ReplayEnd), store::Error> {
+    let tally = ReplayTotals { selected: chosen.len(), ..ReplayTotals::default() };
+    let mut replay =
+        Replay { store, publisher, plan, stop, tally, under_way: PendingOutcomes::default(), unkept: Vec::new() };
     let end = replay.run(chosen, &mut told).await?;
     replay.keep().await?;
     replay.tally.under_way = replay.under_way.len();
@@ -77,16 +78,20 @@ pub async fn replay(
 struct Replay<'a> {
     store: &'a Store,
     publisher: &'a Publisher,
-    plan: &'a Plan,
+    plan: &'a ReplayOptions,
     stop: &'a CancellationToken,
-    tally: Tally,
-    under_way: UnderWay,
+    tally: ReplayTotals,
+    under_way: PendingOutcomes,
     /// Published, on claims that still run out.
-    unkept: Vec<Life>,
+    unkept: Vec<ReplayKey>,
 }
 
 impl Replay<'_> {
-    async fn run(&mut self, chosen: &[Chosen], told: &mut impl FnMut(&Tally)) -> Result<End, store::Error> {
+    async fn run(
+        &mut self,
+        chosen: &[Selected],
+        told: &mut impl FnMut(&ReplayTotals),
+    ) -> Result<ReplayEnd, store::Error> {
         let canaries = self.plan.canary.unwrap_or(0).min(chosen.len());
         let (first, rest) = chosen.split_at(canaries);
         if canaries > 0 {
@@ -95,65 +100,65 @@ impl Replay<'_> {
             }
             // One that somebody else took has proved nothing either.
             if self.tally.resolved() < canaries {
-                return Ok(End::CanaryFailed);
+                return Ok(ReplayEnd::CanaryFailed);
             }
         }
-        Ok(self.take_all(rest, told).await?.unwrap_or(End::Finished))
+        Ok(self.take_all(rest, told).await?.unwrap_or(ReplayEnd::Finished))
     }
 
     /// Takes on `letters`, at the pace that is planned, and waits for what becomes of them; why it ended early, if it did.
     async fn take_all(
         &mut self,
-        letters: &[Chosen],
-        told: &mut impl FnMut(&Tally),
-    ) -> Result<Option<End>, store::Error> {
-        let mut pace = self.plan.rate.map(Pace::new);
-        let at_once = self.plan.rate.map_or(MOST_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MOST_AT_ONCE));
-        for letters in lots(letters, at_once) {
+        letters: &[Selected],
+        told: &mut impl FnMut(&ReplayTotals),
+    ) -> Result<Option<ReplayEnd>, store::Error> {
+        let mut pace = self.plan.rate.map(RateLimiter::new);
+        let at_once = self.plan.rate.map_or(MAX_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MAX_AT_ONCE));
+        for letters in batches(letters, at_once) {
             if let Some(pace) = &mut pace {
                 self.stop.run_until_cancelled(pace.admit(letters.len())).await;
             }
             if self.stop.is_cancelled() {
-                return Ok(Some(End::Interrupted));
+                return Ok(Some(ReplayEnd::Interrupted));
             }
             let away = self.take_on(letters).await?;
             // Whoever wants to stop on failures gives them time to show.
             let pause = self.plan.stop_on_failure.map_or(Duration::ZERO, |_| LET_SHOW);
             self.wait(pause, told).await?;
             if let Some(away) = away {
-                return Ok(Some(End::BrokerAway(away)));
+                return Ok(Some(ReplayEnd::BrokerAway(away)));
             }
             if self.plan.stop_on_failure.is_some_and(|percent| self.tally.fails_more_than(percent)) {
-                return Ok(Some(End::TooManyFailed));
+                return Ok(Some(ReplayEnd::TooManyFailed));
             }
         }
         self.keep().await?;
         self.wait(self.plan.wait, told).await?;
-        Ok(self.stop.is_cancelled().then_some(End::Interrupted))
+        Ok(self.stop.is_cancelled().then_some(ReplayEnd::Interrupted))
     }
 
     /// Claims and publishes a few letters; why the broker did not take one, if so.
-    async fn take_on(&mut self, letters: &[Chosen]) -> Result<Option<broker::Error>, store::Error> {
+    async fn take_on(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
         let claimed = claim(self.store, letters, &self.plan.by).await?;
         let publishing = join_all(claimed.iter().map(|claimed| publish(self.publisher, claimed)));
         // The claims of those before are kept no sooner than now: most have ended meanwhile, and need it no more.
-        let (verdicts, kept) = tokio::join!(publishing, keep(self.store, &self.unkept));
+        let (verdicts, kept) = tokio::join!(publishing, confirm_claims(self.store, &self.unkept));
         self.unkept.clear();
         let (mut unpublished, mut away) = (Vec::new(), None);
         for (claimed, verdict) in claimed.iter().zip(verdicts) {
             match verdict {
-                Ok(()) => self.unkept.push(claimed.life()),
+                Ok(()) => self.unkept.push(claimed.key()),
                 Err(cause) => {
                     // After a timeout the message may be on the queue all the same: that claim is left to run out.
                     if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
-                        unpublished.push(claimed.life());
+                        unpublished.push(claimed.key());
                     }
                     away = Some(cause);
                 }
             }
         }
         kept?;
-        release(self.store, &unpublished).await?;
+        release_claims(self.store, &unpublished).await?;
         self.tally.replayed += self.unkept.len();
         self.tally.skipped += letters.len() - self.unkept.len();
         self.under_way.add(&self.unkept);
@@ -161,13 +166,13 @@ impl Replay<'_> {
     }
 
     async fn keep(&mut self) -> Result<(), store::Error> {
-        keep(self.store, &self.unkept).await?;
+        confirm_claims(self.store, &self.unkept).await?;
         self.unkept.clear();
         Ok(())
     }
 
     /// Looks for outcomes once, and goes on while there is patience.
-    async fn wait(&mut self, patience: Duration, told: &mut impl FnMut(&Tally)) -> Result<(), store::Error> {
+    async fn wait(&mut self, patience: Duration, told: &mut impl FnMut(&ReplayTotals)) -> Result<(), store::Error> {
         let deadline = Instant::now() + patience;
         loop {
             let ended = self.under_way.look(self.store, &mut self.tally).await?;
@@ -183,6 +188,6 @@ impl Replay<'_> {
 }
 
 async fn publish(publisher: &Publisher, claimed: &Claimed) -> Result<(), broker::Error> {
-    let outgoing = Outgoing::webhook(publisher.link().topology(), &message(&claimed.letter));
+    let outgoing = Outgoing::webhook(publisher.connection().topology(), &message(&claimed.letter));
     publisher.publish(outgoing, DEADLINE).await
 }

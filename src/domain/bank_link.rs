@@ -8,15 +8,15 @@
 use uuid::Uuid;
 
 use super::field::Field;
-use super::instant::Instant;
+use super::timestamp::Timestamp;
 use super::webhook::{Kind, Webhook};
 
 /// A value and the instant it is from. The greater one stays: the newer, and of one instant the greater text in byte
 /// order, so that the order of arrival never decides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
+pub struct FieldValue {
     /// The instant of the webhook that carried the value.
-    pub since: Instant,
+    pub since: Timestamp,
     /// The value: text as it was sent, permissions as their JSON.
     pub value: String,
 }
@@ -27,13 +27,13 @@ pub struct BankLink {
     /// Lean's entity id.
     pub entity_id: Uuid,
     /// What is known of each [`Field`], in the order of [`Field::ALL`].
-    pub fields: [Option<Held>; 12],
+    pub fields: [Option<FieldValue>; 12],
     /// The time of the earliest `entity.created`.
-    pub linked_at: Option<Instant>,
+    pub linked_at: Option<Timestamp>,
     /// The time of the latest `entity.reconnected`.
-    pub reconnected_at: Option<Instant>,
+    pub reconnected_at: Option<Timestamp>,
     /// The instant of the newest webhook applied.
-    pub version: Instant,
+    pub version: Timestamp,
     /// 1, 2, 3, …: one for each write of the row.
     pub revision: i64,
 }
@@ -63,7 +63,7 @@ impl BankLink {
 
     /// A link of which nothing is known yet.
     #[must_use]
-    pub fn unknown(entity_id: Uuid, version: Instant) -> Self {
+    pub fn unknown(entity_id: Uuid, version: Timestamp) -> Self {
         Self { entity_id, fields: Default::default(), linked_at: None, reconnected_at: None, version, revision: 0 }
     }
 
@@ -72,7 +72,7 @@ impl BankLink {
         let before = self.clone();
         let instant = webhook.instant;
         for (field, value) in &webhook.carried {
-            let carried = Some(Held { since: instant, value: value.clone() });
+            let carried = Some(FieldValue { since: instant, value: value.clone() });
             let held = &mut self.fields[*field as usize];
             if carried > *held {
                 *held = carried;

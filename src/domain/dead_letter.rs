@@ -5,11 +5,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::failure::{Failure, FailureClass};
-use super::instant::Instant;
+use super::timestamp::Timestamp;
 
 /// A death to record: a message, and why it died.
 #[derive(Clone, Debug)]
-pub struct Died {
+pub struct DeadMessage {
     /// The message's id as it was on the wire.
     pub wire_id: String,
     /// The webhook's bytes.
@@ -17,7 +17,7 @@ pub struct Died {
     /// Who sent it.
     pub source: String,
     /// When it was received.
-    pub received_at: Instant,
+    pub received_at: Timestamp,
     /// The attempt that was its last.
     pub attempt: u32,
     /// Which replay it was; 0 for none.
@@ -29,10 +29,10 @@ pub struct Died {
     /// Why it died.
     pub failure: Failure,
     /// When it died: one death has one time, however often it is read.
-    pub at: Instant,
+    pub at: Timestamp,
 }
 
-impl Died {
+impl DeadMessage {
     /// The id that the letter is kept under, unless another body has it already.
     #[must_use]
     pub fn letter_id(&self) -> Uuid {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::bank_link::BankLink;
 use super::field::Field;
-use super::instant::Instant;
+use super::timestamp::Timestamp;
 
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -104,8 +104,8 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
                 bank_type: link.get(Field::BankType),
             },
             permissions: serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL),
-            linked_at: link.linked_at.map(Instant::rfc3339_micros),
-            reconnected_at: link.reconnected_at.map(Instant::rfc3339_micros),
+            linked_at: link.linked_at.map(Timestamp::rfc3339_micros),
+            reconnected_at: link.reconnected_at.map(Timestamp::rfc3339_micros),
         },
     };
     let json = to_raw_value(&envelope).unwrap_or_else(|_| RawValue::NULL.to_owned());

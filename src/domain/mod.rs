@@ -8,7 +8,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod failure;
 pub mod field;
-pub mod instant;
 pub mod json;
 pub mod retry;
+pub mod timestamp;
 pub mod webhook;

@@ -6,9 +6,9 @@ use std::time::Duration;
 /// The longest delay that RabbitMQ's `x-message-ttl` can hold: 32 bits of milliseconds.
 const LONGEST: Duration = Duration::from_millis(u32::MAX as u64);
 /// Long enough that what is put aside costs little, and short enough that nobody misses it.
-const ASIDE: Duration = Duration::from_secs(30);
+const DEFERRAL: Duration = Duration::from_secs(30);
 /// More tiers than this is a mistake in the setting, and each one is a queue.
-const MOST_RETRIES: usize = 100;
+const MAX_RETRIES: usize = 100;
 
 /// The delay before each retry; its length is the number of retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Schedule {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let delays: Option<Vec<Delay>> = text.split(',').map(|part| Delay::parse(part.trim())).collect();
-        delays.filter(|delays| delays.len() <= MOST_RETRIES).map(Self)
+        delays.filter(|delays| delays.len() <= MAX_RETRIES).map(Self)
     }
 
     /// The delay after attempt number `attempt` (1 is the first) has failed; `None` when that was the last one.
@@ -35,10 +35,10 @@ impl Schedule {
 
     /// How long something waits that is not to spend an attempt: the longest delay of up to half a minute, else the shortest.
     #[must_use]
-    pub fn aside(&self) -> Delay {
+    pub fn deferral(&self) -> Delay {
         let tiers = self.tiers();
         // There is a first one: no schedule is empty.
-        tiers.iter().rfind(|delay| delay.0 <= ASIDE).or(tiers.first()).copied().unwrap_or(Delay(ASIDE))
+        tiers.iter().rfind(|delay| delay.0 <= DEFERRAL).or(tiers.first()).copied().unwrap_or(Delay(DEFERRAL))
     }
 
     /// Each delay that occurs, once, the shortest first: the retry tiers.
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_put_aside_waits_half_a_minute_or_less_if_it_can() {
-        let aside = |text| Schedule::parse(text).unwrap().aside().to_string();
+        let aside = |text| Schedule::parse(text).unwrap().deferral().to_string();
         assert_eq!(["5s,30s,2m", "5s,10s,1h", "1d,2h"].map(aside), ["30s", "10s", "2h"]);
     }
 

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::failure::{Failure, FailureClass};
 use super::field::{Field, Permissions};
-use super::instant::Instant;
 use super::json::{self, Fault};
+use super::timestamp::Timestamp;
 
 /// The types that Lean publishes and that say nothing of a bank link; ignored, and counted by name.
 pub const IGNORED_TYPES: [&str; 16] = [
@@ -57,7 +57,7 @@ pub struct Webhook {
     /// The bank link's key.
     pub entity_id: Uuid,
     /// The instant it speaks for: its own time, or when it was received.
-    pub instant: Instant,
+    pub instant: Timestamp,
     /// Which of the three it is.
     pub kind: Kind,
     /// The values that it carries, each with its field; a field that is absent, `null` or empty is not here.
@@ -79,7 +79,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// [`FailureClass::MalformedJson`] or [`FailureClass::InvalidWebhook`]; trying again cannot help.
-pub fn parse(body: &[u8], received_at: Instant) -> Result<Parsed, Failure> {
+pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
     let [event_type, payload, timestamp, event_id] =
@@ -205,9 +205,9 @@ fn granted(permissions: &RawValue) -> Result<Permissions, Fault> {
     Ok(Permissions::new(names))
 }
 
-fn instant(timestamp: Option<&RawValue>, received_at: Instant) -> Result<Instant, Failure> {
+fn instant(timestamp: Option<&RawValue>, received_at: Timestamp) -> Result<Timestamp, Failure> {
     let Some(timestamp) = optional(timestamp, "timestamp")? else { return Ok(received_at) };
-    let instant = Instant::parse(&timestamp)
+    let instant = Timestamp::parse(&timestamp)
         .ok_or_else(|| invalid("timestamp", "expected an RFC 3339 time between 1970 and 2262"))?;
     if instant.is_later_than(received_at, LATEST_NANOS) {
         return Err(invalid("timestamp", "more than 24 h after its receipt"));

@@ -25,7 +25,7 @@ use crate::broker::Publisher;
 use crate::server;
 
 /// Connections at a time.
-const MOST_CONNECTIONS: usize = 16_384;
+const MAX_CONNECTIONS: usize = 16_384;
 
 /// What the ingress has to know.
 pub struct Settings {
@@ -67,5 +67,5 @@ pub async fn run(listener: TcpListener, settings: Settings, publisher: Publisher
         request.extensions_mut().insert(Peer(peer));
         router.clone().call(request)
     };
-    server::serve(listener, MOST_CONNECTIONS, answer, stop).await;
+    server::serve(listener, MAX_CONNECTIONS, answer, stop).await;
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -21,7 +21,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use super::problem::Refusal;
 use super::{Ingress, Peer};
 use crate::broker::{Message, Outgoing};
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 use crate::telemetry;
 
 /// What large bodies may take up together, in KiB: 256 MiB. A sender who finds it full is told to come again.
@@ -48,11 +48,11 @@ async fn receive(
     Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Response {
-    let began = Clock::now();
+    let began = Instant::now();
     let came_in = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let came_in = came_in.and_then(telemetry::valid_traceparent).map(str::to_owned);
     let span = info_span!("receive webhook");
-    telemetry::follow(&span, came_in.as_deref());
+    telemetry::set_parent(&span, came_in.as_deref());
     let accepted = async {
         let (body, _room) = ingress.check(peer, request).await?;
         ingress.hand_over(body, came_in.as_deref()).await
@@ -113,8 +113,8 @@ impl Ingress {
     async fn hand_over(&self, body: Bytes, came_in: Option<&str>) -> Result<String, Refusal> {
         let _slot = self.slots.try_acquire().map_err(|_| Refusal::Busy)?;
         let _counted = InFlight::count();
-        let message = Message::received(body, Instant::now(), telemetry::traceparent(came_in));
-        let outgoing = Outgoing::webhook(self.publisher.link().topology(), &message);
+        let message = Message::received(body, Timestamp::now(), telemetry::traceparent(came_in));
+        let outgoing = Outgoing::webhook(self.publisher.connection().topology(), &message);
         let confirmed = self.publisher.publish(outgoing, self.settings.deadline).await;
         match confirmed {
             Ok(()) => {

@@ -8,9 +8,9 @@ use entity::bank_link::Model;
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::domain::bank_link::{BankLink, Held};
+use crate::domain::bank_link::{BankLink, FieldValue};
 use crate::domain::field::Field;
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 
 const LINKED_AT: &str = "linked_at";
 const RECONNECTED_AT: &str = "reconnected_at";
@@ -31,8 +31,8 @@ pub(super) fn to_row(link: &BankLink, now: DateTime<Utc>) -> Model {
         bank_account_type: text(Field::BankAccountType),
         bank_type: text(Field::BankType),
         permissions: serde_json::from_str(link.permissions()).unwrap_or_default(),
-        linked_at: link.linked_at.map(Instant::to_micros),
-        reconnected_at: link.reconnected_at.map(Instant::to_micros),
+        linked_at: link.linked_at.map(Timestamp::to_micros),
+        reconnected_at: link.reconnected_at.map(Timestamp::to_micros),
         occurred_at: link.version.to_micros(),
         version: link.version.nanos(),
         revision: link.revision,
@@ -46,15 +46,15 @@ pub(super) fn to_row(link: &BankLink, now: DateTime<Utc>) -> Model {
 /// The bank link in `row`.
 ///
 /// # Errors
-/// [`Error::Rejected`] when the row was written by something else and makes no sense: other rows are not affected.
+/// [`Error::InvalidRow`] when the row was written by something else and makes no sense: other rows are not affected.
 pub(super) fn from_row(row: Model) -> Result<BankLink, Error> {
-    let nonsense = || Error::Rejected("the row on record makes no sense".to_owned());
-    let version = Instant::from_nanos(row.version).ok_or_else(nonsense)?;
+    let nonsense = || Error::InvalidRow("the row on record makes no sense".to_owned());
+    let version = Timestamp::from_nanos(row.version).ok_or_else(nonsense)?;
     let instants = row.instants.as_object().ok_or_else(nonsense)?;
     let since = |name: &str| match instants.get(name) {
         None => Ok(Some(version)),
         Some(Value::Null) => Ok(None),
-        Some(instant) => instant.as_i64().and_then(Instant::from_nanos).map(Some).ok_or_else(nonsense),
+        Some(instant) => instant.as_i64().and_then(Timestamp::from_nanos).map(Some).ok_or_else(nonsense),
     };
     let permissions = row.permissions.to_string();
     // In the order of `Field::ALL`.
@@ -72,10 +72,10 @@ pub(super) fn from_row(row: Model) -> Result<BankLink, Error> {
         Some(permissions),
         row.last_event_id,
     ];
-    let mut fields = <[Option<Held>; 12]>::default();
+    let mut fields = <[Option<FieldValue>; 12]>::default();
     for ((held, field), value) in fields.iter_mut().zip(Field::ALL).zip(values) {
         *held = match (value, since(field.name())?) {
-            (Some(value), Some(since)) => Some(Held { since, value }),
+            (Some(value), Some(since)) => Some(FieldValue { since, value }),
             _ => None,
         };
     }

@@ -10,13 +10,13 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::among::among;
 use super::bank_link_row::{from_row, to_row};
 use super::columns::Columns;
-use super::{Error, MOST_BINDS, Store, Transaction};
+use super::id_in::id_in;
+use super::{Error, MAX_BINDS, Store, Transaction};
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::field::Field;
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::{Kind, Webhook};
 
 /// The columns of the table: what one row binds.
@@ -40,8 +40,8 @@ pub async fn look(store: &Store, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, Ba
 
 async fn read_with(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
     let mut links = HashMap::with_capacity(entity_ids.len());
-    for ids in entity_ids.chunks(MOST_BINDS) {
-        let asked_for = among(connection, Column::EntityId, ids.iter().copied());
+    for ids in entity_ids.chunks(MAX_BINDS) {
+        let asked_for = id_in(connection, Column::EntityId, ids.iter().copied());
         for row in Entity::find().filter(asked_for).all(connection).await? {
             links.insert(row.entity_id, from_row(row)?);
         }
@@ -74,15 +74,15 @@ pub async fn locked(store: &Store, entity_ids: &[Uuid]) -> Result<HashSet<Uuid>,
 /// The links must be sorted by entity id, so that two batches cannot wait for each other's rows.
 ///
 /// # Errors
-/// [`Error::Rejected`] when a row is at fault; else the database is away.
+/// [`Error::InvalidRow`] when a row is at fault; else the database is away.
 pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Vec<Uuid>, Error> {
     debug_assert!(links.is_sorted_by_key(|link| link.entity_id), "unsorted batches deadlock");
-    let now = Instant::now().to_micros();
+    let now = Timestamp::now().to_micros();
     let rows: Vec<Model> = links.iter().map(|link| to_row(link, now)).collect();
     let inserts = if transaction.0.get_database_backend() == DbBackend::Postgres {
         vec![insert_columns(&rows)?]
     } else {
-        rows.chunks(MOST_BINDS / COLUMNS).map(insert_values).collect()
+        rows.chunks(MAX_BINDS / COLUMNS).map(insert_values).collect()
     };
     let mut written = Vec::with_capacity(links.len());
     for mut insert in inserts {
@@ -130,7 +130,7 @@ fn insert_values(rows: &[Model]) -> InsertStatement {
 /// # Errors
 /// When any of it cannot be done.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let (entity_id, instant) = (Uuid::new_v4(), Instant::now());
+    let (entity_id, instant) = (Uuid::new_v4(), Timestamp::now());
     let mut row = None;
     for (kind, field) in [(Kind::Created, Field::CustomerId), (Kind::Reconnected, Field::BankName)] {
         let webhook = Webhook { entity_id, instant, kind, carried: vec![(field, "probe".to_owned())] };

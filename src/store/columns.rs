@@ -57,7 +57,7 @@ impl<'a, R, C: IntoIden + Copy> Columns<'a, R, C> {
     pub(super) fn insert_into(self, table: impl IntoIden + Copy) -> Result<InsertStatement, Error> {
         let mut insert = Query::insert();
         insert.into_table(table.into_iden()).columns(self.names);
-        insert.select_from(self.values).map_err(|error| Error::Rejected(error.to_string()))?;
+        insert.select_from(self.values).map_err(|error| Error::InvalidRow(error.to_string()))?;
         Ok(insert)
     }
 

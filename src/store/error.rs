@@ -14,18 +14,18 @@ use super::bounded::NO_ANSWER;
 pub enum Error {
     /// The database refuses what a row holds: SQLSTATE class 22, 23 or 54, or SQLite's constraint, mismatch or too big.
     #[error("refused by the database: {0}")]
-    Rejected(String),
+    InvalidRow(String),
     /// A rule of PostgreSQL's own says no: `RAISE` in a trigger or a view's condition, SQLSTATE class P0 or 44. The row is at
     /// fault only if others can be written: nobody knows what such a rule looks at.
     #[error("refused by a rule of the database: {0}")]
-    Refused(String),
+    RuleViolation(String),
     /// PostgreSQL could not do this, and says nothing that concerns all: a lock that somebody else holds, a statement that took
     /// too long. Perhaps it can do the same for other rows.
     #[error("the database cannot do it now: {0}")]
-    Obstructed(String),
+    Blocked(String),
     /// Anything else, foreseen or not: no connection, a deadlock, a full disk, a server that only reads.
     #[error("the database is away: {0}")]
-    Away(String),
+    Unavailable(String),
     /// No answer within the deadline.
     #[error("the database did not answer in time")]
     TimedOut,
@@ -42,14 +42,14 @@ impl From<DbErr> for Error {
             _ => {}
         }
         if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
-            return Self::Rejected("the row cannot be read".to_owned());
+            return Self::InvalidRow("the row cannot be read".to_owned());
         }
         let said = said_by_the_database(&error);
         match said.and_then(|said| Some((said, blame(said)?))) {
-            Some((said, Blame::Row)) => Self::Rejected(rule(said)),
-            Some((said, Blame::Rule)) => Self::Refused(rule(said)),
-            Some((_, Blame::Unclear)) => Self::Obstructed(discreetly(&error)),
-            None => Self::Away(discreetly(&error)),
+            Some((said, Blame::Row)) => Self::InvalidRow(rule(said)),
+            Some((said, Blame::Rule)) => Self::RuleViolation(rule(said)),
+            Some((_, Blame::Unclear)) => Self::Blocked(discreetly(&error)),
+            None => Self::Unavailable(discreetly(&error)),
         }
     }
 }
@@ -58,7 +58,7 @@ impl From<DbErr> for Error {
 ///
 /// # Errors
 /// [`Error::TimedOut`], or what the work came to.
-pub async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub async fn with_deadline<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(deadline, work).await.map_err(|_| Error::TimedOut)?
 }
 
@@ -130,7 +130,7 @@ mod tests {
             DbErr::Custom("odd".to_owned()),
             DbErr::Query(RuntimeErr::SqlxError(sea_orm::sqlx::Error::PoolTimedOut.into())),
         ] {
-            assert!(matches!(Error::from(error), Error::Away(_)));
+            assert!(matches!(Error::from(error), Error::Unavailable(_)));
         }
     }
 

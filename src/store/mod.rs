@@ -3,13 +3,13 @@
 //! Whoever begins a transaction commits it, on the same screen; nothing here begins one behind a caller's back but where
 //! the function's name says so.
 
-mod among;
 mod bank_link_row;
 pub mod bank_links;
 mod bounded;
 mod columns;
 pub mod dead_letters;
 mod error;
+mod id_in;
 pub mod outbox;
 mod pool;
 
@@ -24,7 +24,7 @@ use sea_orm::{
 };
 
 use bounded::{Bounded, answered};
-pub use error::{Error, in_time};
+pub use error::{Error, with_deadline};
 
 /// How long one transaction may take, with all that is in it, before it counts as lost.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -58,11 +58,11 @@ const SERVER_SETTINGS: [(&str, &str); 9] = [
 /// How long SQLite waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(5);
 /// Bound values in one statement, at most: SQLite's limit is 32,766, PostgreSQL's 65,535.
-const MOST_BINDS: usize = 32_000;
+const MAX_BINDS: usize = 32_000;
 
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum IfMissing {
     /// Made, if the URL says so (`mode=rwc`).
     Create,
     /// An error.
@@ -81,7 +81,7 @@ pub struct Transaction(Bounded<DatabaseTransaction>);
 impl Store {
     /// Whether that is the URL of a database that can be used.
     #[must_use]
-    pub fn understands(url: &str) -> bool {
+    pub fn accepts_url(url: &str) -> bool {
         if url.starts_with("sqlite:") {
             return SqliteConnectOptions::from_str(url).is_ok();
         }
@@ -92,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub async fn open(url: &str, missing: Missing) -> Result<Self, Error> {
+    pub async fn open(url: &str, missing: IfMissing) -> Result<Self, Error> {
         let mut options = ConnectOptions::new(url);
         let connections = if url.starts_with("sqlite:") { 1 } else { CONNECTIONS };
         options
@@ -113,7 +113,7 @@ impl Store {
                     .pragma("cache_size", "-32768")
                     // In pages: a page that several batches write goes back into the database file once, not each time.
                     .pragma("wal_autocheckpoint", "8192");
-                if missing == Missing::Refuse { options.create_if_missing(false) } else { options }
+                if missing == IfMissing::Refuse { options.create_if_missing(false) } else { options }
             });
         let connection = Database::connect(options).await?;
         Ok(Self { connection: Bounded(connection) })
@@ -123,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// When the URL cannot be understood, or the database does not answer: why.
-    pub async fn reach(url: &str, missing: Missing) -> Result<Self, Error> {
+    pub async fn connect(url: &str, missing: IfMissing) -> Result<Self, Error> {
         let store = Self::open(url, missing).await?;
         store.ping().await?;
         Ok(store)
@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// When it does not, within 3 s: why, as far as another second tells.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.explain(in_time(PROBE_DEADLINE, async { Ok(self.connection.0.ping().await?) }).await).await
+        self.explain(with_deadline(PROBE_DEADLINE, async { Ok(self.connection.0.ping().await?) }).await).await
     }
 
     /// Whether a batch could be written just now: writes a bank link and an event, and takes both back. Tells an outage from
@@ -163,7 +163,7 @@ impl Store {
     /// # Errors
     /// When it could not, within 3 s: why, as far as another second tells.
     pub async fn probe(&self) -> Result<(), Error> {
-        let probed = in_time(PROBE_DEADLINE, async {
+        let probed = with_deadline(PROBE_DEADLINE, async {
             let transaction = self.begin().await?;
             bank_links::probe(&transaction).await?;
             outbox::probe(&transaction).await?;
@@ -175,7 +175,7 @@ impl Store {
             transaction.rollback().await
         });
         match self.explain(probed.await).await {
-            Err(Error::Rejected(_)) => Ok(()),
+            Err(Error::InvalidRow(_)) => Ok(()),
             probed => probed,
         }
     }
@@ -185,7 +185,7 @@ impl Store {
     /// # Errors
     /// When they could not, within 3 s: why, as far as another second tells.
     pub async fn probe_outbox(&self) -> Result<(), Error> {
-        let probed = in_time(PROBE_DEADLINE, async {
+        let probed = with_deadline(PROBE_DEADLINE, async {
             let transaction = self.begin().await?;
             outbox::probe_deleting(&transaction).await?;
             transaction.rollback().await

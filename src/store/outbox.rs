@@ -9,11 +9,11 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::among::among;
 use super::columns::Columns;
-use super::{Error, MOST_BINDS, Store, Transaction};
+use super::id_in::id_in;
+use super::{Error, MAX_BINDS, Store, Transaction};
 use crate::domain::event::Event;
-use crate::domain::instant::Instant;
+use crate::domain::timestamp::Timestamp;
 
 /// The columns that are written when an event is appended.
 const COLUMNS: [Column; 8] = [
@@ -27,13 +27,13 @@ const COLUMNS: [Column; 8] = [
     Column::CreatedAt,
 ];
 
-/// Which events a claim is about. They are claimed apart, so that those put off hold up no other.
+/// Queue events a claim is about. They are claimed apart, so that those put off hold up no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum Queue {
     /// Never put off.
-    Fresh,
+    New,
     /// Put off, and due again.
-    PutOff,
+    Deferred,
 }
 
 /// An event with the message behind it.
@@ -41,7 +41,7 @@ pub struct Append {
     /// The event.
     pub event: Event,
     /// When that message was received.
-    pub received_at: Instant,
+    pub received_at: Timestamp,
     /// The trace that it belongs to.
     pub traceparent: Option<String>,
 }
@@ -80,14 +80,14 @@ pub struct Claim {
 /// When the database is away.
 pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), Error> {
     // A microsecond apart, so that they are published in the order they were written.
-    let now = Instant::now().to_micros();
+    let now = Timestamp::now().to_micros();
     let created_at = (0_i64..).map(|place| now + TimeDelta::microseconds(place));
     let rows: Vec<Row<'_>> = events.iter().zip(created_at).map(|(event, at)| Row::new(event, at)).collect();
     if transaction.0.get_database_backend() == DbBackend::Postgres {
         transaction.0.execute(&insert_columns(&rows)?).await?;
         return Ok(());
     }
-    for rows in rows.chunks(MOST_BINDS / COLUMNS.len()) {
+    for rows in rows.chunks(MAX_BINDS / COLUMNS.len()) {
         transaction.0.execute(&insert_values(rows)).await?;
     }
     Ok(())
@@ -157,13 +157,13 @@ fn insert_values(rows: &[Row<'_>]) -> InsertStatement {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn claim(store: &Store, which: Which, limit: u64) -> Result<Claim, Error> {
+pub async fn claim(store: &Store, queue: Queue, limit: u64) -> Result<Claim, Error> {
     let store = store.clone();
     if store.is_sqlite() {
-        return Ok(Claim { events: due(&store.connection, which, limit).await?, locks: None, store });
+        return Ok(Claim { events: due(&store.connection, queue, limit).await?, locks: None, store });
     }
     let locks = store.begin().await?;
-    Ok(Claim { events: due(&locks.0, which, limit).await?, locks: Some(locks), store })
+    Ok(Claim { events: due(&locks.0, queue, limit).await?, locks: Some(locks), store })
 }
 
 impl Claim {
@@ -171,16 +171,16 @@ impl Claim {
     ///
     /// # Errors
     /// When the database is away: then what was published is published again, under the same ids.
-    pub async fn finish(self, published: &[Uuid], put_off: &[(Uuid, Duration)]) -> Result<(), Error> {
+    pub async fn finish(self, published: &[Uuid], deferred: &[(Uuid, Duration)]) -> Result<(), Error> {
         let transaction = match self.locks {
             Some(locks) => locks,
             None => self.store.begin().await?,
         };
-        for ids in published.chunks(MOST_BINDS) {
-            let is_published = among(&transaction.0, Column::Id, ids.iter().copied());
+        for ids in published.chunks(MAX_BINDS) {
+            let is_published = id_in(&transaction.0, Column::Id, ids.iter().copied());
             Entity::delete_many().filter(is_published).exec(&transaction.0).await?;
         }
-        for (id, pause) in put_off {
+        for (id, pause) in deferred {
             Entity::update_many()
                 .col_expr(Column::Refusals, Expr::col(Column::Refusals).add(1))
                 .col_expr(Column::RetryAt, Expr::value(Utc::now() + *pause))
@@ -209,9 +209,9 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 
 /// Writes an event, for the probe to take back.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    let json = RawValue::from_string("{}".to_owned()).map_err(|error| Error::Rejected(error.to_string()))?;
+    let json = RawValue::from_string("{}".to_owned()).map_err(|error| Error::InvalidRow(error.to_string()))?;
     let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json };
-    append(transaction, &[Append { event, received_at: Instant::EPOCH, traceparent: None }]).await
+    append(transaction, &[Append { event, received_at: Timestamp::EPOCH, traceparent: None }]).await
 }
 
 /// Deletes an event that is not there, for a probe of what a relay needs.
@@ -220,15 +220,15 @@ pub(super) async fn probe_deleting(transaction: &Transaction) -> Result<(), Erro
     Ok(())
 }
 
-async fn due(connection: &impl ConnectionTrait, which: Which, limit: u64) -> Result<Vec<Pending>, Error> {
+async fn due(connection: &impl ConnectionTrait, queue: Queue, limit: u64) -> Result<Vec<Pending>, Error> {
     let mut select = Query::select();
     let columns =
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
     select.columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "payload").from(Entity).limit(limit);
-    match which {
+    match queue {
         // Word for word the condition of the index.
-        Which::Fresh => select.and_where(Expr::cust("refusals < 1")).order_by(Column::CreatedAt, Order::Asc),
-        Which::PutOff => select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc),
+        Queue::New => select.and_where(Expr::cust("refusals < 1")).order_by(Column::CreatedAt, Order::Asc),
+        Queue::Deferred => select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc),
     };
     // Left out on SQLite, which knows no row locks.
     select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);

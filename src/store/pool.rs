@@ -41,7 +41,7 @@ pub(super) async fn refusal(pool: &PgPool) -> Option<Error> {
             let _ = tokio::time::timeout(WELL, connection.close()).await;
             None
         }
-        Ok(Err(error)) => Some(Error::Away(error.to_string())),
+        Ok(Err(error)) => Some(Error::Unavailable(error.to_string())),
         Err(_) => None,
     }
 }

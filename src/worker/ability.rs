@@ -8,7 +8,7 @@ use metrics::gauge;
 use tracing::warn;
 
 use super::consume::Duty;
-use crate::broker::{self, Link, Publisher};
+use crate::broker::{self, Connection, Publisher};
 use crate::reconnect;
 use crate::store::{self, Store};
 
@@ -68,7 +68,7 @@ impl Ability {
         self.owes_copies.store(true, Ordering::Relaxed);
     }
 
-    async fn check(&self, consume: &Link, duty: Duty) -> Result<(), Unable> {
+    async fn check(&self, consume: &Connection, duty: Duty) -> Result<(), Unable> {
         match self.publisher.ready() {
             // Recording publishes nothing.
             _ if duty == Duty::Record => {}
@@ -89,7 +89,7 @@ impl Ability {
     }
 
     /// Waits until that can be done with messages that come over `consume`.
-    pub(super) async fn wait(&self, consume: &Link, duty: Duty) {
+    pub(super) async fn wait(&self, consume: &Connection, duty: Duty) {
         if self.check(consume, duty).await.is_ok() {
             return;
         }
@@ -106,7 +106,7 @@ impl Ability {
             self.renew().await;
             self.check(consume, duty).await
         };
-        reconnect::until_done(again, tell).await;
+        reconnect::retry_until_ok(again, tell).await;
         self.resume();
     }
 }

@@ -18,7 +18,7 @@ use crate::broker::Message;
 use crate::domain::bank_link::Outcome;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::webhook::{Parsed, parse};
-use crate::faults;
+use crate::failpoints;
 use crate::panics;
 use crate::store::dead_letters::Resolution;
 use crate::store::{self, bank_links, dead_letters};
@@ -107,14 +107,14 @@ impl Worker {
     async fn try_once(&self, part: &[&Spoken<'_>]) -> Result<Tried, store::Error> {
         let error = match AssertUnwindSafe(self.transact(part)).catch_unwind().await {
             Ok(Ok(outcomes)) => return Ok(Tried::Written(outcomes)),
-            Ok(Err(store::Error::Rejected(reason))) => return Ok(Tried::AtFault(rejected(&reason).into())),
+            Ok(Err(store::Error::InvalidRow(reason))) => return Ok(Tried::AtFault(rejected(&reason).into())),
             Ok(Err(error)) => error,
             Err(_) => return Ok(Tried::AtFault(panicked().into())),
         };
         let suspect = self.suspect(error).await?;
         if matches!(suspect, Unhandled::Obstructed(_)) {
             let entities: Vec<Uuid> = part.iter().map(|spoken| spoken.webhook.entity_id).collect();
-            let locked = store::in_time(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+            let locked = store::with_deadline(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
             if !locked.is_empty() {
                 return Ok(Tried::MetLocks(locked));
             }
@@ -129,9 +129,9 @@ impl Worker {
     /// When the world is behind it.
     async fn suspect(&self, error: store::Error) -> Result<Unhandled, store::Error> {
         let suspect = match &error {
-            store::Error::Rejected(reason) | store::Error::Refused(reason) => rejected(reason).into(),
-            store::Error::Obstructed(_) => Unhandled::Obstructed(error.to_string()),
-            store::Error::Away(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
+            store::Error::InvalidRow(reason) | store::Error::RuleViolation(reason) => rejected(reason).into(),
+            store::Error::Blocked(_) => Unhandled::Obstructed(error.to_string()),
+            store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
         };
         self.store.probe().await.map(|()| suspect).map_err(|_| error)
     }
@@ -159,7 +159,7 @@ impl Worker {
         if ends.is_empty() {
             return Ok(());
         }
-        store::in_time(store::DEADLINE, async {
+        store::with_deadline(store::DEADLINE, async {
             let transaction = self.store.begin().await?;
             dead_letters::resolve(&transaction, ends).await?;
             transaction.commit().await
@@ -181,7 +181,7 @@ fn ended(outcome: Outcome) -> Handled {
 /// Parses; a panic is a failed attempt, not the end of the process.
 fn read(message: &Message) -> Result<Parsed, Failure> {
     let parsed = catch_unwind(AssertUnwindSafe(|| {
-        faults::strike_for(&message.body);
+        failpoints::failpoint_for_body(&message.body);
         parse(&message.body, message.received_at)
     }));
     parsed.unwrap_or_else(|_| Err(panicked()))
@@ -192,6 +192,6 @@ fn rejected(reason: &str) -> Failure {
 }
 
 fn panicked() -> Failure {
-    let reason = panics::last_place().map_or_else(|| "a panic".to_owned(), |place| format!("a panic at {place}"));
+    let reason = panics::last_location().map_or_else(|| "a panic".to_owned(), |place| format!("a panic at {place}"));
     Failure::new(FailureClass::Panicked, reason)
 }

@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Keeps the gauges of dead letters true until `stop`.
 pub(super) async fn keep(store: &Store, stop: &CancellationToken) {
     loop {
-        match store::in_time(DEADLINE, dead_letters::census(store)).await {
+        match store::with_deadline(DEADLINE, dead_letters::counts(store)).await {
             Ok(census) => show(&census),
             Err(cause) => debug!(%cause, "cannot count the dead letters"),
         }
@@ -26,7 +26,7 @@ pub(super) async fn keep(store: &Store, stop: &CancellationToken) {
     }
 }
 
-fn show(census: &dead_letters::Census) {
+fn show(census: &dead_letters::DeadLetterCounts) {
     for class in FailureClass::ALL.map(FailureClass::as_str) {
         let letters = census.by_class.iter().find(|(name, _)| name == class).map_or(0, |(_, letters)| *letters);
         gauge!("banklink_dead_letters", "class" => class).set(u32::try_from(letters).unwrap_or(u32::MAX));

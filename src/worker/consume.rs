@@ -6,13 +6,13 @@ use tracing::{info, warn};
 
 use super::ability::{Ability, GaveUp};
 use super::{Attached, Worker};
-use crate::broker::{Consumer, Delivery, Link};
-use crate::reconnect::Pauses;
+use crate::broker::{Connection, Consumer, Delivery};
+use crate::reconnect::Backoff;
 
 /// A queue and how it is consumed.
 pub(super) struct Loop {
     pub(super) duty: Duty,
-    pub(super) link: Link,
+    pub(super) link: Connection,
     pub(super) queue: String,
     pub(super) prefetch: u16,
     pub(super) batch_size: usize,
@@ -31,13 +31,13 @@ pub(super) enum Duty {
 impl Worker {
     /// Consumes until `stop`, then finishes what is in hand.
     pub(super) async fn keep_consuming(&self, queue: &Loop, ability: &Ability, stop: &CancellationToken) {
-        let mut pauses = Pauses::default();
+        let mut pauses = Backoff::default();
         while stop.run_until_cancelled(ability.wait(&queue.link, queue.duty)).await.is_some() {
             let mut consumer = match Consumer::open(&queue.link, &queue.queue, queue.prefetch).await {
                 Ok(consumer) => consumer,
                 Err(cause) => {
                     warn!(queue = queue.queue, %cause, "cannot consume");
-                    stop.run_until_cancelled(tokio::time::sleep(pauses.next_pause())).await;
+                    stop.run_until_cancelled(tokio::time::sleep(pauses.next_delay())).await;
                     continue;
                 }
             };
@@ -50,7 +50,7 @@ impl Worker {
                 return;
             }
             // Whatever goes wrong each time costs what is in hand a delivery count each time: not at full speed.
-            stop.run_until_cancelled(tokio::time::sleep(pauses.next_pause())).await;
+            stop.run_until_cancelled(tokio::time::sleep(pauses.next_delay())).await;
         }
     }
 
@@ -61,11 +61,11 @@ impl Worker {
         consumer: &mut Consumer,
         ability: &Ability,
         stop: &CancellationToken,
-        pauses: &mut Pauses,
+        pauses: &mut Backoff,
     ) -> Result<(), GaveUp> {
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
             self.attend(queue.duty, consumer, &batch?, ability, stop).await?;
-            *pauses = Pauses::default();
+            *pauses = Backoff::default();
         }
         loop {
             let batch = consumer.last_batch(queue.batch_size).await?;

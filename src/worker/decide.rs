@@ -1,8 +1,8 @@
 //! What follows from what a delivery came to: acknowledged, tried again later, or dead. Pure.
 
 use crate::domain::failure::Failure;
-use crate::domain::instant::Instant;
 use crate::domain::retry::{Delay, Schedule};
+use crate::domain::timestamp::Timestamp;
 
 /// What handling a delivery came to.
 pub(super) type Handled = Result<Ended, Unhandled>;
@@ -43,14 +43,14 @@ pub(super) enum Disposition {
     /// A copy waits that long, then comes back as if it had never been here: why.
     Aside(Delay, String),
     /// A copy is kept for an operator; it died at that instant, however often the copy is tried.
-    Dead(Failure, Instant),
+    Dead(Failure, Timestamp),
 }
 
 /// Decides, at `now`, by outcome, attempt and schedule.
-pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule, now: Instant) -> Disposition {
+pub(super) fn decide(handled: Handled, attempt: u32, schedule: &Schedule, now: Timestamp) -> Disposition {
     match handled {
         Ok(ended) => Disposition::Ack(ended),
-        Err(Unhandled::Obstructed(reason)) => Disposition::Aside(schedule.aside(), reason),
+        Err(Unhandled::Obstructed(reason)) => Disposition::Aside(schedule.deferral(), reason),
         Err(Unhandled::Failed(failure)) => match schedule.after(attempt) {
             Some(delay) if failure.class.is_worth_a_retry() => Disposition::Retry(delay, failure),
             _ => Disposition::Dead(failure, now),
@@ -78,7 +78,7 @@ mod tests {
 
     fn decided(class: FailureClass, attempt: u32) -> &'static str {
         let schedule = Schedule::parse("5s,30s").unwrap();
-        decide(Err(Failure::new(class, "x").into()), attempt, &schedule, Instant::EPOCH).as_str()
+        decide(Err(Failure::new(class, "x").into()), attempt, &schedule, Timestamp::EPOCH).as_str()
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
         let schedule = Schedule::parse("5s,30s").unwrap();
         for attempt in [1, 3, 99] {
             let obstructed = Err(Unhandled::Obstructed("locked".to_owned()));
-            let disposition = decide(obstructed, attempt, &schedule, Instant::EPOCH);
-            assert_eq!(disposition, Disposition::Aside(schedule.aside(), "locked".to_owned()));
+            let disposition = decide(obstructed, attempt, &schedule, Timestamp::EPOCH);
+            assert_eq!(disposition, Disposition::Aside(schedule.deferral(), "locked".to_owned()));
         }
     }
 

@@ -17,10 +17,10 @@ use metrics::{counter, gauge, histogram};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Consumer, Delivery, Link, Publisher};
-use crate::domain::instant::Instant;
+use crate::broker::{Connection, Consumer, Delivery, Publisher};
+use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE};
-use crate::faults;
+use crate::failpoints;
 use crate::store::Store;
 use ability::{Ability, GaveUp};
 use consume::{Duty, Loop};
@@ -53,11 +53,11 @@ pub struct Worker {
 
 /// The connections that the worker consumes on. They are two, because what breaks the one must not break the other: each time
 /// a connection is lost, everything in hand on it is counted as delivered once more.
-pub struct Links {
+pub struct Connections {
     /// For webhooks.
-    pub work: Link,
+    pub work: Connection,
     /// For dead messages.
-    pub dead: Link,
+    pub dead: Connection,
 }
 
 /// Whether the worker is attached to its queue. Clones share the answer.
@@ -87,7 +87,7 @@ impl Attached {
 }
 
 /// Consumes both queues over `links` until `stop`; then finishes what is in hand.
-pub async fn run(worker: Worker, links: Links, attached: Attached, stop: CancellationToken) {
+pub async fn run(worker: Worker, links: Connections, attached: Attached, stop: CancellationToken) {
     register_metrics();
     let topology = Arc::clone(links.work.topology());
     let ability = Ability::new(worker.store.clone(), worker.publisher.clone());
@@ -135,13 +135,13 @@ impl Worker {
                 Err(away) => patience.wait(&away, consumer).await?,
             }
         };
-        let (schedule, now) = (self.publisher.link().topology().schedule(), Instant::now());
+        let (schedule, now) = (self.publisher.connection().topology().schedule(), Timestamp::now());
         let decided = handled.into_iter().zip(batch);
         let mut unsettled: Vec<_> = decided
             .map(|(handled, delivery)| (delivery, decide(handled, delivery.message.attempt, schedule, now)))
             .inspect(|(delivery, disposition)| tell(delivery, disposition))
             .collect();
-        faults::strike_at("before settling");
+        failpoints::failpoint("before settling");
         while let Some(away) = self.settle(consumer, &mut unsettled).await? {
             patience.wait(&away, consumer).await.inspect_err(|GaveUp| ability.owe_copies())?;
         }

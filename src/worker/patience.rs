@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::ability::{Ability, GaveUp};
 use crate::broker::Consumer;
-use crate::reconnect::Pauses;
+use crate::reconnect::Backoff;
 
 /// The longest a batch is kept while something else than its content is in the way.
 pub(super) const LONGEST: Duration = Duration::from_secs(5 * 60);
@@ -19,13 +19,13 @@ pub(super) const LONGEST: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Patience<'a> {
     ability: &'a Ability,
     stop: &'a CancellationToken,
-    pauses: Pauses,
+    pauses: Backoff,
     since: Option<Instant>,
 }
 
 impl<'a> Patience<'a> {
     pub(super) fn new(ability: &'a Ability, stop: &'a CancellationToken) -> Self {
-        Self { ability, stop, pauses: Pauses::default(), since: None }
+        Self { ability, stop, pauses: Backoff::default(), since: None }
     }
 
     /// Waits before the next try.
@@ -42,7 +42,7 @@ impl<'a> Patience<'a> {
             warn!(%cause, "what is in hand goes back to the broker");
             return Err(GaveUp);
         }
-        tokio::time::sleep(self.pauses.next_pause()).await;
+        tokio::time::sleep(self.pauses.next_delay()).await;
         self.ability.renew().await;
         Ok(())
     }

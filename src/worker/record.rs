@@ -6,7 +6,7 @@ use super::Worker;
 use super::ability::{Ability, GaveUp};
 use super::patience::Patience;
 use crate::broker::{Consumer, Delivery};
-use crate::domain::dead_letter::Died;
+use crate::domain::dead_letter::DeadMessage;
 use crate::store::{self, dead_letters};
 
 /// Dead messages in hand, at most.
@@ -26,8 +26,8 @@ impl Worker {
         ability: &Ability,
         stop: &CancellationToken,
     ) -> Result<(), GaveUp> {
-        let work = self.publisher.link().topology().webhooks();
-        let deaths: Vec<Died> = batch.iter().map(|delivery| died(delivery, &work)).collect();
+        let work = self.publisher.connection().topology().webhooks();
+        let deaths: Vec<DeadMessage> = batch.iter().map(|delivery| died(delivery, &work)).collect();
         let mut patience = Patience::new(ability, stop);
         while let Err(away) = self.write(&deaths).await {
             patience.wait(&away, consumer).await?;
@@ -35,8 +35,8 @@ impl Worker {
         Ok(consumer.ack(batch).await?)
     }
 
-    async fn write(&self, deaths: &[Died]) -> Result<(), store::Error> {
-        store::in_time(store::DEADLINE, async {
+    async fn write(&self, deaths: &[DeadMessage]) -> Result<(), store::Error> {
+        store::with_deadline(store::DEADLINE, async {
             let transaction = self.store.begin().await?;
             dead_letters::record(&transaction, deaths).await?;
             transaction.commit().await
@@ -45,9 +45,9 @@ impl Worker {
     }
 }
 
-fn died(delivery: &Delivery, work: &str) -> Died {
+fn died(delivery: &Delivery, work: &str) -> DeadMessage {
     let (message, death) = (&delivery.message, delivery.death(work));
-    Died {
+    DeadMessage {
         wire_id: message.id.clone(),
         body: message.body.clone(),
         source: message.source.clone().unwrap_or_else(|| "unknown".to_owned()),

@@ -41,11 +41,11 @@ impl Worker {
     }
 
     async fn copy(&self, delivery: &Delivery, disposition: &Disposition) -> Result<(), broker::Error> {
-        let topology = self.publisher.link().topology();
+        let topology = self.publisher.connection().topology();
         let copy = match disposition {
             Disposition::Ack(_) => return Ok(()),
             Disposition::Retry(delay, _) => Outgoing::retry(topology, &delivery.message, *delay),
-            Disposition::Aside(delay, _) => Outgoing::aside(topology, &delivery.message, *delay),
+            Disposition::Aside(delay, _) => Outgoing::deferred(topology, &delivery.message, *delay),
             Disposition::Dead(failure, at) => Outgoing::dead(topology, &delivery.message, failure, *at),
         };
         self.publisher.publish(copy, DEADLINE).await
@@ -59,7 +59,7 @@ pub(super) fn tell(delivery: &Delivery, disposition: &Disposition) {
     counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);
     let span = message.traceparent.as_deref().map(|traceparent| {
         let span = info_span!("handle webhook", message.id, message.attempt, outcome);
-        telemetry::follow(&span, Some(traceparent));
+        telemetry::set_parent(&span, Some(traceparent));
         span
     });
     let _entered = span.as_ref().map(tracing::Span::enter);

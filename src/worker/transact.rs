@@ -15,7 +15,7 @@ use crate::store::outbox::Append;
 use crate::store::{self, Transaction, bank_links, dead_letters, outbox};
 
 /// How often rows that others keep writing are read and merged again in one transaction.
-const MOST_ROUNDS: usize = 5;
+const MAX_ROUNDS: usize = 5;
 
 /// A webhook that speaks of a bank link, and where in the batch it stands.
 pub(super) struct Spoken<'a> {
@@ -47,7 +47,7 @@ impl Worker {
                 }
             }
         };
-        let Written { outcomes, events } = store::in_time(store::DEADLINE, work).await?;
+        let Written { outcomes, events } = store::with_deadline(store::DEADLINE, work).await?;
         if events > 0 {
             self.events_written.notify_one();
         }
@@ -70,7 +70,7 @@ impl Worker {
         // Whatever nobody decided would come back.
         let mut outcomes = vec![Outcome::NoSuchLink; part.len()];
         let mut events = Vec::new();
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let rows = bank_links::read(transaction, &on_record).await?;
             let merged: Vec<_> = entities
                 .iter()

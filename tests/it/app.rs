@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{Address, Link, Publisher, Purpose, Supervisor, Topology};
+use banklink::broker::{Address, Connection, Publisher, Purpose, Supervisor, Topology};
 use banklink::domain::retry::Schedule;
-use banklink::store::{Missing, Store};
-use banklink::worker::{self, Attached, Links, Worker};
+use banklink::store::{IfMissing, Store};
+use banklink::worker::{self, Attached, Connections, Worker};
 use banklink::{ingress, relay};
 use entity::{bank_link, dead_letter, dead_letter_history, outbox_event};
 use lapin::options::{
@@ -14,7 +14,7 @@ use lapin::options::{
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, ConnectionProperties};
 use sea_orm::{ConnectionTrait, Database, EntityTrait, PaginatorTrait, QueryOrder};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -117,7 +117,7 @@ pub(crate) struct TestApp {
     pub(crate) channel: Channel,
     pub(crate) topology: Arc<Topology>,
     supervisor: Supervisor,
-    publish: Link,
+    publish: Connection,
     events_written: Arc<Notify>,
     batch_size: usize,
     delivery_limit: u32,
@@ -139,7 +139,7 @@ impl TestApp {
     async fn cook(recipe: Recipe) -> Self {
         let namespace = recipe.namespace.clone();
         let database = TestDatabase::create(recipe.on, &namespace).await;
-        let store = Store::open(&database.url, Missing::Create).await.expect("a store");
+        let store = Store::open(&database.url, IfMissing::Create).await.expect("a store");
         migration::up(store.connection()).await.expect("a schema");
 
         let amqp_url = amqp_url();
@@ -150,7 +150,7 @@ impl TestApp {
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (roles, connections) = (TaskTracker::new(), TaskTracker::new());
         let supervisor = Supervisor::new(address, Arc::clone(&topology), connections.clone(), closing.clone());
-        let publish = supervisor.keep(Purpose::Publish);
+        let publish = supervisor.spawn(Purpose::Publish);
         let publisher = Publisher::start(publish.clone(), &connections);
         eventually("a publisher", async || publisher.ready().ok()).await;
 
@@ -205,15 +205,15 @@ impl TestApp {
             publisher: self.publisher(),
             events_written: Arc::clone(&self.events_written),
         };
-        let (work, dead) = (self.supervisor.keep(Purpose::Consume), self.supervisor.keep(Purpose::Record));
-        self.roles.spawn(worker::run(worker, Links { work, dead }, Attached::default(), self.stop.clone()));
+        let (work, dead) = (self.supervisor.spawn(Purpose::Consume), self.supervisor.spawn(Purpose::Record));
+        self.roles.spawn(worker::run(worker, Connections { work, dead }, Attached::default(), self.stop.clone()));
     }
 
     /// Starts one more relay.
     pub(crate) fn start_relay(&self) {
         let (store, events_written) = (self.store.clone(), Arc::clone(&self.events_written));
-        let (publisher, publisher_of_put_off) = (self.publisher(), self.publisher());
-        let relay = relay::Relay { store, publisher, publisher_of_put_off, events_written };
+        let (publisher, deferred_publisher) = (self.publisher(), self.publisher());
+        let relay = relay::Relay { store, publisher, deferred_publisher, events_written };
         self.roles.spawn(relay::run(relay, self.stop.clone()));
     }
 
@@ -500,7 +500,7 @@ pub(crate) fn postgres_url() -> String {
 
 /// A channel of the test's own.
 pub(crate) async fn channel() -> Channel {
-    let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect(UNREACHABLE);
+    let connection = lapin::Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect(UNREACHABLE);
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     channel

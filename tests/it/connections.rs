@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{self, Address, Consumer, Inspection, Link, Outgoing, Publisher, Purpose, Tail};
+use banklink::broker::{
+    self, Address, Connection, Consumer, EventSubscription, Inspection, Outgoing, Publisher, Purpose,
+};
 use banklink::store::dead_letters::{self, Filter, Prune};
-use banklink::store::{self, Missing, Store, bank_links, outbox};
+use banklink::store::{self, IfMissing, Store, bank_links, outbox};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use tokio_util::task::TaskTracker;
@@ -178,7 +180,7 @@ async fn whoever_gave_up_while_rabbitmq_was_stuck_does_not_stand_in_the_way_afte
     let mut process = run(&app, &broker.url, &app.database_url());
     let (admin, url) = (process.admin().await, process.url().await);
     until_answers(&admin, "/readyz", 200).await;
-    broker.set(Mode::Held);
+    broker.set(Mode::FieldValue);
     // The first ones on a channel, which is thrown away for them; the others while there is none.
     for _ in 0..2 {
         for refused in join_all((0..50).map(async |_| post(&url, &fixtures::seed()).await)).await {
@@ -256,11 +258,11 @@ async fn a_half_open_database_pauses_the_worker_and_costs_no_place_in_the_pool()
 async fn ask_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
     let topology = Arc::clone(&app.topology);
     Inspection::begin(address).await?.compare(&topology).await?;
-    let link = Link::once(address, Arc::clone(&topology), Purpose::Consume).await?;
-    let _tail = Tail::open(&link).await?;
+    let link = Connection::once(address, Arc::clone(&topology), Purpose::Consume).await?;
+    let _tail = EventSubscription::open(&link).await?;
     let tasks = TaskTracker::new();
     let publisher = Publisher::start(link.clone(), &tasks);
-    let message = broker::Message::received("{}".into(), banklink::domain::instant::Instant::now(), None);
+    let message = broker::Message::received("{}".into(), banklink::domain::timestamp::Timestamp::now(), None);
     publisher.publish(Outgoing::webhook(&topology, &message), broker::DEADLINE).await?;
     drop(publisher);
     tasks.close();
@@ -299,27 +301,27 @@ async fn nothing_that_is_asked_of_rabbitmq_is_waited_for_without_end() {
 
 /// Everything that is asked of the database, one after the other.
 async fn ask_the_database(url: &str) -> Result<(), store::Error> {
-    let store = Store::reach(url, Missing::Refuse).await?;
+    let store = Store::connect(url, IfMissing::Refuse).await?;
     let (id, by) = (Uuid::new_v4(), "a test");
     let filter = Filter { ids: vec![id], ..Filter::default() };
-    let chosen = [dead_letters::Chosen { id, deaths: 1, body_bytes: 1 }];
+    let chosen = [dead_letters::Selected { id, deaths: 1, body_bytes: 1 }];
     store.probe().await?;
     dead_letters::list(&store, &filter).await?;
-    dead_letters::choose(&store, &filter).await?;
+    dead_letters::select(&store, &filter).await?;
     dead_letters::fetch(&store, &chosen).await?;
     dead_letters::find(&store, id).await?;
     dead_letters::history(&store, id).await?;
-    dead_letters::census(&store).await?;
-    dead_letters::standings(&store, &[id]).await?;
+    dead_letters::counts(&store).await?;
+    dead_letters::statuses(&store, &[id]).await?;
     dead_letters::claim(&store, &chosen, by).await?;
-    dead_letters::keep(&store, &[dead_letters::Life { id, replays: 1 }]).await?;
-    dead_letters::release(&store, &[dead_letters::Life { id, replays: 1 }]).await?;
+    dead_letters::confirm_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
+    dead_letters::release_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
     dead_letters::discard(&store, &chosen, "no reason", by).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Count).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Delete).await?;
     bank_links::look(&store, &[id]).await?;
     outbox::backlog(&store).await?;
-    outbox::claim(&store, outbox::Which::Fresh, 1).await?.finish(&[id], &[]).await?;
+    outbox::claim(&store, outbox::Queue::New, 1).await?.finish(&[id], &[]).await?;
     store.renew().await;
     store.close().await;
     Ok(())
@@ -332,7 +334,7 @@ async fn nothing_that_is_asked_of_postgresql_is_waited_for_without_end() {
         let database = Proxy::before(&app.database_url()).await;
         database.set(Mode::SilentAfter(answers));
         let ended = within(ask_the_database(&database.url)).await;
-        let clear = matches!(ended, Ok(()) | Err(store::Error::TimedOut | store::Error::Away(_)));
+        let clear = matches!(ended, Ok(()) | Err(store::Error::TimedOut | store::Error::Unavailable(_)));
         assert!(clear, "after {answers} answers: {ended:?}");
         ended.is_ok()
     }));

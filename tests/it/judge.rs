@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::model::{any_webhook, expected};
 use explain::unexplained;
 
-const MOST_DOUBTFUL: usize = 6;
+const MAX_DOUBTFUL: usize = 6;
 
 /// Webhooks that certainly came through, some that may have, and a row made of the former and any of the latter; now and
 /// then of one more, of which nobody knows.
@@ -25,7 +25,7 @@ fn cases() -> impl Strategy<Value = (Vec<Value>, Vec<Value>, Vec<Value>)> {
         })
     };
     let certain = prop::collection::vec(about(), 0..4);
-    let doubtful = prop::collection::vec(about(), 0..=MOST_DOUBTFUL);
+    let doubtful = prop::collection::vec(about(), 0..=MAX_DOUBTFUL);
     let foreign = prop::option::weighted(0.3, about());
     (certain, doubtful, foreign).prop_flat_map(|(certain, doubtful, foreign)| {
         let among = (0..=doubtful.len()).prop_flat_map({

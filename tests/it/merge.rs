@@ -3,7 +3,7 @@
 use banklink::domain::bank_link::{BankLink, Outcome, merge};
 use banklink::domain::event;
 use banklink::domain::field::Field;
-use banklink::domain::instant::Instant;
+use banklink::domain::timestamp::Timestamp;
 use banklink::domain::webhook::{Parsed, Webhook, parse};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::model::{Expected, any_webhook, expected};
 const ENTITY: Uuid = Uuid::from_u128(7);
 
 fn read(webhook: &Value) -> Webhook {
-    let received_at = Instant::parse("2026-06-01T12:00:00Z").unwrap();
+    let received_at = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
     match parse(webhook.to_string().as_bytes(), received_at) {
         Ok(Parsed::Link(webhook)) => webhook,
         other => panic!("{other:?} of {webhook}"),
@@ -54,8 +54,8 @@ fn told(row: &BankLink) -> Expected {
     Expected {
         columns: columns.map(|field| (field.name(), row.get(field).map(str::to_owned))).collect(),
         permissions: serde_json::from_str(row.permissions()).unwrap(),
-        linked_at: row.linked_at.map(Instant::nanos),
-        reconnected_at: row.reconnected_at.map(Instant::nanos),
+        linked_at: row.linked_at.map(Timestamp::nanos),
+        reconnected_at: row.reconnected_at.map(Timestamp::nanos),
         version: row.version.nanos(),
     }
 }

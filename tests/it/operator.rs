@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banklink::store::dead_letters::{Chosen, choose_dead, claim};
+use banklink::store::dead_letters::{Selected, claim, select_dead};
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -169,7 +169,7 @@ on_both! {
     async fn a_late_copy_of_an_earlier_life_does_not_touch_the_letter(app: TestApp) {
         let made = curable(&app, 1).await;
         let (id, entity) = made[0];
-        let chosen = choose_dead(&app.store, &Default::default()).await.unwrap();
+        let chosen = select_dead(&app.store, &Default::default()).await.unwrap();
         // Claimed twice, as if the first replay had died before it published: the second life is the one that counts.
         claim(&app.store, &chosen, "first").await.unwrap();
         app.sql(
@@ -178,7 +178,7 @@ on_both! {
         )
         .await;
         assert_eq!(lines(&app, &["stats"]).await.len(), 1, "a claim that ran out counts as dead");
-        let again: Vec<Chosen> = choose_dead(&app.store, &Default::default()).await.unwrap();
+        let again: Vec<Selected> = select_dead(&app.store, &Default::default()).await.unwrap();
         assert_eq!(claim(&app.store, &again, "second").await.unwrap().len(), 1);
         let copy = |replay: i64| {
             let mut headers = lapin::types::FieldTable::default();

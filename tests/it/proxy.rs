@@ -20,7 +20,7 @@ pub(crate) enum Mode {
     /// They get through, that much later.
     Delay(Duration),
     /// None gets through until the mode changes; then all of them do.
-    Held,
+    FieldValue,
     /// None gets through, and no FIN. New connections are accepted, and hear nothing. So it stays until they are closed.
     Silent,
     /// The same once the server has said something so many times on a connection.
@@ -131,7 +131,7 @@ async fn pass(
         let passed = if mode == Mode::Torn { read.div_ceil(2) } else { read };
         match mode {
             Mode::Delay(delay) => tokio::time::sleep(delay).await,
-            Mode::Held => drop(modes.wait_for(|mode| *mode != Mode::Held).await),
+            Mode::FieldValue => drop(modes.wait_for(|mode| *mode != Mode::FieldValue).await),
             Mode::Garbled(what, by) => garble(&mut buffer[..read], what, by),
             _ => {}
         }

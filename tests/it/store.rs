@@ -1,13 +1,13 @@
 //! What the database has to refuse, and what it has to keep.
 
-use banklink::domain::bank_link::{BankLink, Held};
-use banklink::domain::dead_letter::Died;
+use banklink::domain::bank_link::{BankLink, FieldValue};
+use banklink::domain::dead_letter::DeadMessage;
 use banklink::domain::failure::{Failure, FailureClass};
 use banklink::domain::field::Field;
-use banklink::domain::instant::Instant;
+use banklink::domain::timestamp::Timestamp;
 use banklink::store::bank_links;
 use banklink::store::dead_letters::{self, Filter, Resolution};
-use banklink::store::outbox::{Which, claim};
+use banklink::store::outbox::{Queue, claim};
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -15,9 +15,9 @@ use crate::app::{On, Recipe, TestApp, on_both};
 use crate::waiting::eventually;
 
 fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
-    let version = Instant::parse("2026-06-01T00:00:00.000000001Z").unwrap();
+    let version = Timestamp::parse("2026-06-01T00:00:00.000000001Z").unwrap();
     let mut link = BankLink { revision, ..BankLink::unknown(entity, version) };
-    link.fields[Field::CustomerId as usize] = Some(Held { since: version, value: customer.to_owned() });
+    link.fields[Field::CustomerId as usize] = Some(FieldValue { since: version, value: customer.to_owned() });
     link
 }
 
@@ -30,9 +30,9 @@ async fn write(app: &TestApp, link: &BankLink) -> Vec<Uuid> {
 }
 
 /// The end of a message of that id and body, the first of its lives.
-fn died(wire_id: &str, body: &'static str) -> Died {
-    let at = Instant::parse("2026-06-01T00:00:00Z").unwrap();
-    Died {
+fn died(wire_id: &str, body: &'static str) -> DeadMessage {
+    let at = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
+    DeadMessage {
         wire_id: wire_id.to_owned(),
         body: body.into(),
         source: "lean".to_owned(),
@@ -61,14 +61,14 @@ on_both! {
 
     async fn a_bank_link_comes_back_as_it_was_written(app: TestApp) {
         let entity = Uuid::new_v4();
-        let at = |nanos: i64| Instant::from_nanos(nanos).unwrap();
+        let at = |nanos: i64| Timestamp::from_nanos(nanos).unwrap();
         let mut odd = BankLink { revision: 7, linked_at: Some(at(1)), reconnected_at: Some(at(1_000_000_001)), ..BankLink::unknown(entity, at(1_000_000_003)) };
         for (place, held) in odd.fields.iter_mut().enumerate() {
             let since = at(i64::try_from(place).unwrap());
-            *held = (place % 3 != 1).then(|| Held { since, value: format!("v{place}") });
+            *held = (place % 3 != 1).then(|| FieldValue { since, value: format!("v{place}") });
         }
         odd.fields[Field::Permissions as usize] = None;
-        for permissions in [None, Some(Held { since: at(0), value: "[]".to_owned() }), Some(Held { since: at(2), value: r#"["a"]"#.to_owned() })] {
+        for permissions in [None, Some(FieldValue { since: at(0), value: "[]".to_owned() }), Some(FieldValue { since: at(2), value: r#"["a"]"#.to_owned() })] {
             odd.fields[Field::Permissions as usize] = permissions;
             app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;
             assert_eq!(write(&app, &odd).await, [entity]);
@@ -79,7 +79,7 @@ on_both! {
     }
 
     async fn two_lives_that_end_in_the_same_second_are_two_deaths(app: TestApp) {
-        let record = async |death: &Died| {
+        let record = async |death: &DeadMessage| {
             let transaction = app.store.begin().await.unwrap();
             dead_letters::record(&transaction, std::slice::from_ref(death)).await.unwrap();
             transaction.commit().await.unwrap();
@@ -87,10 +87,10 @@ on_both! {
             (letter.state, letter.deaths)
         };
         let first = died("odd", "body");
-        let second = Died { replay: 1, ..died("odd", "body") };
+        let second = DeadMessage { replay: 1, ..died("odd", "body") };
         let dead = |deaths| ("dead".to_owned(), deaths);
         assert_eq!(record(&first).await, dead(1));
-        let chosen = dead_letters::choose_dead(&app.store, &Filter::default()).await.unwrap();
+        let chosen = dead_letters::select_dead(&app.store, &Filter::default()).await.unwrap();
         assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 1);
         assert_eq!(record(&first).await, ("replaying".to_owned(), 1), "an old copy");
         for _ in 0..2 {
@@ -104,7 +104,7 @@ on_both! {
         let transaction = app.store.begin().await.unwrap();
         dead_letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
         transaction.commit().await.unwrap();
-        let chosen = dead_letters::choose_dead(&app.store, &Filter::default()).await.unwrap();
+        let chosen = dead_letters::select_dead(&app.store, &Filter::default()).await.unwrap();
         assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 3);
 
         let resolution = |wire_id: &str, body: &'static str, replay, outcome| Resolution {
@@ -162,7 +162,7 @@ async fn what_was_deleted_from_the_outbox_is_passed_over_once_and_not_by_every_c
         database.execute_unprepared(sql).await.unwrap();
     }
     for _ in 0..CLAIMS {
-        let claim = claim(&app.store, Which::Fresh, 256).await.unwrap();
+        let claim = claim(&app.store, Queue::New, 256).await.unwrap();
         assert_eq!(i64::try_from(claim.events.len()), Ok(WAITING));
         claim.finish(&[], &[]).await.unwrap();
     }

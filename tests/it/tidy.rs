@@ -9,8 +9,8 @@ const LAYERS: [(&str, u8); 18] = [
     ("shutdown", 0),
     ("reconnect", 0),
     ("server", 0),
-    ("faults", 0),
-    ("pace", 0),
+    ("failpoints", 0),
+    ("rate_limiter", 0),
     ("panics", 0),
     ("config", 1),
     ("broker", 2),
@@ -124,9 +124,9 @@ fn a_module_imports_only_from_lower_layers() {
 
 #[test]
 fn the_layers_are_seen_in_braced_imports_too() {
-    let text = "use crate::store::{self, Store};\nuse crate::{broker::Link, faults, worker::{a, b}};".to_owned();
+    let text = "use crate::store::{self, Store};\nuse crate::{broker::Connection, failpoints, worker::{a, b}};".to_owned();
     let source = Source { path: PathBuf::new(), room: String::new(), text };
-    assert_eq!(imported(&source), ["store", "broker", "faults", "worker"]);
+    assert_eq!(imported(&source), ["store", "broker", "failpoints", "worker"]);
 }
 
 #[test]

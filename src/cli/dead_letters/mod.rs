@@ -1,10 +1,10 @@
 //! `banklink dead-letters`: what died, why, and how to send it in again without fear.
 
-mod browse;
-mod change;
-mod edit;
-mod replay;
-mod shown;
+mod discard_prune;
+mod edit_command;
+mod format;
+mod read_commands;
+mod replay_command;
 
 use std::io::{IsTerminal, Write};
 
@@ -12,62 +12,62 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Failure, migrate, settings};
-use crate::cli::flags::{Asks, Flags};
+use crate::cli::flags::{Flags, SettingsGroup};
 use crate::config::{self, Setting};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::store::dead_letters::{self, Filter};
-use crate::store::{Missing, Store};
+use crate::store::{IfMissing, Store};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// The newest deaths first, at most 100 unless --limit says otherwise
-    List(browse::List),
+    List(read_commands::List),
     /// One letter: headers, failure, history, body
-    Show(browse::Show),
+    Show(read_commands::Show),
     /// What is dead now, by kind of failure
-    Stats(browse::Stats),
+    Stats(read_commands::Stats),
     /// Send letters in again by the front door
-    Replay(replay::Args),
+    Replay(replay_command::Args),
     /// Send a letter in again with another body
-    Edit(edit::Args),
+    Edit(edit_command::Args),
     /// Give letters up, with a reason
-    Discard(change::Discard),
+    Discard(discard_prune::Discard),
     /// Letters as JSON Lines, bodies in base64
-    Export(browse::Export),
+    Export(read_commands::Export),
     /// Delete what was resolved or discarded long ago; what is dead is never pruned
-    Prune(change::Prune),
+    Prune(discard_prune::Prune),
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List(args) => browse::list(args).await,
-        Command::Show(args) => browse::show(args).await,
-        Command::Stats(args) => browse::stats(args).await,
-        Command::Replay(args) => replay::run(args).await,
-        Command::Edit(args) => edit::run(args).await,
-        Command::Discard(args) => change::discard(args).await,
-        Command::Export(args) => browse::export(args).await,
-        Command::Prune(args) => change::prune(args).await,
+        Command::List(args) => read_commands::list(args).await,
+        Command::Show(args) => read_commands::show(args).await,
+        Command::Stats(args) => read_commands::stats(args).await,
+        Command::Replay(args) => replay_command::run(args).await,
+        Command::Edit(args) => edit_command::run(args).await,
+        Command::Discard(args) => discard_prune::discard(args).await,
+        Command::Export(args) => read_commands::export(args).await,
+        Command::Prune(args) => discard_prune::prune(args).await,
     }
 }
 
 /// The settings of a command that only looks into the database.
 struct Database;
 
-impl Asks for Database {
+impl SettingsGroup for Database {
     const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
 }
 
 /// The settings of a command that needs the database and the broker.
-pub(super) struct Both;
+pub(super) struct DatabaseAndBroker;
 
-impl Asks for Both {
+impl SettingsGroup for DatabaseAndBroker {
     const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
 }
 
 /// The most that a database can be asked for.
-const MOST_LETTERS: u64 = i64::MAX.unsigned_abs();
+const MAX_LETTERS: u64 = i64::MAX.unsigned_abs();
 
 /// Which letters. Times are of the last death.
 #[derive(clap::Args)]
@@ -94,7 +94,7 @@ struct Filters {
     #[arg(long, value_name = "S", value_parser = state)]
     state: Option<State>,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_LETTERS))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_LETTERS))]
     limit: Option<u64>,
 }
 
@@ -110,7 +110,7 @@ struct Selection {
 
 /// How something is done to letters.
 #[derive(clap::Args)]
-struct Manner {
+struct ActionArgs {
     /// Who does it; by default $USER
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -148,7 +148,7 @@ async fn all_there(store: &Store, filter: &Filter) -> Result<(), Failure> {
     if filter.ids.is_empty() {
         return Ok(());
     }
-    let there = dead_letters::choose(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
+    let there = dead_letters::select(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
     match filter.ids.iter().find(|id| !there.iter().any(|chosen| chosen.id == **id)) {
         Some(missing) => Err(anyhow::anyhow!("there is no dead letter {missing}").into()),
         None => Ok(()),
@@ -165,7 +165,7 @@ async fn database(flags: Flags<Database>) -> Result<Store, Failure> {
 
 /// Opens the database at `url`, which has to have its tables.
 async fn open(url: &str) -> Result<Store, Failure> {
-    let store = Store::reach(url, Missing::Refuse).await?;
+    let store = Store::connect(url, IfMissing::Refuse).await?;
     migrate::require(&store).await?;
     Ok(store)
 }

@@ -1,11 +1,11 @@
 //! `dead_letters` and their history. What changes a letter is told in its history, in the same transaction.
 
-mod change;
-mod lots;
-mod record;
-mod replay;
+mod batches;
+mod claims;
+mod operator_actions;
+mod queries;
+mod record_deaths;
 mod resolve;
-mod select;
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
@@ -15,19 +15,20 @@ use uuid::Uuid;
 
 use super::columns::Columns;
 use super::{Error, Transaction};
-pub use change::{Prune, discard, edited, prune, remember};
-pub use lots::lots;
-pub use record::record;
-pub use replay::{Claimed, Life, claim, keep, release, standings};
-pub use resolve::{Resolution, resolve};
-pub use select::{
-    Census, Chosen, Filter, Kind, census, choose, choose_dead, fetch, find, history, list, state_now, stats,
+pub use batches::batches;
+pub use claims::{Claimed, ReplayKey, claim, confirm_claims, release_claims, statuses};
+pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
+pub use queries::{
+    DeadLetterCounts, FailureGroup, Filter, Selected, counts, fetch, find, history, list, select, select_dead,
+    state_now, stats,
 };
+pub use record_deaths::record;
+pub use resolve::{Resolution, resolve};
 
 /// A dead letter, as the table has it.
 pub type Letter = dead_letter::Model;
 /// Something that happened to a dead letter, as the table has it.
-pub type Entry = dead_letter_history::Model;
+pub type HistoryEntry = dead_letter_history::Model;
 
 /// The longest text kept of what a stranger may have written, in bytes.
 const LONGEST_TEXT: usize = 1024;
@@ -94,7 +95,7 @@ impl Line {
 }
 
 /// Writes the same line for each of several letters.
-async fn tell(
+async fn append_history(
     transaction: &Transaction,
     ids: impl IntoIterator<Item = Uuid>,
     by: Option<&str>,
@@ -123,7 +124,7 @@ async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
         return Ok(());
     }
     // Six values each.
-    for lines in lines.chunks(super::MOST_BINDS / 6) {
+    for lines in lines.chunks(super::MAX_BINDS / 6) {
         Entity::insert_many(lines.iter().map(Line::to_entry)).exec_without_returning(&transaction.0).await?;
     }
     Ok(())
@@ -134,8 +135,8 @@ async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be done.
 pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    record::known(transaction, &[Uuid::nil()].into()).await?;
-    tell(transaction, [Uuid::nil()], None, Action::Died, None).await
+    record_deaths::known(transaction, &[Uuid::nil()].into()).await?;
+    append_history(transaction, [Uuid::nil()], None, Action::Died, None).await
 }
 
 /// Text that both databases can hold: without U+0000, and not too long.

@@ -8,10 +8,10 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::replay::no_claim;
-use super::{Action, tell};
+use super::claims::no_claim;
+use super::{Action, append_history};
 use crate::domain::dead_letter::{State, derived_id};
-use crate::store::among::among;
+use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
 /// What the worker made of a replayed message.
@@ -53,10 +53,10 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
             .col_expr(Column::Outcome, Expr::value(outcome))
             .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
             .col_expr(Column::ClaimedUntil, no_claim())
-            .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
+            .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
-        tell(transaction, ids, None, Action::Resolved, Some(outcome)).await?;
+        append_history(transaction, ids, None, Action::Resolved, Some(outcome)).await?;
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ async fn standing(transaction: &Transaction, ids: BTreeSet<Uuid>) -> Result<Hash
     let letters = Entity::find()
         .select_only()
         .columns([Column::MessageId, Column::Body, Column::State, Column::Replays])
-        .filter(among(&transaction.0, Column::MessageId, ids))
+        .filter(id_in(&transaction.0, Column::MessageId, ids))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .into_model::<Standing>()

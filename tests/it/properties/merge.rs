@@ -1,9 +1,9 @@
 //! A batch merged at once makes the row that its webhooks make one by one, in whatever order and however often they come.
 
-use banklink::domain::bank_link::{BankLink, Held, Outcome, merge};
+use banklink::domain::bank_link::{BankLink, FieldValue, Outcome, merge};
 use banklink::domain::event;
 use banklink::domain::field::Field;
-use banklink::domain::instant::Instant;
+use banklink::domain::timestamp::Timestamp;
 use banklink::domain::webhook::{Kind, Webhook};
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ pub(crate) fn holds(input: &[u8]) {
 fn webhook(bytes: &mut impl Iterator<Item = u8>) -> Webhook {
     let mut next = || bytes.next().unwrap_or(0);
     let kind = [Kind::Created, Kind::Updated, Kind::Updated, Kind::Reconnected][usize::from(next() % 4)];
-    let instant = Instant::from_nanos(i64::from(next() % 6)).expect("after 1970");
+    let instant = Timestamp::from_nanos(i64::from(next() % 6)).expect("after 1970");
     let fields = u16::from_be_bytes([next(), next()]);
     let carried = Field::ALL.into_iter().enumerate().filter(|(place, field)| match kind {
         Kind::Reconnected => *field == Field::LastEventId && fields & 1 == 1,
@@ -69,7 +69,7 @@ fn merge_all(mut batches: Vec<Vec<&Webhook>>) -> (Option<BankLink>, usize) {
 }
 
 /// What a row holds, but for the number of its writes, which may differ.
-type Contents = ([Option<Held>; 12], Option<Instant>, Option<Instant>, Instant);
+type Contents = ([Option<FieldValue>; 12], Option<Timestamp>, Option<Timestamp>, Timestamp);
 
 fn contents(row: &BankLink) -> Contents {
     (row.fields.clone(), row.linked_at, row.reconnected_at, row.version)
@@ -82,7 +82,7 @@ fn expected(webhooks: &[Webhook]) -> Option<Contents> {
     let newest = |field: Field| {
         let held = webhooks.iter().flat_map(|webhook| webhook.carried.iter().map(|carried| (webhook.instant, carried)));
         let held = held.filter(|(_, (carried, _))| *carried == field);
-        held.map(|(since, (_, value))| Held { since, value: value.clone() }).max()
+        held.map(|(since, (_, value))| FieldValue { since, value: value.clone() }).max()
     };
     let version = webhooks.iter().map(|webhook| webhook.instant).max()?;
     Some((Field::ALL.map(newest), of(Kind::Created).min(), of(Kind::Reconnected).max(), version))

@@ -2,8 +2,8 @@
 
 use banklink::broker::{Death, Message, Outgoing, Topology};
 use banklink::domain::dead_letter::fingerprint;
-use banklink::domain::instant::Instant;
 use banklink::domain::retry::Schedule;
+use banklink::domain::timestamp::Timestamp;
 use lapin::BasicProperties;
 use lapin::protocol::basic::parse_properties;
 use lapin::types::parsing::parse_field_table;
@@ -22,7 +22,7 @@ pub(crate) fn holds(input: &[u8]) {
 }
 
 fn survives(properties: &BasicProperties, body: &[u8]) {
-    let time = |text| Instant::parse(text).expect("a time");
+    let time = |text| Timestamp::parse(text).expect("a time");
     let (now, later) = (time("2026-06-01T12:00:00.000000001Z"), time("2026-06-01T13:00:00.000000002Z"));
     let topology = Topology::new("ns", Schedule::parse("5s,30s").expect("a schedule"), 20);
     let read = |properties: &BasicProperties| Message::read(properties, body.to_vec().into(), later);

@@ -2,7 +2,7 @@
 
 use banklink::domain::failure::{Failure, FailureClass};
 use banklink::domain::field::Field;
-use banklink::domain::instant::Instant;
+use banklink::domain::timestamp::Timestamp;
 use banklink::domain::webhook::{IGNORED_TYPES, Kind, OTHER_TYPE, Parsed, Webhook, glimpse, parse};
 
 /// A day, in nanoseconds.
@@ -44,7 +44,7 @@ const SYNTAX: [&str; 17] = [
 
 /// `input` is a body.
 pub(crate) fn holds(input: &[u8]) {
-    let received_at = Instant::parse("2026-06-01T12:00:00Z").expect("a time");
+    let received_at = Timestamp::parse("2026-06-01T12:00:00Z").expect("a time");
     let parsed = parse(input, received_at);
     let (event_type, entity) = glimpse(input);
     match &parsed {
@@ -63,7 +63,7 @@ pub(crate) fn holds(input: &[u8]) {
     }
 }
 
-fn well_formed(webhook: &Webhook, received_at: Instant) {
+fn well_formed(webhook: &Webhook, received_at: Timestamp) {
     assert!(!webhook.instant.is_later_than(received_at, DAY));
     for (place, (field, value)) in webhook.carried.iter().enumerate() {
         assert!(!value.is_empty(), "{field:?} is carried, so it says something");

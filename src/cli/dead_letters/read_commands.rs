@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{Database, Failure, Filters, database, shown, who};
+use super::{Database, Failure, Filters, database, format, who};
 use crate::cli::flags::Flags;
 use crate::cli::output;
 use crate::dead_letters::{Masking, render};
-use crate::store::dead_letters::{self, Action, Entry, Filter, Letter};
+use crate::store::dead_letters::{self, Action, Filter, HistoryEntry, Letter};
 
 /// What `list` shows unless told otherwise.
 const LIST: u64 = 100;
@@ -75,13 +75,13 @@ pub(super) async fn list(args: List) -> Result<(), Failure> {
     if args.json {
         return letters
             .iter()
-            .try_for_each(|letter| output::line(&serde_json::Value::Object(shown::object(letter)).to_string()));
+            .try_for_each(|letter| output::line(&serde_json::Value::Object(format::object(letter)).to_string()));
     }
     let has_room = output::screen_width() >= WITH_TYPE;
     let rows = letters.iter().map(|letter| {
         let event_type = has_room.then(|| letter.event_type.clone().unwrap_or_else(|| "-".to_owned()));
-        let (id, died) = (letter.message_id.to_string(), shown::age(letter.last_died_at));
-        let row = [id, died, shown::state(letter).to_owned(), letter.failure_class.clone()];
+        let (id, died) = (letter.message_id.to_string(), format::age(letter.last_died_at));
+        let row = [id, died, format::state(letter).to_owned(), letter.failure_class.clone()];
         row.into_iter().chain(event_type).collect()
     });
     let header = ["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"];
@@ -95,13 +95,13 @@ pub(super) async fn stats(args: Stats) -> Result<(), Failure> {
         return kinds.iter().try_for_each(|kind| {
             let object = serde_json::json!({
                 "failure_class": kind.failure_class, "fingerprint": kind.fingerprint, "count": kind.count,
-                "oldest": shown::time(kind.oldest), "newest": shown::time(kind.newest), "example": kind.example,
+                "oldest": format::time(kind.oldest), "newest": format::time(kind.newest), "example": kind.example,
             });
             output::line(&object.to_string())
         });
     }
     let rows = kinds.into_iter().map(|kind| {
-        let ages = [shown::age(kind.oldest), shown::age(kind.newest)];
+        let ages = [format::age(kind.oldest), format::age(kind.newest)];
         let [oldest, newest] = ages;
         vec![kind.count.to_string(), kind.failure_class, kind.fingerprint, oldest, newest, kind.example]
     });
@@ -115,34 +115,34 @@ pub(super) async fn show(args: Show) -> Result<(), Failure> {
     };
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     if args.reveal {
-        dead_letters::remember(&store, &[letter.message_id], Action::Revealed, &who(args.by)).await?;
+        dead_letters::record_access(&store, &[letter.message_id], Action::Revealed, &who(args.by)).await?;
     }
     let history = dead_letters::history(&store, letter.message_id).await?;
     if args.json {
-        let mut object = match shown::object_with_body(&letter) {
+        let mut object = match format::object_with_body(&letter) {
             serde_json::Value::Object(object) if args.reveal => object,
-            _ => shown::object(&letter),
+            _ => format::object(&letter),
         };
-        object.insert("history".to_owned(), history.iter().map(shown::entry).collect());
+        object.insert("history".to_owned(), history.iter().map(format::entry).collect());
         return output::line(&serde_json::Value::Object(object).to_string());
     }
-    tell(&letter, &history, masking)
+    print_letter(&letter, &history, masking)
 }
 
 /// Headers, failure, history, body.
-fn tell(letter: &Letter, history: &[Entry], masking: Masking) -> Result<(), Failure> {
+fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> Result<(), Failure> {
     let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let facts = [
         ("message id", letter.message_id.to_string()),
         ("id on the wire", optional(&letter.wire_id)),
         ("source", letter.source.clone()),
-        ("received at", shown::time(letter.received_at)),
+        ("received at", format::time(letter.received_at)),
         ("attempts", letter.attempts.to_string()),
         ("edited from", optional(&letter.edited_from)),
         ("traceparent", optional(&letter.traceparent)),
         ("type", optional(&letter.event_type)),
         ("entity", letter.entity_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-        ("state", format!("{} (deaths {}, replays {})", shown::state(letter), letter.deaths, letter.replays)),
+        ("state", format!("{} (deaths {}, replays {})", format::state(letter), letter.deaths, letter.replays)),
         ("outcome", optional(&letter.outcome)),
         ("failure", format!("{}: {}", letter.failure_class, letter.failure)),
         ("fingerprint", letter.fingerprint.clone()),
@@ -155,7 +155,7 @@ fn tell(letter: &Letter, history: &[Entry], masking: Masking) -> Result<(), Fail
     for entry in history {
         let by = entry.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let detail = entry.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        output::line(&format!("  {}  {}{by}{detail}", shown::time(entry.at), entry.action))?;
+        output::line(&format!("  {}  {}{by}{detail}", format::time(entry.at), entry.action))?;
     }
     output::line("\nBody")?;
     output::line(&render(&letter.body, masking))
@@ -165,14 +165,14 @@ pub(super) async fn export(Export { filters, by, json: _, flags }: Export) -> Re
     let store = database(flags).await?;
     let by = who(by);
     let filter = Filter::from(filters);
-    // Chosen first, so that an export does not chase what dies meanwhile.
-    let chosen = dead_letters::choose(&store, &filter).await?;
-    for chosen in dead_letters::lots(&chosen, EXPORT) {
+    // Selected up front, so that an export does not chase what dies meanwhile.
+    let chosen = dead_letters::select(&store, &filter).await?;
+    for chosen in dead_letters::batches(&chosen, EXPORT) {
         let letters = dead_letters::fetch(&store, chosen).await?;
         let ids: Vec<Uuid> = letters.iter().map(|letter| letter.message_id).collect();
-        dead_letters::remember(&store, &ids, Action::Exported, &by).await?;
+        dead_letters::record_access(&store, &ids, Action::Exported, &by).await?;
         for letter in &letters {
-            output::line(&shown::object_with_body(letter).to_string())?;
+            output::line(&format::object_with_body(letter).to_string())?;
         }
     }
     Ok(())

@@ -10,12 +10,12 @@ const MADE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Tells when the next may go so that over any stretch of time no more go than the rate allows for it and one second more.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     each: Duration,
     due: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Begins now, at `rate` a second; a rate of 0 is taken as 1.
     #[must_use]
     pub fn new(rate: u32) -> Self {
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_short_stall_is_made_up_for() {
-        let mut pace = Pace::new(100);
+        let mut pace = RateLimiter::new(100);
         let began = pace.due;
         let late = began + Duration::from_millis(500);
         let turns: Vec<Instant> = (0..100).map(|_| pace.turn(late, 1)).collect();
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_long_stall_is_not_followed_by_a_flood() {
-        let mut pace = Pace::new(100);
+        let mut pace = RateLimiter::new(100);
         let late = pace.due + Duration::from_secs(600);
         let at_once = (0..1_000).filter(|_| pace.turn(late, 1) <= late).count();
         assert_eq!(at_once, 101, "one second's worth, and the one that is due");
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_lot_is_followed_by_the_pause_that_it_is_worth() {
-        let mut pace = Pace::new(100);
+        let mut pace = RateLimiter::new(100);
         let began = pace.due;
         assert_eq!(pace.turn(began, 25), began);
         assert_eq!(pace.turn(began, 25), began + Duration::from_millis(250));

@@ -13,7 +13,7 @@ use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
-use super::{Address, DEADLINE, Error, Purpose, in_time};
+use super::{Address, DEADLINE, Error, Purpose, with_deadline};
 
 /// How often it is looked whether the socket of an attempt is still open.
 const LOOK: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Conne
     );
     let connection = tokio::select! {
         biased;
-        connection = in_time(connected) => connection?,
+        connection = with_deadline(connected) => connection?,
         closed = closed(&attempt.0) => return Err(closed),
     };
     attempt.succeeded();

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use crate::domain::dead_letter::State;
-use crate::store::dead_letters::{Life, standings};
+use crate::store::dead_letters::{ReplayKey, statuses};
 use crate::store::{self, Store};
 
 /// Letters looked up at a time.
@@ -13,7 +13,7 @@ const LOOK: usize = 500;
 
 /// How many letters came to what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Tally {
+pub struct ReplayTotals {
     /// Taken on.
     pub selected: usize,
     /// Published.
@@ -32,7 +32,7 @@ pub struct Tally {
     pub under_way: usize,
 }
 
-impl Tally {
+impl ReplayTotals {
     /// How many ended well.
     pub(super) fn resolved(&self) -> usize {
         self.applied + self.stale + self.ignored
@@ -48,10 +48,10 @@ impl Tally {
 
 /// Letters that were replayed and have not ended yet, longest ago first.
 #[derive(Default)]
-pub(super) struct UnderWay(VecDeque<Life>);
+pub(super) struct PendingOutcomes(VecDeque<ReplayKey>);
 
-impl UnderWay {
-    pub(super) fn add(&mut self, replayed: &[Life]) {
+impl PendingOutcomes {
+    pub(super) fn add(&mut self, replayed: &[ReplayKey]) {
         self.0.extend(replayed);
     }
 
@@ -60,10 +60,10 @@ impl UnderWay {
     }
 
     /// Counts those that have ended into `tally`, and forgets them; how many that were.
-    pub(super) async fn look(&mut self, store: &Store, tally: &mut Tally) -> Result<usize, store::Error> {
-        let asked: Vec<Life> = self.0.drain(..self.0.len().min(LOOK)).collect();
+    pub(super) async fn look(&mut self, store: &Store, tally: &mut ReplayTotals) -> Result<usize, store::Error> {
+        let asked: Vec<ReplayKey> = self.0.drain(..self.0.len().min(LOOK)).collect();
         let ids: Vec<Uuid> = asked.iter().map(|life| life.id).collect();
-        let found = match standings(store, &ids).await {
+        let found = match statuses(store, &ids).await {
             Ok(found) => found,
             Err(away) => {
                 self.0.extend(asked);

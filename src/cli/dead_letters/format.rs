@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::store::dead_letters::{Entry, Letter, state_now};
+use crate::store::dead_letters::{HistoryEntry, Letter, state_now};
 
 /// The letter's state now.
 pub(super) fn state(letter: &Letter) -> &str {
@@ -48,7 +48,7 @@ pub(super) fn object_with_body(letter: &Letter) -> Value {
 }
 
 /// A line of history as JSON.
-pub(super) fn entry(entry: &Entry) -> Value {
+pub(super) fn entry(entry: &HistoryEntry) -> Value {
     json!({ "at": time(entry.at), "by": entry.by, "action": entry.action, "detail": entry.detail })
 }
 

@@ -15,11 +15,11 @@ use crate::store::{self, Store, bank_links};
 
 /// What replaying one letter would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rehearsed {
+pub struct DryRunResult {
     /// The letter.
     pub message_id: Uuid,
     /// `insert`, `update`, `stale`, `ignore` or `fail`.
-    pub would: &'static str,
+    pub action: &'static str,
     /// Why it would fail.
     pub failure: Option<String>,
     /// The types of the events that would follow.
@@ -27,13 +27,13 @@ pub struct Rehearsed {
 }
 
 /// A rehearsal, and the rows as it has left them in mind.
-pub struct Rehearsal {
+pub struct DryRun {
     store: Store,
     /// Rows that were looked at; `None` where there is none.
     links: HashMap<Uuid, Option<BankLink>>,
 }
 
-impl Rehearsal {
+impl DryRun {
     /// A rehearsal over the rows of that database.
     #[must_use]
     pub fn new(store: Store) -> Self {
@@ -44,7 +44,7 @@ impl Rehearsal {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn rehearse(&mut self, letters: &[Letter]) -> Result<Vec<Rehearsed>, store::Error> {
+    pub async fn run(&mut self, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
         let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
         let spoken_of = parsed.iter().filter_map(|parsed| match parsed {
             Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
@@ -56,10 +56,11 @@ impl Rehearsal {
         self.links.extend(new.into_iter().map(|id| (id, rows.remove(&id))));
 
         let rehearsed = letters.iter().zip(parsed).map(|(letter, parsed)| {
-            let would = |would, failure, events| Rehearsed { message_id: letter.message_id, would, failure, events };
+            let result =
+                |action, failure, events| DryRunResult { message_id: letter.message_id, action, failure, events };
             match parsed {
-                Err(failure) => would("fail", Some(format!("{}: {}", failure.class, failure.reason)), Vec::new()),
-                Ok(Parsed::Ignored(_)) => would("ignore", None, Vec::new()),
+                Err(failure) => result("fail", Some(format!("{}: {}", failure.class, failure.reason)), Vec::new()),
+                Ok(Parsed::Ignored(_)) => result("ignore", None, Vec::new()),
                 Ok(Parsed::Link(webhook)) => {
                     let before = self.links.entry(webhook.entity_id).or_default();
                     let merged = merge(before.as_ref(), [&webhook]);
@@ -69,14 +70,14 @@ impl Rehearsal {
                         (Some(Outcome::NoSuchLink), _) => {
                             let failure =
                                 format!("{}: no bank link of this entity is known", FailureClass::UnknownEntity);
-                            return would("fail", Some(failure), Vec::new());
+                            return result("fail", Some(failure), Vec::new());
                         }
                         (Some(Outcome::Stale) | None, _) => "stale",
                     };
-                    let Some(after) = merged.after else { return would(verdict, None, Vec::new()) };
+                    let Some(after) = merged.after else { return result(verdict, None, Vec::new()) };
                     let follow = event::between(before.as_ref(), &after, "");
                     *before = Some(after);
-                    would(verdict, None, follow.into_iter().map(|event| event.event_type).collect())
+                    result(verdict, None, follow.into_iter().map(|event| event.event_type).collect())
                 }
             }
         });

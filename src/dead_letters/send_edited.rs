@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::message;
 use crate::broker::{self, DEADLINE, Message, Outgoing, Publisher};
-use crate::store::dead_letters::{Chosen, claim, edited, release};
+use crate::store::dead_letters::{Selected, claim, mark_edited, release_claims};
 use crate::store::{self, Store};
 
 /// What can go wrong with an edit.
@@ -27,7 +27,7 @@ pub enum Error {
 pub async fn send_edited(
     store: &Store,
     publisher: &Publisher,
-    chosen: Chosen,
+    chosen: Selected,
     body: Bytes,
     by: &str,
 ) -> Result<Option<Uuid>, Error> {
@@ -35,13 +35,13 @@ pub async fn send_edited(
     let old = message(&claimed.letter);
     let id = Uuid::now_v7();
     let new = Message { id: id.to_string(), edited_from: Some(old.id.clone()), replay: None, body, ..old };
-    let outgoing = Outgoing::webhook(publisher.link().topology(), &new);
+    let outgoing = Outgoing::webhook(publisher.connection().topology(), &new);
     if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
         if cause.is_refusal() {
-            release(store, &[claimed.life()]).await?;
+            release_claims(store, &[claimed.key()]).await?;
         }
         return Err(cause.into());
     }
-    edited(store, &claimed, &new.id, by).await?;
+    mark_edited(store, &claimed, &new.id, by).await?;
     Ok(Some(id))
 }

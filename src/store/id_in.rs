@@ -8,7 +8,7 @@ use uuid::Uuid;
 ///
 /// PostgreSQL takes them as one array, so that a statement has one text however many they are, and is prepared once. SQLite
 /// has no arrays, and prepares at next to no cost.
-pub(super) fn among(
+pub(super) fn id_in(
     connection: &impl ConnectionTrait,
     column: impl ColumnTrait,
     ids: impl IntoIterator<Item = Uuid>,

@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Database, Failure, Manner, Selection, all_there, ask, database, who};
+use super::{ActionArgs, Database, Failure, Selection, all_there, ask, database, who};
 use crate::cli::flags::Flags;
 use crate::cli::output;
 use crate::store::dead_letters;
@@ -16,7 +16,7 @@ pub(in crate::cli) struct Discard {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    manner: Manner,
+    manner: ActionArgs,
     #[command(flatten)]
     flags: Flags<Database>,
 }
@@ -41,7 +41,7 @@ pub(super) async fn discard(args: Discard) -> Result<(), Failure> {
     let filter = args.selection.filter()?;
     let store = database(args.flags).await?;
     all_there(&store, &filter).await?;
-    let chosen = dead_letters::choose_dead(&store, &filter).await?;
+    let chosen = dead_letters::select_dead(&store, &filter).await?;
     ask(&format!("{} dead letters will be given up.", chosen.len()), args.manner.yes || named)?;
     let discarded = dead_letters::discard(&store, &chosen, &args.reason, &who(args.manner.by)).await?;
     let selected = chosen.len().max(filter.ids.len()) as u64;

@@ -2,8 +2,8 @@
 //! the feature `faults` and never into a release.
 
 /// Fails the way that a webhook's body asks for, if it does: `{"banklink_fault":"panic"}` or `"abort"`.
-#[cfg(feature = "faults")]
-pub fn strike_for(body: &[u8]) {
+#[cfg(feature = "failpoints")]
+pub fn failpoint_for_body(body: &[u8]) {
     let asks = |fault: &str| body.windows(fault.len()).any(|window| window == fault.as_bytes());
     if asks(r#""banklink_fault":"abort""#) {
         std::process::abort();
@@ -13,17 +13,17 @@ pub fn strike_for(body: &[u8]) {
 }
 
 /// Ends the process at `point`, if BANKLINK_FAULT names it.
-#[cfg(feature = "faults")]
-pub fn strike_at(point: &str) {
+#[cfg(feature = "failpoints")]
+pub fn failpoint(point: &str) {
     if std::env::var("BANKLINK_FAULT").is_ok_and(|fault| fault == point) {
         std::process::abort();
     }
 }
 
 /// Nothing.
-#[cfg(not(feature = "faults"))]
-pub fn strike_for(_body: &[u8]) {}
+#[cfg(not(feature = "failpoints"))]
+pub fn failpoint_for_body(_body: &[u8]) {}
 
 /// Nothing.
-#[cfg(not(feature = "faults"))]
-pub fn strike_at(_point: &str) {}
+#[cfg(not(feature = "failpoints"))]
+pub fn failpoint(_point: &str) {}

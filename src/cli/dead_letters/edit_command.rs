@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 use uuid::Uuid;
 
-use super::{Both, Failure, Manner, ask, open, who};
+use super::{ActionArgs, DatabaseAndBroker, Failure, ask, open, who};
 use crate::cli::flags::Flags;
-use crate::cli::wire::Wire;
+use crate::cli::publisher_session::PublisherSession;
 use crate::cli::{output, settings};
-use crate::dead_letters::{Masking, Rehearsal, render, send_edited};
+use crate::dead_letters::{DryRun, Masking, render, send_edited};
 use crate::store::Store;
-use crate::store::dead_letters::{self, Chosen, Filter, Letter};
+use crate::store::dead_letters::{self, Filter, Letter, Selected};
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
@@ -29,9 +29,9 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     reveal: bool,
     #[command(flatten)]
-    manner: Manner,
+    manner: ActionArgs,
     #[command(flatten)]
-    flags: Flags<Both>,
+    flags: Flags<DatabaseAndBroker>,
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -44,18 +44,18 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());
     };
     let filter = Filter { ids: vec![args.id], ..Filter::default() };
-    let Some(chosen) = dead_letters::choose_dead(&store, &filter).await?.first().copied() else {
+    let Some(chosen) = dead_letters::select_dead(&store, &filter).await?.first().copied() else {
         return Err(anyhow::anyhow!(
             "{} is {}, and only what is dead is edited",
             args.id,
-            super::shown::state(&letter)
+            super::format::state(&letter)
         )
         .into());
     };
     let body = match &args.body {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => {
-            dead_letters::remember(&store, &[args.id], dead_letters::Action::Revealed, &by).await?;
+            dead_letters::record_access(&store, &[args.id], dead_letters::Action::Revealed, &by).await?;
             in_editor(&letter.body)?
         }
     };
@@ -65,7 +65,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     preview(&store, &letter, &body, masking).await?;
     ask("It will be sent in as a new message.", args.manner.yes)?;
-    let wire = Wire::open(address, topology).await?;
+    let wire = PublisherSession::open(address, topology).await?;
     let sent = send(&store, &wire, chosen, body, &by).await;
     wire.close().await;
     let sent = sent?;
@@ -80,7 +80,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     if sent.is_some() { Ok(()) } else { Err(anyhow::anyhow!("somebody else took the letter meanwhile").into()) }
 }
 
-async fn send(store: &Store, wire: &Wire, chosen: Chosen, body: Vec<u8>, by: &str) -> Result<Option<Uuid>, Failure> {
+async fn send(
+    store: &Store,
+    wire: &PublisherSession,
+    chosen: Selected,
+    body: Vec<u8>,
+    by: &str,
+) -> Result<Option<Uuid>, Failure> {
     Ok(send_edited(store, wire.publisher(), chosen, Bytes::from(body), by).await?)
 }
 
@@ -93,11 +99,15 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         .missing_newline_hint(false)
         .header("dead", "edited")
         .to_string();
-    output::remark(if difference.is_empty() { "only masked values differ; --reveal shows them" } else { &difference });
+    output::print_note(if difference.is_empty() {
+        "only masked values differ; --reveal shows them"
+    } else {
+        &difference
+    });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
-    for rehearsed in Rehearsal::new(store.clone()).rehearse(&[edited]).await? {
+    for rehearsed in DryRun::new(store.clone()).run(&[edited]).await? {
         let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
-        output::remark(format!("dry run: {} {what}", rehearsed.would).trim_end());
+        output::print_note(format!("dry run: {} {what}", rehearsed.action).trim_end());
     }
     Ok(())
 }

@@ -15,10 +15,10 @@ use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::select::state_now;
-use super::{Action, Chosen, Letter, tell};
+use super::queries::state_now;
+use super::{Action, Letter, Selected, append_history};
 use crate::domain::dead_letter::State;
-use crate::store::among::among;
+use crate::store::id_in::id_in;
 use crate::store::{Error, Store, Transaction};
 
 /// How long a claim is good.
@@ -34,14 +34,14 @@ pub struct Claimed {
 impl Claimed {
     /// Which life that is.
     #[must_use]
-    pub fn life(&self) -> Life {
-        Life { id: self.letter.message_id, replays: self.letter.replays }
+    pub fn key(&self) -> ReplayKey {
+        ReplayKey { id: self.letter.message_id, replays: self.letter.replays }
     }
 }
 
 /// A letter in one of its lives, which its number of replays tells from those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct ReplayKey {
     /// The letter.
     pub id: Uuid,
     /// How often it had been replayed.
@@ -52,10 +52,10 @@ pub struct Life {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Claimed>, Error> {
+pub async fn claim(store: &Store, chosen: &[Selected], by: &str) -> Result<Vec<Claimed>, Error> {
     let transaction = store.begin().await?;
     let letters = Entity::find()
-        .filter(among(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
+        .filter(id_in(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
         .order_by_asc(Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
@@ -63,8 +63,8 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
     let mut letters: HashMap<Uuid, Letter> = letters.into_iter().map(|letter| (letter.message_id, letter)).collect();
     // In the order they were chosen: oldest death first.
     let is_still =
-        |letter: &Letter, chosen: &Chosen| state_now(letter) == Some(State::Dead) && letter.deaths == chosen.deaths;
-    let still = |chosen: &Chosen| letters.remove(&chosen.id).filter(|letter| is_still(letter, chosen));
+        |letter: &Letter, chosen: &Selected| state_now(letter) == Some(State::Dead) && letter.deaths == chosen.deaths;
+    let still = |chosen: &Selected| letters.remove(&chosen.id).filter(|letter| is_still(letter, chosen));
     let mut claimed: Vec<Claimed> = chosen.iter().filter_map(still).map(|letter| Claimed { letter }).collect();
     let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();
     if !ids.is_empty() {
@@ -74,10 +74,10 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
             .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
             .col_expr(Column::ReplayedBy, Expr::value(by))
             .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM_LASTS))
-            .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
+            .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
-        tell(&transaction, ids, Some(by), Action::Replayed, None).await?;
+        append_history(&transaction, ids, Some(by), Action::Replayed, None).await?;
     }
     transaction.commit().await?;
     for claimed in &mut claimed {
@@ -92,7 +92,7 @@ pub async fn claim(store: &Store, chosen: &[Chosen], by: &str) -> Result<Vec<Cla
 ///
 /// # Errors
 /// When the database is away: the claims run out, and a message that is resolved all the same resolves its letter.
-pub async fn keep(store: &Store, lives: &[Life]) -> Result<(), Error> {
+pub async fn confirm_claims(store: &Store, lives: &[ReplayKey]) -> Result<(), Error> {
     if lives.is_empty() {
         return Ok(());
     }
@@ -118,7 +118,7 @@ pub async fn keep(store: &Store, lives: &[Life]) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the database is away: the claims run out.
-pub async fn release(store: &Store, lives: &[Life]) -> Result<(), Error> {
+pub async fn release_claims(store: &Store, lives: &[ReplayKey]) -> Result<(), Error> {
     if lives.is_empty() {
         return Ok(());
     }
@@ -136,7 +136,7 @@ pub async fn release(store: &Store, lives: &[Life]) -> Result<(), Error> {
 }
 
 /// The ids of letters, by how often each had been replayed.
-fn by_replays(lives: &[Life]) -> BTreeMap<i32, Vec<Uuid>> {
+fn by_replays(lives: &[ReplayKey]) -> BTreeMap<i32, Vec<Uuid>> {
     let mut ids = BTreeMap::<i32, Vec<Uuid>>::new();
     for life in lives {
         ids.entry(life.replays).or_default().push(life.id);
@@ -145,7 +145,7 @@ fn by_replays(lives: &[Life]) -> BTreeMap<i32, Vec<Uuid>> {
 }
 
 fn still_in(transaction: &Transaction, replays: i32, ids: Vec<Uuid>) -> Expr {
-    among(&transaction.0, Column::MessageId, ids).and(Column::Replays.eq(replays))
+    id_in(&transaction.0, Column::MessageId, ids).and(Column::Replays.eq(replays))
 }
 
 pub(super) fn no_claim() -> Expr {
@@ -156,9 +156,9 @@ pub(super) fn no_claim() -> Expr {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn standings(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
+pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
     let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
-    let asked_for = among(&store.connection, Column::MessageId, ids.iter().copied());
+    let asked_for = id_in(&store.connection, Column::MessageId, ids.iter().copied());
     let select = Entity::find().select_only().columns(columns).filter(asked_for);
     Ok(select.into_tuple().all(&store.connection).await?)
 }

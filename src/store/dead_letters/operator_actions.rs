@@ -7,11 +7,11 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::select::in_state;
-use super::{Action, Chosen, Claimed, tell};
+use super::queries::in_state;
+use super::{Action, Claimed, Selected, append_history};
 use crate::domain::dead_letter::State;
-use crate::store::among::among;
-use crate::store::{Error, MOST_BINDS, Store};
+use crate::store::id_in::id_in;
+use crate::store::{Error, MAX_BINDS, Store};
 
 /// Letters that are pruned in one transaction.
 const PRUNED_AT_ONCE: u64 = 1_000;
@@ -20,14 +20,14 @@ const PRUNED_AT_ONCE: u64 = 1_000;
 ///
 /// # Errors
 /// When the database is away.
-pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -> Result<u64, Error> {
+pub async fn discard(store: &Store, chosen: &[Selected], reason: &str, by: &str) -> Result<u64, Error> {
     let mut discarded = 0;
-    for chosen in chosen.chunks(MOST_BINDS / 2) {
+    for chosen in chosen.chunks(MAX_BINDS / 2) {
         let transaction = store.begin().await?;
         let still = Entity::find()
             .select_only()
             .column(Column::MessageId)
-            .filter(among(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
+            .filter(id_in(&transaction.0, Column::MessageId, chosen.iter().map(|chosen| chosen.id)))
             .filter(in_state(State::Dead))
             .order_by_asc(Column::MessageId)
             .lock_exclusive();
@@ -38,10 +38,10 @@ pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -
                 .col_expr(Column::Note, Expr::value(super::clean(reason)))
                 .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
                 .col_expr(Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-                .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
+                .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
                 .exec(&transaction.0)
                 .await?;
-            tell(&transaction, ids.iter().copied(), Some(by), Action::Discarded, Some(reason)).await?;
+            append_history(&transaction, ids.iter().copied(), Some(by), Action::Discarded, Some(reason)).await?;
         }
         transaction.commit().await?;
         discarded += ids.len() as u64;
@@ -53,7 +53,7 @@ pub async fn discard(store: &Store, chosen: &[Chosen], reason: &str, by: &str) -
 ///
 /// # Errors
 /// When the database is away.
-pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> Result<(), Error> {
+pub async fn mark_edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> Result<(), Error> {
     let id = claimed.letter.message_id;
     let transaction = store.begin().await?;
     let updated = Entity::update_many()
@@ -67,7 +67,7 @@ pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> R
         .exec(&transaction.0)
         .await?;
     if updated.rows_affected == 1 {
-        tell(&transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
+        append_history(&transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
     }
     transaction.commit().await
 }
@@ -76,9 +76,9 @@ pub async fn edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> R
 ///
 /// # Errors
 /// When the database is away.
-pub async fn remember(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), Error> {
+pub async fn record_access(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), Error> {
     let transaction = store.begin().await?;
-    tell(&transaction, ids.iter().copied(), Some(by), action, None).await?;
+    append_history(&transaction, ids.iter().copied(), Some(by), action, None).await?;
     transaction.commit().await
 }
 
@@ -112,10 +112,10 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<
         let ids: Vec<Uuid> = lot.into_tuple().all(&transaction.0).await?;
         let Some(further) = ids.last() else { return Ok(deleted) };
         last = *further;
-        let history = among(&transaction.0, dead_letter_history::Column::MessageId, ids.iter().copied());
+        let history = id_in(&transaction.0, dead_letter_history::Column::MessageId, ids.iter().copied());
         dead_letter_history::Entity::delete_many().filter(history).exec(&transaction.0).await?;
         // What has ended stays ended: nobody can have brought it back meanwhile.
-        let letters = among(&transaction.0, Column::MessageId, ids.iter().copied());
+        let letters = id_in(&transaction.0, Column::MessageId, ids.iter().copied());
         deleted += Entity::delete_many().filter(letters).exec(&transaction.0).await?.rows_affected;
         transaction.commit().await?;
     }

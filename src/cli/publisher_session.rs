@@ -14,18 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A connection and a publisher on it.
-pub(super) struct Wire {
+pub(super) struct PublisherSession {
     publisher: Publisher,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Wire {
+impl PublisherSession {
     /// Connects.
     pub(super) async fn open(address: Address, topology: Arc<Topology>) -> anyhow::Result<Self> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let supervisor = Supervisor::new(address, topology, tasks.clone(), stop.clone());
-        let publisher = Publisher::start(supervisor.keep(Purpose::Publish), &tasks);
+        let publisher = Publisher::start(supervisor.spawn(Purpose::Publish), &tasks);
         let ready = async {
             while publisher.ready().is_err() {
                 tokio::time::sleep(LOOK).await;

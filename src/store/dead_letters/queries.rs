@@ -9,10 +9,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Entry, Letter};
+use super::{HistoryEntry, Letter};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
-use crate::store::among::among;
+use crate::store::id_in::id_in;
 use crate::store::{Error, Store};
 
 /// Which letters; what is not said does not matter.
@@ -40,7 +40,7 @@ pub struct Filter {
 
 /// A letter that was chosen, as it was then: the number of its deaths tells one life from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct Selected {
     /// Its id.
     pub id: Uuid,
     /// How often it had died.
@@ -51,7 +51,7 @@ pub struct Chosen {
 
 /// A kind of failure among what is dead.
 #[derive(Clone, Debug)]
-pub struct Kind {
+pub struct FailureGroup {
     /// The class.
     pub failure_class: String,
     /// The fingerprint.
@@ -68,7 +68,7 @@ pub struct Kind {
 
 /// What is dead now, for the metrics.
 #[derive(Clone, Debug)]
-pub struct Census {
+pub struct DeadLetterCounts {
     /// Letters by failure class.
     pub by_class: Vec<(String, u64)>,
     /// The oldest last death.
@@ -90,22 +90,22 @@ pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> 
 ///
 /// # Errors
 /// When the database is away.
-pub async fn choose(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, Error> {
+pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
     let columns = matching(filter).select_only().columns([Column::MessageId, Column::Deaths]);
     // In bytes on both databases.
     let select = oldest_first(columns.expr(Expr::cust("length(body)")));
     let chosen: Vec<(Uuid, i32, i32)> = select.into_tuple().all(&store.connection).await?;
     let chosen = chosen.into_iter().map(|(id, deaths, bytes)| (id, deaths, usize::try_from(bytes).unwrap_or_default()));
-    Ok(chosen.map(|(id, deaths, body_bytes)| Chosen { id, deaths, body_bytes }).collect())
+    Ok(chosen.map(|(id, deaths, body_bytes)| Selected { id, deaths, body_bytes }).collect())
 }
 
 /// The same, of what is dead and nothing else.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn choose_dead(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, Error> {
+pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
     match filter.state {
-        None | Some(State::Dead) => choose(store, &Filter { state: Some(State::Dead), ..filter.clone() }).await,
+        None | Some(State::Dead) => select(store, &Filter { state: Some(State::Dead), ..filter.clone() }).await,
         Some(_) => Ok(Vec::new()),
     }
 }
@@ -114,8 +114,8 @@ pub async fn choose_dead(store: &Store, filter: &Filter) -> Result<Vec<Chosen>, 
 ///
 /// # Errors
 /// When the database is away.
-pub async fn fetch(store: &Store, chosen: &[Chosen]) -> Result<Vec<Letter>, Error> {
-    let are_chosen = among(&store.connection, Column::MessageId, chosen.iter().map(|chosen| chosen.id));
+pub async fn fetch(store: &Store, chosen: &[Selected]) -> Result<Vec<Letter>, Error> {
+    let are_chosen = id_in(&store.connection, Column::MessageId, chosen.iter().map(|chosen| chosen.id));
     Ok(oldest_first(Entity::find().filter(are_chosen)).all(&store.connection).await?)
 }
 
@@ -131,7 +131,7 @@ pub async fn find(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn history(store: &Store, id: Uuid) -> Result<Vec<Entry>, Error> {
+pub async fn history(store: &Store, id: Uuid) -> Result<Vec<HistoryEntry>, Error> {
     use dead_letter_history::{Column, Entity};
     let entries = Entity::find().filter(Column::MessageId.eq(id)).order_by_asc(Column::At).order_by_asc(Column::Id);
     Ok(entries.all(&store.connection).await?)
@@ -141,7 +141,7 @@ pub async fn history(store: &Store, id: Uuid) -> Result<Vec<Entry>, Error> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn stats(store: &Store) -> Result<Vec<Kind>, Error> {
+pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
     let select = Query::select()
         .columns([Column::FailureClass, Column::Fingerprint])
         .expr_as(Expr::col(Column::MessageId).count(), "letters")
@@ -154,7 +154,7 @@ pub async fn stats(store: &Store) -> Result<Vec<Kind>, Error> {
         .take();
     let mut kinds = Vec::new();
     for row in store.connection.query_all(&select).await? {
-        kinds.push(Kind {
+        kinds.push(FailureGroup {
             failure_class: row.try_get("", "failure_class")?,
             fingerprint: row.try_get("", "fingerprint")?,
             count: row.try_get("", "letters")?,
@@ -171,17 +171,17 @@ pub async fn stats(store: &Store) -> Result<Vec<Kind>, Error> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn census(store: &Store) -> Result<Census, Error> {
-    let mut census = Census { by_class: Vec::new(), oldest: None };
+pub async fn counts(store: &Store) -> Result<DeadLetterCounts, Error> {
+    let mut counts = DeadLetterCounts { by_class: Vec::new(), oldest: None };
     for kind in stats(store).await? {
         let count = kind.count.unsigned_abs();
-        match census.by_class.iter_mut().find(|(class, _)| *class == kind.failure_class) {
+        match counts.by_class.iter_mut().find(|(class, _)| *class == kind.failure_class) {
             Some((_, letters)) => *letters += count,
-            None => census.by_class.push((kind.failure_class, count)),
+            None => counts.by_class.push((kind.failure_class, count)),
         }
-        census.oldest = Some(census.oldest.map_or(kind.oldest, |known| Ord::min(known, kind.oldest)));
+        counts.oldest = Some(counts.oldest.map_or(kind.oldest, |known| Ord::min(known, kind.oldest)));
     }
-    Ok(census)
+    Ok(counts)
 }
 
 /// Whether a letter is in that state now. A claim that ran out counts as dead.

@@ -7,9 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; never negative, and never past 2262-04-11, where 64 bits end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(i64);
+pub struct Timestamp(i64);
 
-impl Instant {
+impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn two_times_one_nanosecond_apart_are_told_apart() {
-        let earlier = Instant::parse("2026-05-12T14:34:40.391243281Z");
-        let later = Instant::parse("2026-05-12T14:34:40.391243282Z");
+        let earlier = Timestamp::parse("2026-05-12T14:34:40.391243281Z");
+        let later = Timestamp::parse("2026-05-12T14:34:40.391243282Z");
         assert!(earlier < later);
     }
 
@@ -97,21 +97,21 @@ mod tests {
         for text in
             ["2020-10-10T17:19:00.059933Z", "2020-10-10T17:19:00.0599330Z", "2020-10-10T21:19:00.059933000+04:00"]
         {
-            assert_eq!(Instant::parse(text).map(Instant::nanos), Some(1_602_350_340_059_933_000), "{text}");
+            assert_eq!(Timestamp::parse(text).map(Timestamp::nanos), Some(1_602_350_340_059_933_000), "{text}");
         }
     }
 
     #[test]
     fn shown_times_are_cut_and_never_rounded() {
-        let shown = Instant::parse("2020-10-10T17:19:00.999999999Z").map(Instant::rfc3339_micros);
+        let shown = Timestamp::parse("2020-10-10T17:19:00.999999999Z").map(Timestamp::rfc3339_micros);
         assert_eq!(shown.as_deref(), Some("2020-10-10T17:19:00.999999Z"));
     }
 
     #[test]
     fn times_outside_1970_to_2262_are_no_instants() {
         for text in ["1969-12-31T23:59:59.999999999Z", "2262-04-12T00:00:00Z", "yesterday", ""] {
-            assert_eq!(Instant::parse(text), None, "{text}");
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
-        assert_eq!(Instant::from_seconds(u64::MAX), None);
+        assert_eq!(Timestamp::from_seconds(u64::MAX), None);
     }
 }

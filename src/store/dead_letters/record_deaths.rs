@@ -12,16 +12,16 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Query
 use uuid::Uuid;
 
 use super::{Action, Line, clean, count, write};
-use crate::domain::dead_letter::{Died, State, fingerprint};
+use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
 use crate::domain::webhook::glimpse;
-use crate::store::among::among;
+use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
 /// Records `deaths`, each once, however often it is handed in.
 ///
 /// # Errors
 /// [`Error::Contended`] when another recorder met the same new letter first: to be tried again; else the database is away.
-pub async fn record(transaction: &Transaction, deaths: &[Died]) -> Result<(), Error> {
+pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result<(), Error> {
     let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|died| [died.letter_id(), died.derived_id()]).collect();
     let mut letters = known(transaction, &ids).await?;
     let mut recorded = recorded(transaction, &ids).await?;
@@ -68,7 +68,7 @@ pub(super) async fn known(
     ids: &BTreeSet<Uuid>,
 ) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
     let letters = dead_letter::Entity::find()
-        .filter(among(&transaction.0, dead_letter::Column::MessageId, ids.iter().copied()))
+        .filter(id_in(&transaction.0, dead_letter::Column::MessageId, ids.iter().copied()))
         .order_by_asc(dead_letter::Column::MessageId)
         .lock_exclusive()
         .all(&transaction.0)
@@ -80,7 +80,7 @@ pub(super) async fn known(
 async fn recorded(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
     use dead_letter_history::{Column, Entity};
     let deaths = Entity::find()
-        .filter(among(&transaction.0, Column::MessageId, ids.iter().copied()))
+        .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
         .filter(Column::Action.eq(Action::Died.as_str()))
         .all(&transaction.0)
         .await?;
@@ -101,7 +101,7 @@ async fn insert(transaction: &Transaction, letters: Vec<dead_letter::Model>) -> 
 }
 
 /// Whether a death is one of the letter's present life, and the letter is still open to it.
-fn belongs_to(died: &Died, letter: &dead_letter::Model) -> bool {
+fn belongs_to(died: &DeadMessage, letter: &dead_letter::Model) -> bool {
     count(died.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
 }
 
@@ -109,7 +109,7 @@ fn is_replaying(letter: &dead_letter::Model) -> bool {
     State::parse(&letter.state) == Some(State::Replaying)
 }
 
-fn first_death(id: Uuid, died: &Died) -> dead_letter::Model {
+fn first_death(id: Uuid, died: &DeadMessage) -> dead_letter::Model {
     let (event_type, entity_id) = glimpse(&died.body);
     let mut letter = dead_letter::Model {
         message_id: id,
@@ -143,7 +143,7 @@ fn first_death(id: Uuid, died: &Died) -> dead_letter::Model {
     letter
 }
 
-fn further_death(letter: &mut dead_letter::Model, died: &Died) {
+fn further_death(letter: &mut dead_letter::Model, died: &DeadMessage) {
     died.failure.class.as_str().clone_into(&mut letter.failure_class);
     letter.failure = clean(&died.failure.reason);
     letter.fingerprint = fingerprint(died.failure.class, &letter.failure);

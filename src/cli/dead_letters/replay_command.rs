@@ -5,14 +5,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Both, Failure, Manner, Selection, all_there, ask, open, who};
+use super::{ActionArgs, DatabaseAndBroker, Failure, Selection, all_there, ask, open, who};
 use crate::broker::Publisher;
 use crate::cli::flags::Flags;
-use crate::cli::wire::Wire;
+use crate::cli::publisher_session::PublisherSession;
 use crate::cli::{output, settings};
-use crate::dead_letters::{End, Plan, Rehearsal, Rehearsed, Tally};
+use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals};
 use crate::store::Store;
-use crate::store::dead_letters::{self, Chosen};
+use crate::store::dead_letters::{self, Selected};
 use crate::{dead_letters as door, shutdown};
 
 /// Letters rehearsed at a time: their bodies are in memory.
@@ -40,9 +40,9 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
     wait: Duration,
     #[command(flatten)]
-    manner: Manner,
+    manner: ActionArgs,
     #[command(flatten)]
-    flags: Flags<Both>,
+    flags: Flags<DatabaseAndBroker>,
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
@@ -53,19 +53,19 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
     let store = open(&url).await?;
     all_there(&store, &filter).await?;
-    let chosen = dead_letters::choose_dead(&store, &filter).await?;
+    let chosen = dead_letters::select_dead(&store, &filter).await?;
     if args.dry_run {
         return rehearse(&store, &chosen, args.manner.json).await;
     }
     ask(&format!("{} dead letters will be replayed.", chosen.len()), args.manner.yes || named > 0)?;
-    let plan = Plan {
+    let plan = ReplayOptions {
         rate: args.rate,
         canary: args.canary.map(|canary| canary as usize),
         stop_on_failure: args.stop_on_failure,
         wait: args.wait,
         by: who(args.manner.by),
     };
-    let wire = Wire::open(address, topology).await?;
+    let wire = PublisherSession::open(address, topology).await?;
     let ended = replay(&store, wire.publisher(), &chosen, &plan).await;
     wire.close().await;
     let (mut tally, end) = ended?;
@@ -75,15 +75,20 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     summarise(&tally, &end, args.manner.json)
 }
 
-async fn replay(store: &Store, publisher: &Publisher, chosen: &[Chosen], plan: &Plan) -> Result<(Tally, End), Failure> {
+async fn replay(
+    store: &Store,
+    publisher: &Publisher,
+    chosen: &[Selected],
+    plan: &ReplayOptions,
+) -> Result<(ReplayTotals, ReplayEnd), Failure> {
     let stop = shutdown::on_signal()?;
     let bar = ProgressBar::new(chosen.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}") {
         bar.set_style(style);
     }
-    let told = |tally: &Tally| {
+    let told = |tally: &ReplayTotals| {
         bar.set_position((tally.replayed + tally.skipped) as u64);
-        let Tally { applied, stale, ignored, dead, .. } = tally;
+        let ReplayTotals { applied, stale, ignored, dead, .. } = tally;
         bar.set_message(format!("applied {applied} stale {stale} ignored {ignored} dead {dead}"));
     };
     let ended = door::replay(store, publisher, chosen, plan, &stop, told).await;
@@ -91,8 +96,8 @@ async fn replay(store: &Store, publisher: &Publisher, chosen: &[Chosen], plan: &
     Ok(ended?)
 }
 
-fn summarise(tally: &Tally, end: &End, json: bool) -> Result<(), Failure> {
-    let Tally { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = tally;
+fn summarise(tally: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), Failure> {
+    let ReplayTotals { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = tally;
     output::line(&if json {
         serde_json::to_string(tally).unwrap_or_default()
     } else {
@@ -103,29 +108,29 @@ fn summarise(tally: &Tally, end: &End, json: bool) -> Result<(), Failure> {
     })?;
     let unresolved = dead + under_way;
     let why = match end {
-        End::Finished if unresolved == 0 => return Ok(()),
-        End::Finished => format!("{dead} are dead again and {under_way} still under way"),
-        End::Interrupted => "stopped between letters; the same command goes on where it stopped".to_owned(),
-        End::CanaryFailed => "not all of the first ones ended well; the others were left alone".to_owned(),
-        End::TooManyFailed => "too many were dead again; the others were left alone".to_owned(),
-        End::BrokerAway(cause) => format!("{cause}; the same command goes on where it stopped"),
+        ReplayEnd::Finished if unresolved == 0 => return Ok(()),
+        ReplayEnd::Finished => format!("{dead} are dead again and {under_way} still under way"),
+        ReplayEnd::Interrupted => "stopped between letters; the same command goes on where it stopped".to_owned(),
+        ReplayEnd::CanaryFailed => "not all of the first ones ended well; the others were left alone".to_owned(),
+        ReplayEnd::TooManyFailed => "too many were dead again; the others were left alone".to_owned(),
+        ReplayEnd::BrokerAway(cause) => format!("{cause}; the same command goes on where it stopped"),
     };
     Err(anyhow::anyhow!(why).into())
 }
 
-async fn rehearse(store: &Store, chosen: &[Chosen], json: bool) -> Result<(), Failure> {
-    let mut rehearsal = Rehearsal::new(store.clone());
+async fn rehearse(store: &Store, chosen: &[Selected], json: bool) -> Result<(), Failure> {
+    let mut rehearsal = DryRun::new(store.clone());
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();
-    for chosen in dead_letters::lots(chosen, REHEARSE) {
+    for chosen in dead_letters::batches(chosen, REHEARSE) {
         let letters = dead_letters::fetch(store, chosen).await?;
-        for rehearsed in rehearsal.rehearse(&letters).await? {
-            *counts.entry(rehearsed.would).or_default() += 1;
+        for rehearsed in rehearsal.run(&letters).await? {
+            *counts.entry(rehearsed.action).or_default() += 1;
             if json {
                 output::line(&object(rehearsed).to_string())?;
             } else if rows.len() < ROWS {
                 let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
-                rows.push(vec![rehearsed.message_id.to_string(), rehearsed.would.to_owned(), what]);
+                rows.push(vec![rehearsed.message_id.to_string(), rehearsed.action.to_owned(), what]);
             }
         }
     }
@@ -140,9 +145,9 @@ async fn rehearse(store: &Store, chosen: &[Chosen], json: bool) -> Result<(), Fa
     output::line(&format!("of {}, that many would: {}", chosen.len(), counts.join("  ")))
 }
 
-fn object(rehearsed: Rehearsed) -> serde_json::Value {
-    let Rehearsed { message_id, would, failure, events } = rehearsed;
-    let mut object = json!({ "message_id": message_id, "would": would, "events": events });
+fn object(rehearsed: DryRunResult) -> serde_json::Value {
+    let DryRunResult { message_id, action, failure, events } = rehearsed;
+    let mut object = json!({ "message_id": message_id, "would": action, "events": events });
     if let Some(failure) = failure {
         object["failure"] = failure.into();
     }
