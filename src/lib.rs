@@ -9,6 +9,7 @@
 //! `reconnect`, `server`, `failpoints`, `rate_limiter`, `panics`.
 
 pub mod admin;
+pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod failpoints;
 pub mod ingress;
 pub mod panics;
 pub mod rate_limiter;
+pub mod readiness;
 pub mod reconnect;
 pub mod relay;
 pub mod server;

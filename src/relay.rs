@@ -1,110 +1,140 @@
-//! The relay: events out of the outbox, to whoever has subscribed.
+//! The relay: publishes events from the outbox.
 //!
-//! Each one is deleted once RabbitMQ has confirmed it and did not send it back; dying in between publishes it again under the
-//! same id. Several relays side by side do no harm.
+//! An event is deleted once RabbitMQ has confirmed it and has not returned it. A crash in between publishes it again under the
+//! same id. Several relays can run side by side.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::future::join_all;
-use metrics::{counter, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{self, Outgoing, Publisher};
-use crate::failpoints;
+use crate::failpoints::failpoint;
+use crate::readiness::{Probe, Readiness, running};
 use crate::reconnect::Backoff;
 use crate::store::outbox::{self, Claim, Pending, Queue};
 use crate::store::{self, Store};
 
-/// Events in one claim, at most.
+/// Maximum number of events in one claim.
 const MAX_CLAIMED: u64 = 256;
-/// How often the outbox is looked at when nobody says that something was written.
-const POLL: Duration = Duration::from_millis(200);
-/// How often while events come: a worker in another process cannot say that it wrote one.
-const POLL_EAGERLY: Duration = Duration::from_millis(10);
-/// For how long after an event more are expected.
-const MORE_MAY_COME: Duration = Duration::from_secs(2);
-/// The longest wait for the confirm of one event.
+/// How often the outbox is polled when no worker in this process writes events.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The poll interval while events arrive: a worker in another process cannot notify this relay.
+const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How long after an event the shorter interval applies.
+const BUSY_PERIOD: Duration = Duration::from_secs(2);
+/// Maximum wait for the confirm of one event.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
-/// The longest pause before a refused event is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause after no answer at all: that may be one queue in trouble, or a broker that is about to be well again.
-const LONGEST_PAUSE_UNANSWERED: Duration = Duration::from_secs(3);
+/// Maximum delay before a refused event is published again.
+const MAX_REFUSED_DELAY: Duration = Duration::from_secs(60);
+/// Maximum delay after no answer, which may be caused by one slow queue or by a broker that is about to recover.
+const MAX_UNANSWERED_DELAY: Duration = Duration::from_secs(3);
 /// How often the outbox is counted.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the relay works with.
+/// The relay role.
 pub struct Relay {
-    /// The database.
-    pub store: Store,
-    /// Where events go.
-    pub publisher: Publisher,
-    /// Where those go that were put off, on a channel of their own: one that never answers costs its channel.
-    pub deferred_publisher: Publisher,
-    /// Told by a worker in the same process whenever it has written an event.
-    pub events_written: Arc<Notify>,
+    store: Store,
+    publisher: Publisher,
+    /// Publishes deferred events. An event that RabbitMQ never answers costs its channel, so they have one of their own.
+    deferred_publisher: Publisher,
+    /// Notified by a worker in the same process when it has written events.
+    events_written: Arc<Notify>,
+    database_probe: Probe,
+    /// Whether [`Relay::run`] has begun, and so the schema is there.
+    started: AtomicBool,
+    stop: CancellationToken,
 }
 
+/// A dependency that is unavailable. Nothing is lost; what was published may be published again.
 #[derive(Debug, thiserror::Error)]
-enum Away {
+pub enum Unavailable {
+    /// The database.
     #[error(transparent)]
     Database(#[from] store::Error),
+    /// RabbitMQ.
     #[error(transparent)]
     Broker(#[from] broker::Error),
 }
 
-/// Relays until `stop`; what is in hand is finished.
-pub async fn run(relay: Relay, stop: CancellationToken) {
-    register_metrics();
-    tokio::join!(
-        relay.keep_publishing(Queue::New, &stop),
-        relay.keep_publishing(Queue::Deferred, &stop),
-        relay.keep_counting(&stop),
-    );
-}
-
 impl Relay {
-    async fn keep_publishing(&self, queue: Queue, stop: &CancellationToken) {
-        let (mut pauses, mut told_away, mut last_event) = (Backoff::default(), false, None::<Instant>);
-        let until_connected = || stop.run_until_cancelled(self.publisher.connection().until_ready());
-        while until_connected().await.is_some() && !stop.is_cancelled() {
-            let wait = match self.step(queue).await {
+    /// A relay that runs until `stop` is cancelled.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        publisher: Publisher,
+        deferred_publisher: Publisher,
+        events_written: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (database_probe, started) = (Probe::default(), AtomicBool::new(false));
+        Self { store, publisher, deferred_publisher, events_written, database_probe, started, stop }
+    }
+
+    /// Publishes events until told to stop, and finishes the current claim.
+    pub async fn run(&self) {
+        register_metrics();
+        self.started.store(true, Ordering::Relaxed);
+        tokio::join!(self.publish_all(Queue::New), self.publish_all(Queue::Deferred), self.update_gauges());
+    }
+
+    /// Whether the relay can do its job: started, connected, and able to delete from the outbox.
+    pub async fn readiness(&self) -> Readiness {
+        let started = self.started.load(Ordering::Relaxed);
+        let database = async { self.store.renew_on_error(self.store.probe_outbox().await).await };
+        let database = self.database_probe.check(database).await;
+        Readiness::new("relay")
+            .check("process", running(&self.stop))
+            .check("schema", if started { Ok(()) } else { Err("waiting for the database and its schema") })
+            .check("broker", self.publisher.ready())
+            .check("database", database)
+    }
+
+    async fn publish_all(&self, queue: Queue) {
+        let (mut backoff, mut is_outage_logged, mut last_event) = (Backoff::default(), false, None::<Instant>);
+        let until_connected = || self.stop.run_until_cancelled(self.publisher.connection().until_ready());
+        while until_connected().await.is_some() && !self.stop.is_cancelled() {
+            let delay = match self.step(queue).await {
                 Ok(0) => {
-                    told_away = false;
-                    if last_event.is_some_and(|at| at.elapsed() < MORE_MAY_COME) { POLL_EAGERLY } else { POLL }
+                    is_outage_logged = false;
+                    let is_busy = last_event.is_some_and(|at| at.elapsed() < BUSY_PERIOD);
+                    if is_busy { BUSY_POLL_INTERVAL } else { POLL_INTERVAL }
                 }
                 Ok(_) => {
-                    (pauses, told_away, last_event) = (Backoff::default(), false, Some(Instant::now()));
+                    (backoff, is_outage_logged, last_event) = (Backoff::default(), false, Some(Instant::now()));
                     continue;
                 }
                 Err(cause) => {
-                    if !std::mem::replace(&mut told_away, true) {
-                        warn!(%cause, "events wait: a dependency is away");
+                    if !std::mem::replace(&mut is_outage_logged, true) {
+                        warn!(%cause, "events wait: a dependency is unavailable");
                     }
-                    if matches!(cause, Away::Database(_)) {
+                    if matches!(cause, Unavailable::Database(_)) {
                         self.store.renew().await;
                     }
-                    pauses.next_delay()
+                    backoff.next_delay()
                 }
             };
-            let told = async {
+            let notified = async {
                 match queue {
                     Queue::New => self.events_written.notified().await,
                     Queue::Deferred => std::future::pending().await,
                 }
             };
-            let _ = stop.run_until_cancelled(tokio::time::timeout(wait, told)).await;
+            let _ = self.stop.run_until_cancelled(tokio::time::timeout(delay, notified)).await;
         }
     }
 
-    /// Claims, publishes, and settles one round; how many events it claimed.
+    /// Claims, publishes and deletes up to 256 events; returns how many it claimed.
     ///
     /// # Errors
-    /// When a dependency is away; nothing is lost, what was published may be published again.
-    async fn step(&self, queue: Queue) -> Result<usize, Away> {
+    /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
+    pub async fn step(&self, queue: Queue) -> Result<usize, Unavailable> {
         let publisher = match queue {
             Queue::New => &self.publisher,
             Queue::Deferred => &self.deferred_publisher,
@@ -114,40 +144,40 @@ impl Relay {
         if claim.events.is_empty() {
             return Ok(0);
         }
-        let verdicts = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
-        failpoints::failpoint("before deleting");
+        let confirms = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
+        failpoint("before deleting");
         let claimed = claim.events.len();
-        let away = self.settle(claim, verdicts).await?;
-        away.map_or(Ok(claimed), |cause| Err(cause.into()))
+        let outage = self.settle(claim, confirms).await?;
+        outage.map_or(Ok(claimed), |cause| Err(cause.into()))
     }
 
-    /// Deletes what is published and puts off what was refused. The rest met a broker that was away: why.
+    /// Deletes confirmed events and defers refused ones. Returns why the others were not published, if there are any.
     async fn settle(
         &self,
         claim: Claim,
-        verdicts: Vec<Result<(), broker::Error>>,
+        confirms: Vec<Result<(), broker::Error>>,
     ) -> Result<Option<broker::Error>, store::Error> {
-        let (mut published, mut deferred, mut away) = (Vec::new(), Vec::new(), None);
-        for (event, verdict) in claim.events.iter().zip(verdicts) {
-            match verdict {
+        let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
+        for (event, confirm) in claim.events.iter().zip(confirms) {
+            match confirm {
                 Ok(()) => {
-                    tell(event);
+                    record_published(event);
                     published.push(event.id);
                 }
                 Err(cause) if cause.is_refusal() || matches!(cause, broker::Error::TimedOut) => {
-                    let longest = if cause.is_refusal() { LONGEST_PAUSE } else { LONGEST_PAUSE_UNANSWERED };
-                    let pause = pause(event.refusals).min(longest);
-                    warn!(event.id = %event.id, event.refusals, ?pause, %cause, "an event is put off");
-                    deferred.push((event.id, pause));
+                    let max_delay = if cause.is_refusal() { MAX_REFUSED_DELAY } else { MAX_UNANSWERED_DELAY };
+                    let delay = deferral(event.refusals).min(max_delay);
+                    warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
+                    deferred.push((event.id, delay));
                 }
-                Err(cause) => away = Some(cause),
+                Err(cause) => outage = Some(cause),
             }
         }
         store::with_deadline(store::DEADLINE, claim.finish(&published, &deferred)).await?;
-        Ok(away)
+        Ok(outage)
     }
 
-    async fn keep_counting(&self, stop: &CancellationToken) {
+    async fn update_gauges(&self) {
         loop {
             match store::with_deadline(store::DEADLINE, outbox::backlog(&self.store)).await {
                 Ok((pending, oldest)) => {
@@ -157,14 +187,14 @@ impl Relay {
                 }
                 Err(cause) => debug!(%cause, "cannot count the outbox"),
             }
-            if stop.run_until_cancelled(tokio::time::sleep(COUNT_EVERY)).await.is_none() {
+            if self.stop.run_until_cancelled(tokio::time::sleep(COUNT_INTERVAL)).await.is_none() {
                 return;
             }
         }
     }
 }
 
-fn tell(event: &Pending) {
+fn record_published(event: &Pending) {
     let latency = (Utc::now() - event.received_at).to_std().unwrap_or_default();
     histogram!("banklink_link_latency_seconds").record(latency);
     counter!("banklink_events_published_total", "type" => event.event_type.clone()).increment(1);
@@ -178,14 +208,26 @@ async fn publish(publisher: &Publisher, event: &Pending) -> Result<(), broker::E
     publisher.publish(outgoing, CONFIRM_DEADLINE).await
 }
 
-/// 1 s, 2 s, 4 s … up to a minute, after that many refusals before this one.
-fn pause(refusals: i32) -> Duration {
+/// The delay after that many earlier refusals: 1 s, 2 s, 4 s, up to a minute.
+fn deferral(refusals: i32) -> Duration {
     let doublings = u32::try_from(refusals.clamp(0, 10)).unwrap_or_default();
-    Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
+    Duration::from_secs(1 << doublings).min(MAX_REFUSED_DELAY)
 }
 
-/// Shows the metrics from the start, at 0.
+/// Describes the relay's metrics and shows its counters from the start, at 0.
 fn register_metrics() {
+    describe_gauge!("banklink_outbox_pending", "Events that wait in the outbox.");
+    describe_gauge!(
+        "banklink_outbox_oldest_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest event in the outbox; 0 without any."
+    );
+    describe_counter!("banklink_events_published_total", "Events that RabbitMQ confirmed, by type.");
+    describe_histogram!(
+        "banklink_link_latency_seconds",
+        Unit::Seconds,
+        "Time from the receipt of a webhook until RabbitMQ confirmed the event that it caused."
+    );
     for event_type in ["customer.bank_linked", "customer.bank_link_updated", "customer.bank_reconnected"] {
         counter!("banklink_events_published_total", "type" => event_type).absolute(0);
     }
@@ -197,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
-        let pauses: Vec<u64> = [0, 1, 2, 5, 6, 1_000].into_iter().map(|refusals| pause(refusals).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 32, 60, 60]);
+        let delays: Vec<u64> =
+            [0, 1, 2, 5, 6, 1_000].into_iter().map(|refusals| deferral(refusals).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
     }
 }

@@ -1,190 +1,164 @@
-//! The process of `banklink run`: opens what the roles need, runs them until a signal, and drains.
+//! The process of `banklink run`: builds the roles, runs them until a signal, and drains.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::migrate;
 use super::roles::{Database, Settings};
-use crate::admin::{self, Check, check};
-use crate::broker::{Connection, Publisher, Purpose, Supervisor};
-use crate::store::{self, IfMissing, Store};
-use crate::worker::{Attached, Connections, Worker};
-use crate::{ingress, reconnect, relay, shutdown, telemetry, worker};
+use crate::admin;
+use crate::app::App;
+use crate::ingress::Ingress;
+use crate::readiness::Readiness;
+use crate::relay::Relay;
+use crate::store::{IfMissing, Store};
+use crate::worker::Worker;
+use crate::{reconnect, shutdown, telemetry};
 
-/// How long draining may take. The last traces take up to 5 s more, and the process is gone within 25 s of the signal.
+/// Maximum duration of the drain. Exporting the last traces takes up to 5 s more, so the process ends within 25 s of a signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Everything open, nothing begun.
+/// The roles that run in this process.
+#[derive(Clone, Default)]
+struct Roles {
+    ingress: Option<Arc<Ingress>>,
+    worker: Option<Arc<Worker>>,
+    relay: Option<Arc<Relay>>,
+}
+
+/// Everything that the roles need, opened; no role is running yet.
 pub(super) struct Process {
-    ingress: Option<(TcpListener, ingress::Settings, Publisher)>,
-    worker: Option<(Connections, worker::Settings, Publisher)>,
-    relay: Option<(Publisher, Publisher)>,
-    store: Option<Store>,
-    migrate: bool,
-    /// The connection that every role publishes on, each over a channel of its own.
-    publish: Connection,
-    attached: Attached,
-    /// Whether worker and relay have begun.
-    begun: Arc<AtomicBool>,
+    app: App,
+    roles: Roles,
+    listener: Option<TcpListener>,
+    database: Option<(Store, Database)>,
+    running: JoinSet<()>,
     stop: CancellationToken,
-    roles: JoinSet<()>,
-    /// What the roles stand on, and ends after them: connections, publishers, the admin address.
-    ground: TaskTracker,
-    close: CancellationToken,
 }
 
 impl Process {
-    /// Opens everything. What cannot be reached yet is waited for later; an address that is taken fails here.
+    /// Opens everything. A dependency that is unavailable is waited for later; an address that is in use is an error here.
     pub(super) async fn open(settings: Settings) -> anyhow::Result<Self> {
         let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
         let stop = shutdown::on_signal().context("cannot watch for signals")?;
         let admin_listener = listen(&settings.admin_listen).await?;
-        let ingress = match settings.ingress {
-            Some((address, settings)) => Some((listen(&address).await?, settings)),
+        let (listener, ingress) = match settings.ingress {
+            Some((address, settings)) => (Some(listen(&address).await?), Some(settings)),
+            None => (None, None),
+        };
+        let database = match settings.database {
+            Some(database) => Some((Store::open(&database.url, IfMissing::Create).await?, database)),
             None => None,
         };
-        let (store, migrate) = match &settings.database {
-            Some(Database { url, migrate }) => (Some(Store::open(url, IfMissing::Create).await?), *migrate),
-            None => (None, false),
-        };
-        let (ground, close) = (TaskTracker::new(), CancellationToken::new());
         let (address, topology) = settings.broker;
-        let supervisor = Supervisor::new(address, topology, ground.clone(), close.clone());
-        let publish = supervisor.spawn(Purpose::Publish);
-        let publisher = || Publisher::start(publish.clone(), &ground);
-        let ingress = ingress.map(|(listener, settings)| (listener, settings, publisher()));
-        let links =
-            || Connections { work: supervisor.spawn(Purpose::Consume), dead: supervisor.spawn(Purpose::Record) };
-        let worker = settings.worker.map(|settings| (links(), settings, publisher()));
-        let relay = settings.relay.then(|| (publisher(), publisher()));
-        let (roles, attached, begun) = (JoinSet::new(), Attached::default(), Arc::default());
-        let process =
-            Self { ingress, worker, relay, store, migrate, publish, attached, begun, stop, roles, ground, close };
+        let app = App::new(address, topology);
+        let mut roles =
+            Roles { ingress: ingress.map(|ingress| app.ingress(ingress, stop.clone())), ..Roles::default() };
+        if let Some((store, _)) = &database {
+            roles.worker = settings.worker.map(|settings| app.worker(settings, store, stop.clone()));
+            roles.relay = settings.relay.then(|| app.relay(store, stop.clone()));
+        }
         info!(listen = %admin_listener.local_addr()?, "probes and metrics");
-        let admin = admin::run(admin_listener, process.checks(), metrics, process.close.clone());
-        process.ground.spawn(admin);
-        Ok(process)
+        let reported = roles.clone();
+        let readiness = move |role: Option<String>| {
+            let roles = reported.clone();
+            async move { roles.readiness(role.as_deref()).await }
+        };
+        app.spawn(admin::run(admin_listener, metrics, readiness, app.closing()));
+        Ok(Self { app, roles, listener, database, running: JoinSet::new(), stop })
     }
 
-    /// Runs the roles until a signal, or until something happens that no waiting can mend; then drains.
+    /// Runs the roles until a signal or a permanent failure, then drains.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
-        if let Some((listener, settings, publisher)) = self.ingress.take() {
+        if let (Some(ingress), Some(listener)) = (&self.roles.ingress, self.listener.take()) {
             info!(listen = %listener.local_addr()?, "taking webhooks in at /webhooks/lean");
-            self.roles.spawn(ingress::run(listener, settings, publisher, self.stop.clone()));
+            self.running.spawn(Arc::clone(ingress).run(listener));
         }
-        let publish = self.publish.clone();
         let ended = tokio::select! {
-            ended = self.work() => ended,
-            mismatch = publish.mismatch() => Err(mismatch.into()),
+            ended = run_until_stopped(&self.roles, &self.database, &mut self.running, &self.stop) => ended,
+            mismatch = self.app.mismatch() => Err(mismatch.into()),
         };
         self.drain().await;
         ended
     }
 
-    /// Starts worker and relay, once the database answers and has its schema, and watches over all roles.
-    async fn work(&mut self) -> anyhow::Result<()> {
-        if let Some(store) = self.store.clone() {
-            match self.stop.run_until_cancelled(until_migrated(&store, self.migrate)).await {
-                Some(migrated) => migrated?,
-                None => return Ok(()),
-            }
-            self.begin_work(&store);
-        }
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Ok(()),
-            Some(ended) = self.roles.join_next() => Err(match ended {
-                Ok(()) => anyhow!("a role ended by itself"),
-                Err(panic) => anyhow!("a role broke: {panic}"),
-            }),
-        }
-    }
-
-    fn begin_work(&mut self, store: &Store) {
-        self.begun.store(true, Ordering::Relaxed);
-        let events_written = Arc::new(Notify::new());
-        if let Some((links, settings, publisher)) = self.worker.take() {
-            let (store, events_written) = (store.clone(), Arc::clone(&events_written));
-            let worker = Worker { settings, store, publisher, events_written };
-            self.roles.spawn(worker::run(worker, links, self.attached.clone(), self.stop.clone()));
-        }
-        if let Some((publisher, deferred_publisher)) = self.relay.take() {
-            let relay = relay::Relay { store: store.clone(), publisher, deferred_publisher, events_written };
-            self.roles.spawn(relay::run(relay, self.stop.clone()));
-        }
-    }
-
-    /// Stops taking in, lets the roles finish what is in hand, then takes the ground from under them.
+    /// Lets the roles finish their work, then closes what they depend on.
     async fn drain(mut self) {
         self.stop.cancel();
-        self.ground.close();
         let drained = tokio::time::timeout(DRAIN_DEADLINE, async {
-            while self.roles.join_next().await.is_some() {}
-            // Publishers whose role never began end here.
-            drop((self.ingress, self.worker, self.relay));
-            self.close.cancel();
-            self.ground.wait().await;
-            if let Some(store) = self.store {
+            while self.running.join_next().await.is_some() {}
+            // The publishers end with the roles that use them.
+            drop(self.roles);
+            self.app.close().await;
+            if let Some((store, _)) = self.database {
                 store.close().await;
             }
         });
         if drained.await.is_err() {
-            warn!("not everything was finished in time; it comes back from the broker");
+            warn!("not everything was finished in time; unacknowledged deliveries return to their queues");
         }
-    }
-
-    fn stays(&self) -> Check {
-        let stop = self.stop.clone();
-        check(move || std::future::ready(if stop.is_cancelled() { Err("told to stop") } else { Ok(()) }))
-    }
-
-    fn works(&self) -> Check {
-        let begun = Arc::clone(&self.begun);
-        check(move || std::future::ready(if begun.load(Ordering::Relaxed) { Ok(()) } else { Err("not there yet") }))
-    }
-
-    /// What each role of this process needs.
-    fn checks(&self) -> Vec<admin::Role> {
-        let mut roles = Vec::new();
-        if let Some((_, _, publisher)) = &self.ingress {
-            let checks = vec![("process", self.stays()), ("broker", publishes(publisher))];
-            roles.push(admin::Role { name: "ingress", checks });
-        }
-        let Some(store) = &self.store else { return roles };
-        if let Some((links, _, publisher)) = &self.worker {
-            let (link, attached) = (links.work.clone(), self.attached.clone());
-            let consumes = check(move || std::future::ready(link.ready()));
-            let consumer = check(move || std::future::ready(attached.answer()));
-            let broker = [("broker", publishes(publisher)), ("consuming", consumes), ("consumer", consumer)];
-            let checks = [("process", self.stays())].into_iter().chain(broker);
-            let database = writes(store, async |store| store.probe().await);
-            let checks = checks.chain([("database", database)]).collect();
-            roles.push(admin::Role { name: "worker", checks });
-        }
-        if let Some((publisher, _)) = &self.relay {
-            let process = [("process", self.stays()), ("schema", self.works())];
-            let database = writes(store, async |store| store.probe_outbox().await);
-            let checks = process.into_iter().chain([("broker", publishes(publisher)), ("database", database)]);
-            let checks = checks.collect();
-            roles.push(admin::Role { name: "relay", checks });
-        }
-        roles
     }
 }
 
-/// Waits until the database answers, and sees to its schema.
+/// Starts worker and relay once the database is migrated, and waits for the end of any role, or for `stop`.
+async fn run_until_stopped(
+    roles: &Roles,
+    database: &Option<(Store, Database)>,
+    running: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    if let Some((store, Database { migrate, .. })) = database {
+        match stop.run_until_cancelled(until_migrated(store, *migrate)).await {
+            Some(migrated) => migrated?,
+            None => return Ok(()),
+        }
+        if let Some(worker) = roles.worker.clone() {
+            running.spawn(async move { worker.run().await });
+        }
+        if let Some(relay) = roles.relay.clone() {
+            running.spawn(async move { relay.run().await });
+        }
+    }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = running.join_next() => Err(match ended {
+            Ok(()) => anyhow!("a role ended without being told to stop"),
+            Err(panic) => anyhow!("a role panicked: {panic}"),
+        }),
+    }
+}
+
+impl Roles {
+    /// The readiness of the named role, or of every role of this process.
+    async fn readiness(&self, role: Option<&str>) -> Vec<Readiness> {
+        let is_asked = |name: &str| role.is_none_or(|role| role == name);
+        let ingress = async {
+            let ingress = self.ingress.as_ref().filter(|_| is_asked("ingress"))?;
+            Some(ingress.readiness().await)
+        };
+        let worker = async {
+            let worker = self.worker.as_ref().filter(|_| is_asked("worker"))?;
+            Some(worker.readiness().await)
+        };
+        let relay = async {
+            let relay = self.relay.as_ref().filter(|_| is_asked("relay"))?;
+            Some(relay.readiness().await)
+        };
+        let (ingress, worker, relay) = tokio::join!(ingress, worker, relay);
+        [ingress, worker, relay].into_iter().flatten().collect()
+    }
+}
+
+/// Waits until the database answers, and brings up its schema if asked to.
 async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
-    let told =
-        |cause: &anyhow::Error, pause: Duration| warn!("waiting for the database: {cause:#}; again in {pause:?}");
+    let on_failure =
+        |cause: &anyhow::Error, delay: Duration| warn!("waiting for the database: {cause:#}; retrying in {delay:?}");
     let attempt = async || {
         store.ping().await?;
         let steps = migrate::status(store).await?;
@@ -194,7 +168,7 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
         migrate::up(store).await.context("cannot migrate")?;
         migrate::status(store).await
     };
-    match migrate::missing(&reconnect::retry_until_ok(attempt, told).await) {
+    match migrate::missing(&reconnect::retry_until_ok(attempt, on_failure).await) {
         Some(step) => {
             Err(anyhow!("the database lacks {step}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true"))
         }
@@ -204,27 +178,4 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-fn publishes(publisher: &Publisher) -> Check {
-    let readiness = publisher.readiness();
-    check(move || std::future::ready(readiness.check()))
-}
-
-/// Only a write that is taken back tells whether work could be done: a database that only reads, or lacks a table, answers too.
-fn writes<P>(store: &Store, probe: impl Fn(Store) -> P + Clone + Send + Sync + 'static) -> Check
-where
-    P: Future<Output = Result<(), store::Error>> + Send,
-{
-    let store = store.clone();
-    admin::kept(check(move || {
-        let (store, probe) = (store.clone(), probe.clone());
-        async move {
-            let probed = probe(store.clone()).await;
-            if probed.is_err() {
-                store.renew().await;
-            }
-            probed
-        }
-    }))
 }

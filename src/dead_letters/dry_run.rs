@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::received_at;
-use crate::domain::bank_link::{BankLink, Outcome, merge};
+use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::event;
-use crate::domain::failure::FailureClass;
+use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::{Parsed, parse};
 use crate::store::dead_letters::Letter;
 use crate::store::{self, Store, bank_links};
@@ -59,20 +59,18 @@ impl DryRun {
             let result =
                 |action, failure, events| DryRunResult { message_id: letter.message_id, action, failure, events };
             match parsed {
-                Err(failure) => result("fail", Some(format!("{}: {}", failure.class, failure.reason)), Vec::new()),
+                Err(failure) => result("fail", Some(failure.to_string()), Vec::new()),
                 Ok(Parsed::Ignored(_)) => result("ignore", None, Vec::new()),
                 Ok(Parsed::Link(webhook)) => {
                     let before = self.links.entry(webhook.entity_id).or_default();
                     let merged = merge(before.as_ref(), [&webhook]);
-                    let verdict = match (merged.outcomes.first(), &before) {
-                        (Some(Outcome::Applied), None) => "insert",
-                        (Some(Outcome::Applied), Some(_)) => "update",
-                        (Some(Outcome::NoSuchLink), _) => {
-                            let failure =
-                                format!("{}: no bank link of this entity is known", FailureClass::UnknownEntity);
-                            return result("fail", Some(failure), Vec::new());
+                    let verdict = match (merged.results.first(), &before) {
+                        (Some(DeliveryResult::Handled(Outcome::Applied)), None) => "insert",
+                        (Some(DeliveryResult::Handled(Outcome::Applied)), Some(_)) => "update",
+                        (Some(DeliveryResult::Failed(failure)), _) => {
+                            return result("fail", Some(failure.to_string()), Vec::new());
                         }
-                        (Some(Outcome::Stale) | None, _) => "stale",
+                        _ => "stale",
                     };
                     let Some(after) = merged.after else { return result(verdict, None, Vec::new()) };
                     let follow = event::between(before.as_ref(), &after, "");

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use crate::domain::dead_letter::State;
+use crate::domain::outcome::Outcome;
 use crate::store::dead_letters::{ReplayKey, statuses};
 use crate::store::{self, Store};
 
@@ -74,16 +75,17 @@ impl PendingOutcomes {
             found.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
         let mut ended = 0;
         for life in asked {
-            let standing = found
-                .get(&life.id)
-                .map(|(state, outcome, replays)| (State::parse(state), outcome.as_deref(), *replays == life.replays));
+            let standing = found.get(&life.id).map(|(state, outcome, replays)| {
+                let outcome = outcome.as_deref().and_then(Outcome::parse);
+                (State::parse(state), outcome, *replays == life.replays)
+            });
             match standing {
                 Some((Some(State::Replaying), _, true)) => {
                     self.0.push_back(life);
                     continue;
                 }
-                Some((Some(State::Resolved), Some("applied"), true)) => tally.applied += 1,
-                Some((Some(State::Resolved), Some("ignored"), true)) => tally.ignored += 1,
+                Some((Some(State::Resolved), Some(Outcome::Applied), true)) => tally.applied += 1,
+                Some((Some(State::Resolved), Some(Outcome::Ignored), true)) => tally.ignored += 1,
                 Some((Some(State::Resolved), _, true)) => tally.stale += 1,
                 // Dead again, given up by somebody, replayed by somebody once it was dead again, or pruned since.
                 _ => tally.dead += 1,

@@ -7,7 +7,9 @@
 
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::field::Field;
+use super::outcome::{DeliveryResult, Outcome};
 use super::timestamp::Timestamp;
 use super::webhook::{Kind, Webhook};
 
@@ -88,24 +90,13 @@ impl BankLink {
     }
 }
 
-/// What one webhook came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It changed the row, if only an instant.
-    Applied,
-    /// It changed nothing: every value it carries is already held from the same or a later instant.
-    Stale,
-    /// It reconnects a bank link that is not there (yet).
-    NoSuchLink,
-}
-
 /// What a row's webhooks, in queue order, make of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The row to write, one revision further; `None` if nothing changed.
     pub after: Option<BankLink>,
-    /// What each webhook came to, in the same order.
-    pub outcomes: Vec<Outcome>,
+    /// What each webhook came to, in the same order: applied, stale, or failed for want of a link to reconnect.
+    pub results: Vec<DeliveryResult>,
 }
 
 /// Merges a row, or none, with the webhooks that speak of it: one change, one step of `revision`.
@@ -113,18 +104,18 @@ pub struct Merged {
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();
     let mut changed = false;
-    let mut outcomes = Vec::new();
+    let mut results = Vec::new();
     for webhook in webhooks {
         if link.is_none() && webhook.kind == Kind::Reconnected {
-            outcomes.push(Outcome::NoSuchLink);
+            results.push(DeliveryResult::Failed(Failure::unknown_entity()));
             continue;
         }
         let is_new = link.is_none();
         let applied =
             link.get_or_insert_with(|| BankLink::unknown(webhook.entity_id, webhook.instant)).apply(webhook) || is_new;
         changed |= applied;
-        outcomes.push(if applied { Outcome::Applied } else { Outcome::Stale });
+        results.push(DeliveryResult::Handled(if applied { Outcome::Applied } else { Outcome::Stale }));
     }
     let after = link.filter(|_| changed).map(|link| BankLink { revision: link.revision + 1, ..link });
-    Merged { after, outcomes }
+    Merged { after, results }
 }

@@ -84,4 +84,16 @@ impl Failure {
     pub fn new(class: FailureClass, reason: impl Into<String>) -> Self {
         Self { class, reason: reason.into() }
     }
+
+    /// The failure of an `entity.reconnected` whose bank link does not exist.
+    #[must_use]
+    pub fn unknown_entity() -> Self {
+        Self::new(FailureClass::UnknownEntity, "payload.id: no bank link of this entity is known")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.class, self.reason)
+    }
 }

@@ -9,6 +9,7 @@ pub mod event;
 pub mod failure;
 pub mod field;
 pub mod json;
+pub mod outcome;
 pub mod retry;
 pub mod timestamp;
 pub mod webhook;

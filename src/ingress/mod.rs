@@ -22,6 +22,7 @@ pub use senders::{Network, Senders, parse_networks};
 pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
 
 use crate::broker::Publisher;
+use crate::readiness::{Readiness, running};
 use crate::server;
 
 /// Connections at a time.
@@ -45,27 +46,41 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 struct Peer(SocketAddr);
 
-/// What the handlers share.
-struct Ingress {
+/// The ingress role.
+pub struct Ingress {
     settings: Settings,
     publisher: Publisher,
     /// One permit for each publish that may be unconfirmed at a time.
-    slots: Semaphore,
-    /// What large bodies may take up together, in KiB.
-    room: Semaphore,
+    publish_permits: Semaphore,
+    /// The memory that large bodies may occupy together, in KiB.
+    body_budget: Semaphore,
     stop: CancellationToken,
 }
 
-/// Serves webhooks on `listener` until `stop`; then lets those under way be answered.
-pub async fn run(listener: TcpListener, settings: Settings, publisher: Publisher, stop: CancellationToken) {
-    webhooks::register_metrics(settings.keys.count());
-    let slots = Semaphore::new(settings.max_in_flight);
-    let room = Semaphore::new(webhooks::ROOM_KIB);
-    let ingress = Arc::new(Ingress { settings, publisher, slots, room, stop: stop.clone() });
-    let router = webhooks::router(ingress);
-    let answer = move |peer, mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
-    };
-    server::serve(listener, MAX_CONNECTIONS, answer, stop).await;
+impl Ingress {
+    /// An ingress that accepts webhooks until `stop` is cancelled.
+    #[must_use]
+    pub fn new(settings: Settings, publisher: Publisher, stop: CancellationToken) -> Self {
+        let publish_permits = Semaphore::new(settings.max_in_flight);
+        let body_budget = Semaphore::new(webhooks::BODY_BUDGET_KIB);
+        Self { settings, publisher, publish_permits, body_budget, stop }
+    }
+
+    /// Serves webhooks on `listener` until told to stop, then answers the requests in flight.
+    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+        webhooks::register_metrics(self.settings.keys.count());
+        let stop = self.stop.clone();
+        let router = webhooks::router(self);
+        let answer = move |peer, mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.clone().call(request)
+        };
+        server::serve(listener, MAX_CONNECTIONS, answer, stop).await;
+    }
+
+    /// Whether the ingress can do its job: not stopping, and able to publish.
+    #[expect(clippy::unused_async, reason = "as the readiness of every role")]
+    pub async fn readiness(&self) -> Readiness {
+        Readiness::new("ingress").check("process", running(&self.stop)).check("broker", self.publisher.ready())
+    }
 }

@@ -25,7 +25,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::telemetry;
 
 /// What large bodies may take up together, in KiB: 256 MiB. A sender who finds it full is told to come again.
-pub(super) const ROOM_KIB: usize = 256 * 1024;
+pub(super) const BODY_BUDGET_KIB: usize = 256 * 1024;
 /// A body up to this size, as every honest webhook is, needs no room of its own.
 const SMALL_BYTES: usize = 16 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Ingress {
         if self.stop.is_cancelled() {
             return Err(Refusal::Draining);
         }
-        if self.slots.available_permits() == 0 {
+        if self.publish_permits.available_permits() == 0 {
             return Err(Refusal::Busy);
         }
         let body = self.read(body, &head.headers);
@@ -102,7 +102,7 @@ impl Ingress {
             if length > SMALL_BYTES && room.is_none() {
                 // As much as it may grow to, so that nobody waits for more with half of it taken.
                 let most = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
-                room = Some(self.room.try_acquire_many(most).map_err(|_| Refusal::Busy)?);
+                room = Some(self.body_budget.try_acquire_many(most).map_err(|_| Refusal::Busy)?);
             }
             bytes.extend_from_slice(&data);
         }
@@ -111,7 +111,7 @@ impl Ingress {
 
     /// Has the broker confirm the body; the message's id.
     async fn hand_over(&self, body: Bytes, came_in: Option<&str>) -> Result<String, Refusal> {
-        let _slot = self.slots.try_acquire().map_err(|_| Refusal::Busy)?;
+        let _permit = self.publish_permits.try_acquire().map_err(|_| Refusal::Busy)?;
         let _counted = InFlight::count();
         let message = Message::received(body, Timestamp::now(), telemetry::traceparent(came_in));
         let outgoing = Outgoing::webhook(self.publisher.connection().topology(), &message);

@@ -201,6 +201,17 @@ impl Store {
         }
     }
 
+    /// Passes a result through; after an error, renews the connections as [`Store::renew`] does.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub async fn renew_on_error<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err() {
+            self.renew().await;
+        }
+        result
+    }
+
     /// The reason why there was no answer, if PostgreSQL gives one.
     async fn explain<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         match answer {

@@ -1,92 +1,76 @@
-//! The loop around a queue: waits until work can be done, consumes, hands over batches, and begins anew when the consumer
-//! ends. Both the work queue and the dead queue are consumed by it.
+//! Consumes a queue batch by batch, and opens a new consumer whenever one ends.
 
-use tokio_util::sync::CancellationToken;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::{info, warn};
 
-use super::ability::{Ability, GaveUp};
-use super::{Attached, Worker};
-use crate::broker::{Connection, Consumer, Delivery};
+use super::Worker;
+use super::outage_backoff::BatchReleased;
+use super::queue::{QueueConfig, QueueKind};
+use crate::broker::{Consumer, Delivery};
 use crate::reconnect::Backoff;
 
-/// A queue and how it is consumed.
-pub(super) struct Loop {
-    pub(super) duty: Duty,
-    pub(super) link: Connection,
-    pub(super) queue: String,
-    pub(super) prefetch: u16,
-    pub(super) batch_size: usize,
-    pub(super) attached: Attached,
-}
-
-/// What is done with a queue's messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Duty {
-    /// Webhooks are handled.
-    Handle,
-    /// Dead messages are recorded.
-    Record,
-}
-
 impl Worker {
-    /// Consumes until `stop`, then finishes what is in hand.
-    pub(super) async fn keep_consuming(&self, queue: &Loop, ability: &Ability, stop: &CancellationToken) {
-        let mut pauses = Backoff::default();
-        while stop.run_until_cancelled(ability.wait(&queue.link, queue.duty)).await.is_some() {
-            let mut consumer = match Consumer::open(&queue.link, &queue.queue, queue.prefetch).await {
-                Ok(consumer) => consumer,
-                Err(cause) => {
-                    warn!(queue = queue.queue, %cause, "cannot consume");
-                    stop.run_until_cancelled(tokio::time::sleep(pauses.next_delay())).await;
-                    continue;
+    /// Consumes `queue` until told to stop, then processes what was already delivered.
+    pub(super) async fn consume(&self, queue: &QueueConfig<'_>) {
+        let mut backoff = Backoff::default();
+        while self.stop.run_until_cancelled(self.gate.wait(queue)).await.is_some() {
+            match Consumer::open(queue.connection, &queue.name, queue.prefetch).await {
+                Ok(mut consumer) => {
+                    info!(queue = queue.name, "consuming");
+                    let ended = self.process_all(queue, &mut consumer, &mut backoff).await;
+                    consumer.close().await;
+                    let Err(cause) = ended else { return };
+                    warn!(queue = queue.name, %cause, "unacknowledged deliveries return to the queue");
                 }
-            };
-            info!(queue = queue.queue, "consuming");
-            let attached = queue.attached.hold();
-            let ended = self.drive(queue, &mut consumer, ability, stop, &mut pauses).await;
-            drop(attached);
-            consumer.close().await;
-            if ended.is_ok() {
-                return;
+                Err(cause) => warn!(queue = queue.name, %cause, "cannot consume"),
             }
-            // Whatever goes wrong each time costs what is in hand a delivery count each time: not at full speed.
-            stop.run_until_cancelled(tokio::time::sleep(pauses.next_delay())).await;
+            // A fault that recurs costs every unacknowledged delivery one delivery count each time.
+            self.stop.run_until_cancelled(tokio::time::sleep(backoff.next_delay())).await;
         }
     }
 
-    /// Hands over batches until `stop`, then what is left in hand. With each that is settled, `pauses` begin anew.
-    async fn drive(
+    /// Processes batches until told to stop, then what is left. Each processed batch resets `backoff`.
+    async fn process_all(
         &self,
-        queue: &Loop,
+        queue: &QueueConfig<'_>,
         consumer: &mut Consumer,
-        ability: &Ability,
-        stop: &CancellationToken,
-        pauses: &mut Backoff,
-    ) -> Result<(), GaveUp> {
-        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
-            self.attend(queue.duty, consumer, &batch?, ability, stop).await?;
-            *pauses = Backoff::default();
+        backoff: &mut Backoff,
+    ) -> Result<(), BatchReleased> {
+        let _attached = (queue.kind == QueueKind::Work).then(|| Attached::set(&self.consuming));
+        while let Some(batch) = self.stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
+            self.process(queue.kind, consumer, &batch?).await?;
+            *backoff = Backoff::default();
         }
         loop {
             let batch = consumer.last_batch(queue.batch_size).await?;
             if batch.is_empty() {
                 return Ok(());
             }
-            self.attend(queue.duty, consumer, &batch, ability, stop).await?;
+            self.process(queue.kind, consumer, &batch).await?;
         }
     }
 
-    async fn attend(
-        &self,
-        duty: Duty,
-        consumer: &mut Consumer,
-        batch: &[Delivery],
-        ability: &Ability,
-        stop: &CancellationToken,
-    ) -> Result<(), GaveUp> {
-        match duty {
-            Duty::Handle => self.handle(consumer, batch, ability, stop).await,
-            Duty::Record => self.record(consumer, batch, ability, stop).await,
+    async fn process(&self, kind: QueueKind, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
+        match kind {
+            QueueKind::Work => self.handle(consumer, batch).await,
+            QueueKind::Dead => self.record_dead(consumer, batch).await,
         }
+    }
+}
+
+/// Keeps a flag set until dropped, however that comes about.
+struct Attached<'a>(&'a AtomicBool);
+
+impl<'a> Attached<'a> {
+    fn set(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }

@@ -1,163 +1,120 @@
-//! The worker: webhooks off the queue, into the bank links, batch by batch; and dead messages into their table.
+//! The worker: applies webhooks from the work queue to `bank_links`, and records dead messages in `dead_letters`.
+//!
+//! One batch, in reading order: `consume` receives it and [`Worker::handle`] in `batch` passes it through `parse`, `write`
+//! (`isolate` finds the faulty one if a part fails, `transaction` is one attempt), `classify`, `settle` and `report`.
+//! `dependency_gate` and `outage_backoff` hold work back while RabbitMQ or the database is unavailable.
 
-mod ability;
-mod apply;
-mod census;
+mod batch;
+mod classify;
 mod consume;
-mod decide;
-mod patience;
-mod record;
+mod dead_letter_gauges;
+mod dependency_gate;
+mod isolate;
+mod outage_backoff;
+mod parse;
+mod queue;
+mod record_dead;
+mod report;
 mod settle;
-mod transact;
+mod transaction;
+mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metrics::{counter, gauge, histogram};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Connection, Consumer, Delivery, Publisher};
-use crate::domain::timestamp::Timestamp;
-use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE};
-use crate::failpoints;
+use crate::broker::{Connection, Publisher};
+use crate::readiness::{Probe, Readiness, running};
 use crate::store::Store;
-use ability::{Ability, GaveUp};
-use consume::{Duty, Loop};
-use decide::decide;
-use patience::Patience;
-use settle::tell;
+use dependency_gate::DependencyGate;
+pub use outage_backoff::BatchReleased;
+use queue::{QueueConfig, QueueKind};
 
-/// What the worker has to know.
+/// What the worker is configured with (docs/CONTRACT.md#3-settings).
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Deliveries in one transaction, at most.
+    /// Maximum number of deliveries in one transaction.
     pub batch_size: usize,
-    /// Deliveries in hand, at most.
+    /// Maximum number of unacknowledged deliveries.
     pub prefetch: u16,
     /// The CloudEvents `source`.
     pub event_source: String,
 }
 
-/// What the worker works with.
-pub struct Worker {
-    /// Its settings.
-    pub settings: Settings,
-    /// The database.
-    pub store: Store,
-    /// Where retry copies and dead messages go.
-    pub publisher: Publisher,
-    /// Told whenever an event was written, for a relay in the same process.
-    pub events_written: Arc<Notify>,
-}
-
-/// The connections that the worker consumes on. They are two, because what breaks the one must not break the other: each time
-/// a connection is lost, everything in hand on it is counted as delivered once more.
+/// The connections that the worker consumes on. They are separate because losing a connection costs every unacknowledged
+/// delivery on it one delivery count, and a dead message that lapin cannot decode closes its connection.
 pub struct Connections {
-    /// For webhooks.
+    /// For the work queue.
     pub work: Connection,
-    /// For dead messages.
+    /// For the dead queue.
     pub dead: Connection,
 }
 
-/// Whether the worker is attached to its queue. Clones share the answer.
-#[derive(Clone, Debug, Default)]
-pub struct Attached(Arc<AtomicBool>);
-
-impl Attached {
-    /// Whether it is, as a probe asks.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn answer(&self) -> Result<(), &'static str> {
-        if self.0.load(Ordering::Relaxed) { Ok(()) } else { Err("no consumer is attached") }
-    }
-
-    /// Attached until the answer is dropped, however that comes about.
-    fn hold(&self) -> impl Drop + use<> {
-        struct Hold(Arc<AtomicBool>);
-        impl Drop for Hold {
-            fn drop(&mut self) {
-                self.0.store(false, Ordering::Relaxed);
-            }
-        }
-        self.0.store(true, Ordering::Relaxed);
-        Hold(Arc::clone(&self.0))
-    }
-}
-
-/// Consumes both queues over `links` until `stop`; then finishes what is in hand.
-pub async fn run(worker: Worker, links: Connections, attached: Attached, stop: CancellationToken) {
-    register_metrics();
-    let topology = Arc::clone(links.work.topology());
-    let ability = Ability::new(worker.store.clone(), worker.publisher.clone());
-    let work = Loop {
-        duty: Duty::Handle,
-        link: links.work,
-        queue: topology.webhooks(),
-        prefetch: worker.settings.prefetch,
-        batch_size: worker.settings.batch_size,
-        attached,
-    };
-    let record = Loop {
-        duty: Duty::Record,
-        link: links.dead,
-        queue: topology.dead(),
-        prefetch: record::PREFETCH,
-        batch_size: record::BATCH_SIZE,
-        attached: Attached::default(),
-    };
-    tokio::join!(
-        worker.keep_consuming(&work, &ability, &stop),
-        worker.keep_consuming(&record, &ability, &stop),
-        census::keep(&worker.store, &stop),
-    );
+/// The worker role.
+pub struct Worker {
+    settings: Settings,
+    store: Store,
+    /// Publishes retry copies and dead messages.
+    publisher: Publisher,
+    connections: Connections,
+    /// Notified when events were written, for a relay in the same process.
+    events_written: Arc<Notify>,
+    gate: DependencyGate,
+    database_probe: Probe,
+    /// Whether the work queue is being consumed.
+    consuming: AtomicBool,
+    stop: CancellationToken,
 }
 
 impl Worker {
-    /// Handles one batch from start to finish: apply, decide, settle.
-    ///
-    /// # Errors
-    /// [`GaveUp`] when a dependency was away too long; what is unsettled comes back.
-    async fn handle(
-        &self,
-        consumer: &mut Consumer,
-        batch: &[Delivery],
-        ability: &Ability,
-        stop: &CancellationToken,
-    ) -> Result<(), GaveUp> {
-        let began = std::time::Instant::now();
-        let mut patience = Patience::new(ability, stop);
-        let messages: Vec<_> = batch.iter().map(|delivery| &delivery.message).collect();
-        let handled = loop {
-            match self.apply(&messages).await {
-                Ok(handled) => break handled,
-                Err(away) => patience.wait(&away, consumer).await?,
-            }
-        };
-        let (schedule, now) = (self.publisher.connection().topology().schedule(), Timestamp::now());
-        let decided = handled.into_iter().zip(batch);
-        let mut unsettled: Vec<_> = decided
-            .map(|(handled, delivery)| (delivery, decide(handled, delivery.message.attempt, schedule, now)))
-            .inspect(|(delivery, disposition)| tell(delivery, disposition))
-            .collect();
-        failpoints::failpoint("before settling");
-        while let Some(away) = self.settle(consumer, &mut unsettled).await? {
-            patience.wait(&away, consumer).await.inspect_err(|GaveUp| ability.owe_copies())?;
-        }
-        histogram!("banklink_worker_batch_size").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        histogram!("banklink_worker_batch_duration_seconds").record(began.elapsed());
-        Ok(())
+    /// A worker that runs until `stop` is cancelled.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        publisher: Publisher,
+        connections: Connections,
+        events_written: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Self {
+        let gate = DependencyGate::new(store.clone(), publisher.clone());
+        let (database_probe, consuming) = (Probe::default(), AtomicBool::new(false));
+        Self { settings, store, publisher, connections, events_written, gate, database_probe, consuming, stop }
     }
-}
 
-/// Shows the metrics from the start, at 0.
-fn register_metrics() {
-    for outcome in ["applied", "stale", "ignored", "retried", "dead"] {
-        counter!("banklink_worker_deliveries_total", "outcome" => outcome).absolute(0);
+    /// Consumes the work queue and the dead queue until told to stop, then settles what is unacknowledged.
+    pub async fn run(&self) {
+        report::register_metrics();
+        let topology = self.publisher.connection().topology();
+        let work = QueueConfig {
+            kind: QueueKind::Work,
+            connection: &self.connections.work,
+            name: topology.webhooks(),
+            prefetch: self.settings.prefetch,
+            batch_size: self.settings.batch_size,
+        };
+        let dead = QueueConfig {
+            kind: QueueKind::Dead,
+            connection: &self.connections.dead,
+            name: topology.dead(),
+            prefetch: record_dead::PREFETCH,
+            batch_size: record_dead::BATCH_SIZE,
+        };
+        tokio::join!(self.consume(&work), self.consume(&dead), dead_letter_gauges::update(&self.store, &self.stop));
     }
-    for event_type in IGNORED_TYPES.into_iter().chain([OTHER_TYPE]) {
-        counter!("banklink_worker_ignored_total", "type" => event_type).absolute(0);
+
+    /// Whether the worker can do its job: connected, attached to the work queue, and able to write to the database.
+    pub async fn readiness(&self) -> Readiness {
+        let attached = self.consuming.load(Ordering::Relaxed);
+        let database = async { self.store.renew_on_error(self.store.probe().await).await };
+        let database = self.database_probe.check(database).await;
+        Readiness::new("worker")
+            .check("process", running(&self.stop))
+            .check("broker", self.publisher.ready())
+            .check("consuming", self.connections.work.ready())
+            .check("consumer", if attached { Ok(()) } else { Err("no consumer is attached") })
+            .check("database", database)
     }
-    gauge!("banklink_worker_paused").set(0);
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{Address, Connection, Publisher, Purpose, Supervisor, Topology};
+use banklink::app::App;
+use banklink::broker::{Address, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::store::{IfMissing, Store};
-use banklink::worker::{self, Attached, Connections, Worker};
-use banklink::{ingress, relay};
+use banklink::{ingress, worker};
 use entity::{bank_link, dead_letter, dead_letter_history, outbox_event};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
@@ -18,7 +18,6 @@ use lapin::{BasicProperties, Channel, ConnectionProperties};
 use sea_orm::{ConnectionTrait, Database, EntityTrait, PaginatorTrait, QueryOrder};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -116,17 +115,14 @@ pub(crate) struct TestApp {
     /// A channel of the test's own.
     pub(crate) channel: Channel,
     pub(crate) topology: Arc<Topology>,
-    supervisor: Supervisor,
-    publish: Connection,
-    events_written: Arc<Notify>,
+    /// What the roles are built from; gone once it is closed.
+    banklink: Option<App>,
     batch_size: usize,
     delivery_limit: u32,
     pub(crate) http: reqwest::Client,
     stop_ingress: CancellationToken,
     stop: CancellationToken,
-    closing: CancellationToken,
     roles: TaskTracker,
-    connections: TaskTracker,
     database: TestDatabase,
     finished: bool,
 }
@@ -146,13 +142,9 @@ impl TestApp {
         let address = Address::parse(&amqp_url).expect("AMQP_URL is an AMQP URL");
         let schedule = Schedule::parse(recipe.schedule).expect("a schedule");
         let topology = Arc::new(Topology::new(&namespace, schedule, recipe.delivery_limit));
-        let (stop, stop_ingress, closing) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let (roles, connections) = (TaskTracker::new(), TaskTracker::new());
-        let supervisor = Supervisor::new(address, Arc::clone(&topology), connections.clone(), closing.clone());
-        let publish = supervisor.spawn(Purpose::Publish);
-        let publisher = Publisher::start(publish.clone(), &connections);
-        eventually("a publisher", async || publisher.ready().ok()).await;
+        let (stop, stop_ingress) = (CancellationToken::new(), CancellationToken::new());
+        let roles = TaskTracker::new();
+        let banklink = App::new(address, Arc::clone(&topology));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/webhooks/lean", listener.local_addr().expect("an address"));
@@ -163,7 +155,10 @@ impl TestApp {
             deadline: recipe.deadline,
             max_in_flight: recipe.max_in_flight,
         };
-        roles.spawn(ingress::run(listener, settings, publisher, stop_ingress.clone()));
+        let ingress = banklink.ingress(settings, stop_ingress.clone());
+        let is_ready = async || ingress.readiness().await.is_ready().then_some(());
+        eventually("a publisher", is_ready).await;
+        roles.spawn(ingress.run(listener));
         let channel = channel().await;
         let app = Self {
             namespace,
@@ -171,17 +166,13 @@ impl TestApp {
             store,
             channel,
             topology,
-            supervisor,
-            publish,
-            events_written: Arc::new(Notify::new()),
+            banklink: Some(banklink),
             batch_size: recipe.batch_size,
             delivery_limit: recipe.delivery_limit,
             http: http_client(),
             stop_ingress,
             stop,
-            closing,
             roles,
-            connections,
             database,
             finished: false,
         };
@@ -199,26 +190,18 @@ impl TestApp {
     pub(crate) fn start_worker(&self) {
         let settings =
             worker::Settings { batch_size: self.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
-        let worker = Worker {
-            settings,
-            store: self.store.clone(),
-            publisher: self.publisher(),
-            events_written: Arc::clone(&self.events_written),
-        };
-        let (work, dead) = (self.supervisor.spawn(Purpose::Consume), self.supervisor.spawn(Purpose::Record));
-        self.roles.spawn(worker::run(worker, Connections { work, dead }, Attached::default(), self.stop.clone()));
+        let worker = self.banklink().worker(settings, &self.store, self.stop.clone());
+        self.roles.spawn(async move { worker.run().await });
     }
 
     /// Starts one more relay.
     pub(crate) fn start_relay(&self) {
-        let (store, events_written) = (self.store.clone(), Arc::clone(&self.events_written));
-        let (publisher, deferred_publisher) = (self.publisher(), self.publisher());
-        let relay = relay::Relay { store, publisher, deferred_publisher, events_written };
-        self.roles.spawn(relay::run(relay, self.stop.clone()));
+        let relay = self.banklink().relay(&self.store, self.stop.clone());
+        self.roles.spawn(async move { relay.run().await });
     }
 
-    fn publisher(&self) -> Publisher {
-        Publisher::start(self.publish.clone(), &self.connections)
+    fn banklink(&self) -> &App {
+        self.banklink.as_ref().expect("not closed yet")
     }
 
     /// Declares a subscriber's queue and binds it to the events.
@@ -389,9 +372,9 @@ impl TestApp {
 
     async fn clean_up(&mut self) {
         self.finished = true;
-        self.closing.cancel();
-        self.connections.close();
-        within(self.connections.wait()).await;
+        if let Some(banklink) = self.banklink.take() {
+            within(banklink.close()).await;
+        }
         for queue in self.queues().into_iter().chain([self.queue("events.log")]) {
             let _ = self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
         }

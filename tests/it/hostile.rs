@@ -178,7 +178,7 @@ async fn an_ingress_that_is_told_to_stop_is_not_ready_while_it_answers_what_is_u
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n", "its body is waited for");
     ingress.tell_to_terminate().await;
     let told = until_answers(&admin, "/readyz/ingress", 503).await;
-    assert_eq!(told["roles"]["ingress"]["checks"]["process"], "told to stop", "{told}");
+    assert_eq!(told["roles"]["ingress"]["checks"]["process"], "the process is stopping", "{told}");
     within(under_way.write_all(body.as_bytes())).await.unwrap();
     assert_eq!(statuses(&answers(&mut under_way).await), ["200"]);
     assert_eq!(ingress.ended().await, 0, "{}", ingress.log());

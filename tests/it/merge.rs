@@ -1,8 +1,9 @@
 //! The pure merge converges: any order, any duplicates, any batches, one row.
 
-use banklink::domain::bank_link::{BankLink, Outcome, merge};
+use banklink::domain::bank_link::{BankLink, merge};
 use banklink::domain::event;
 use banklink::domain::field::Field;
+use banklink::domain::outcome::{DeliveryResult, Outcome};
 use banklink::domain::timestamp::Timestamp;
 use banklink::domain::webhook::{Parsed, Webhook, parse};
 use proptest::prelude::*;
@@ -39,7 +40,8 @@ fn merge_all(webhooks: &[Webhook], order: &[usize], batch_size: usize) -> (Optio
     for batch in batches {
         let batch: Vec<usize> = again.drain(..).chain(batch).collect();
         let merged = merge(row.as_ref(), batch.iter().map(|index| &webhooks[*index]));
-        let unknown = batch.iter().zip(&merged.outcomes).filter(|(_, outcome)| **outcome == Outcome::NoSuchLink);
+        let unknown =
+            batch.iter().zip(&merged.results).filter(|(_, result)| matches!(result, DeliveryResult::Failed(_)));
         again.extend(unknown.map(|(index, _)| *index));
         if let Some(after) = merged.after {
             events.extend(event::between(row.as_ref(), &after, "/banklink"));
@@ -80,7 +82,7 @@ proptest! {
         let (row, _) = merge_all(&parsed, &order, batch_size);
         let merged = merge(row.as_ref(), &parsed);
         prop_assert_eq!(merged.after, None);
-        prop_assert!(merged.outcomes.iter().all(|outcome| *outcome != Outcome::Applied));
+        prop_assert!(merged.results.iter().all(|result| *result != DeliveryResult::Handled(Outcome::Applied)));
     }
 
     #[test]

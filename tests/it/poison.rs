@@ -91,7 +91,7 @@ async fn outlast_the_schedule(_: &Running) {
 /// Until RabbitMQ has taken back what was in hand, and twice as long again as it takes to lose patience with whoever would
 /// consume meanwhile.
 async fn outlast_the_consumer_timeout(process: &Running) {
-    process.until_log("what is in hand goes back to the broker").await;
+    process.until_log("unacknowledged deliveries return to the queue").await;
     tokio::time::sleep(Duration::from_secs(8)).await;
 }
 

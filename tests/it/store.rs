@@ -4,9 +4,10 @@ use banklink::domain::bank_link::{BankLink, FieldValue};
 use banklink::domain::dead_letter::DeadMessage;
 use banklink::domain::failure::{Failure, FailureClass};
 use banklink::domain::field::Field;
+use banklink::domain::outcome::Outcome;
 use banklink::domain::timestamp::Timestamp;
 use banklink::store::bank_links;
-use banklink::store::dead_letters::{self, Filter, Resolution};
+use banklink::store::dead_letters::{self, Filter, ResolvedMessage};
 use banklink::store::outbox::{Queue, claim};
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use uuid::Uuid;
@@ -107,17 +108,17 @@ on_both! {
         let chosen = dead_letters::select_dead(&app.store, &Filter::default()).await.unwrap();
         assert_eq!(dead_letters::claim(&app.store, &chosen, "a test").await.unwrap().len(), 3);
 
-        let resolution = |wire_id: &str, body: &'static str, replay, outcome| Resolution {
+        let resolution = |wire_id: &str, body: &'static str, replay, outcome| ResolvedMessage {
             wire_id: wire_id.to_owned(),
             body: body.into(),
             replay,
             outcome,
         };
-        let of_an_earlier_life = resolution("odd", "third", 0, "ignored");
+        let of_an_earlier_life = resolution("odd", "third", 0, Outcome::Ignored);
         let resolutions = [
-            resolution(&id, "first", 1, "applied"),
-            resolution(&id, "second", 1, "stale"),
-            resolution(&id, "of nobody", 1, "ignored"),
+            resolution(&id, "first", 1, Outcome::Applied),
+            resolution(&id, "second", 1, Outcome::Stale),
+            resolution(&id, "of nobody", 1, Outcome::Ignored),
             of_an_earlier_life,
         ];
         let transaction = app.store.begin().await.unwrap();

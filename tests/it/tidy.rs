@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from rooms with a lower number.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 20] = [
     ("domain", 0),
     ("telemetry", 0),
     ("shutdown", 0),
@@ -12,6 +12,7 @@ const LAYERS: [(&str, u8); 18] = [
     ("failpoints", 0),
     ("rate_limiter", 0),
     ("panics", 0),
+    ("readiness", 0),
     ("config", 1),
     ("broker", 2),
     ("store", 2),
@@ -20,8 +21,9 @@ const LAYERS: [(&str, u8); 18] = [
     ("relay", 3),
     ("admin", 3),
     ("dead_letters", 3),
-    ("cli", 4),
-    ("main", 5),
+    ("app", 4),
+    ("cli", 5),
+    ("main", 6),
 ];
 
 /// Each of these libraries has one home; axum has two, each of which serves an address.
@@ -124,7 +126,8 @@ fn a_module_imports_only_from_lower_layers() {
 
 #[test]
 fn the_layers_are_seen_in_braced_imports_too() {
-    let text = "use crate::store::{self, Store};\nuse crate::{broker::Connection, failpoints, worker::{a, b}};".to_owned();
+    let text =
+        "use crate::store::{self, Store};\nuse crate::{broker::Connection, failpoints, worker::{a, b}};".to_owned();
     let source = Source { path: PathBuf::new(), room: String::new(), text };
     assert_eq!(imported(&source), ["store", "broker", "failpoints", "worker"]);
 }

@@ -23,7 +23,7 @@ pub use queries::{
     state_now, stats,
 };
 pub use record_deaths::record;
-pub use resolve::{Resolution, resolve};
+pub use resolve::{ResolvedMessage, resolve};
 
 /// A dead letter, as the table has it.
 pub type Letter = dead_letter::Model;

@@ -11,20 +11,21 @@ use uuid::Uuid;
 use super::claims::no_claim;
 use super::{Action, append_history};
 use crate::domain::dead_letter::{State, derived_id};
+use crate::domain::outcome::Outcome;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
 /// What the worker made of a replayed message.
 #[derive(Clone, Debug)]
-pub struct Resolution {
+pub struct ResolvedMessage {
     /// The message's id on the wire.
     pub wire_id: String,
     /// Its body.
     pub body: bytes::Bytes,
     /// Which replay it was.
     pub replay: u32,
-    /// `applied`, `stale` or `ignored`.
-    pub outcome: &'static str,
+    /// How it was handled.
+    pub outcome: Outcome,
 }
 
 /// Marks the letters of replayed messages resolved, in the transaction that handled the messages. A message of an earlier
@@ -32,17 +33,16 @@ pub struct Resolution {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> Result<(), Error> {
-    let mut ended = BTreeMap::<&str, BTreeSet<Uuid>>::new();
-    let mut unmatched: Vec<&Resolution> = resolutions.iter().collect();
+pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) -> Result<(), Error> {
+    let mut ended = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
+    let mut unmatched: Vec<&ResolvedMessage> = messages.iter().collect();
     // A letter is kept under the message's own id, or, where another body has that id already, under one derived from both.
-    for id_of in [Resolution::own_id, Resolution::derived_id] {
-        let letters =
-            standing(transaction, unmatched.iter().filter_map(|resolution| id_of(resolution)).collect()).await?;
-        unmatched.retain(|resolution| {
-            let letter = id_of(resolution).and_then(|id| letters.get(&id)).filter(|letter| resolution.means(letter));
+    for id_of in [ResolvedMessage::own_id, ResolvedMessage::derived_id] {
+        let letters = standing(transaction, unmatched.iter().filter_map(|message| id_of(message)).collect()).await?;
+        unmatched.retain(|message| {
+            let letter = id_of(message).and_then(|id| letters.get(&id)).filter(|letter| message.means(letter));
             if let Some(letter) = letter {
-                ended.entry(resolution.outcome).or_default().insert(letter.message_id);
+                ended.entry(message.outcome).or_default().insert(letter.message_id);
             }
             letter.is_none()
         });
@@ -50,13 +50,13 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
     for (outcome, ids) in ended {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
-            .col_expr(Column::Outcome, Expr::value(outcome))
+            .col_expr(Column::Outcome, Expr::value(outcome.as_str()))
             .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
             .col_expr(Column::ClaimedUntil, no_claim())
             .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.0)
             .await?;
-        append_history(transaction, ids, None, Action::Resolved, Some(outcome)).await?;
+        append_history(transaction, ids, None, Action::Resolved, Some(outcome.as_str())).await?;
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ async fn standing(transaction: &Transaction, ids: BTreeSet<Uuid>) -> Result<Hash
     Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
 }
 
-impl Resolution {
+impl ResolvedMessage {
     fn own_id(&self) -> Option<Uuid> {
         Uuid::parse_str(&self.wire_id).ok()
     }

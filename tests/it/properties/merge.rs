@@ -1,8 +1,9 @@
 //! A batch merged at once makes the row that its webhooks make one by one, in whatever order and however often they come.
 
-use banklink::domain::bank_link::{BankLink, FieldValue, Outcome, merge};
+use banklink::domain::bank_link::{BankLink, FieldValue, merge};
 use banklink::domain::event;
 use banklink::domain::field::Field;
+use banklink::domain::outcome::{DeliveryResult, Outcome};
 use banklink::domain::timestamp::Timestamp;
 use banklink::domain::webhook::{Kind, Webhook};
 use uuid::Uuid;
@@ -53,10 +54,11 @@ fn merge_all(mut batches: Vec<Vec<&Webhook>>) -> (Option<BankLink>, usize) {
     for batch in batches {
         let batch: Vec<&Webhook> = again.drain(..).chain(batch).collect();
         let merged = merge(row.as_ref(), batch.iter().copied());
-        assert_eq!(merged.outcomes.len(), batch.len(), "an outcome for each");
-        let applied = merged.outcomes.contains(&Outcome::Applied);
+        assert_eq!(merged.results.len(), batch.len(), "an outcome for each");
+        let applied = merged.results.contains(&DeliveryResult::Handled(Outcome::Applied));
         assert_eq!(merged.after.is_some(), applied, "a row is written exactly if something was applied");
-        let unknown = batch.iter().zip(&merged.outcomes).filter(|(_, outcome)| **outcome == Outcome::NoSuchLink);
+        let unknown =
+            batch.iter().zip(&merged.results).filter(|(_, result)| matches!(result, DeliveryResult::Failed(_)));
         again = unknown.map(|(webhook, _)| *webhook).collect();
         if let Some(after) = merged.after {
             assert_eq!(after.revision, row.as_ref().map_or(0, |row| row.revision) + 1, "one step");

@@ -1,0 +1,89 @@
+//! The composition root: builds the roles over the connections that they share.
+//!
+//! `banklink run` and the tests build every role here.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{self, Address, Connection, Publisher, Purpose, Supervisor, Topology};
+use crate::ingress::{self, Ingress};
+use crate::relay::Relay;
+use crate::store::Store;
+use crate::worker::{self, Worker};
+
+/// What the roles of one process share.
+pub struct App {
+    supervisor: Supervisor,
+    /// Every role publishes on this connection, over a channel of its own.
+    publishing: Connection,
+    /// Tells the relay that the worker has written events.
+    events_written: Arc<Notify>,
+    /// Tasks that the roles depend on and that end after them: connections and publishers.
+    tasks: TaskTracker,
+    close: CancellationToken,
+}
+
+impl App {
+    /// Starts to connect to RabbitMQ, which declares `topology` on each connect.
+    #[must_use]
+    pub fn new(address: Address, topology: Arc<Topology>) -> Self {
+        let (tasks, close) = (TaskTracker::new(), CancellationToken::new());
+        let supervisor = Supervisor::new(address, topology, tasks.clone(), close.clone());
+        let publishing = supervisor.spawn(Purpose::Publish);
+        Self { supervisor, publishing, events_written: Arc::default(), tasks, close }
+    }
+
+    /// The ingress, which takes webhooks until `stop`.
+    #[must_use]
+    pub fn ingress(&self, settings: ingress::Settings, stop: CancellationToken) -> Arc<Ingress> {
+        Arc::new(Ingress::new(settings, self.publisher(), stop))
+    }
+
+    /// A worker on `store`, which runs until `stop`.
+    #[must_use]
+    pub fn worker(&self, settings: worker::Settings, store: &Store, stop: CancellationToken) -> Arc<Worker> {
+        let connections = worker::Connections {
+            work: self.supervisor.spawn(Purpose::Consume),
+            dead: self.supervisor.spawn(Purpose::Record),
+        };
+        let (store, events_written) = (store.clone(), Arc::clone(&self.events_written));
+        Arc::new(Worker::new(settings, store, self.publisher(), connections, events_written, stop))
+    }
+
+    /// A relay on `store`, which runs until `stop`.
+    #[must_use]
+    pub fn relay(&self, store: &Store, stop: CancellationToken) -> Arc<Relay> {
+        let (store, events_written) = (store.clone(), Arc::clone(&self.events_written));
+        Arc::new(Relay::new(store, self.publisher(), self.publisher(), events_written, stop))
+    }
+
+    /// A token that is cancelled when the app closes, for what must outlive the roles.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.close.clone()
+    }
+
+    /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.
+    pub async fn mismatch(&self) -> broker::Error {
+        self.publishing.mismatch().await
+    }
+
+    /// Runs `task` until it ends by itself; [`App::close`] waits for it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Closes the connections, and waits for the shared tasks. Every role must have ended and been dropped.
+    pub async fn close(self) {
+        self.close.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn publisher(&self) -> Publisher {
+        Publisher::start(self.publishing.clone(), &self.tasks)
+    }
+}

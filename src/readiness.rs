@@ -1,0 +1,70 @@
+//! Whether a role can do its job, as the admin address reports it (docs/CONTRACT.md#4-http).
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// How long the result of a [`Probe`] is reused.
+const PROBE_LIFETIME: Duration = Duration::from_secs(1);
+
+/// A role, and each thing that it needs: whether that is there, or why not.
+#[derive(Debug)]
+pub struct Readiness {
+    /// The role's name.
+    pub role: &'static str,
+    /// Each check by name.
+    pub checks: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl Readiness {
+    /// A role without checks, which is ready.
+    #[must_use]
+    pub fn new(role: &'static str) -> Self {
+        Self { role, checks: Vec::new() }
+    }
+
+    /// Adds the result of a check.
+    #[must_use]
+    pub fn check(mut self, name: &'static str, result: Result<(), impl Display>) -> Self {
+        self.checks.push((name, result.map_err(|cause| cause.to_string())));
+        self
+    }
+
+    /// Whether every check succeeded.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.checks.iter().all(|(_, result)| result.is_ok())
+    }
+}
+
+/// Whether the process has not been told to stop.
+///
+/// # Errors
+/// Once `stop` is cancelled.
+pub fn running(stop: &CancellationToken) -> Result<(), &'static str> {
+    if stop.is_cancelled() { Err("the process is stopping") } else { Ok(()) }
+}
+
+/// A check that costs something. It runs at most once at a time, and its result is reused for one second.
+#[derive(Default)]
+pub struct Probe(Mutex<Option<(Instant, Result<(), String>)>>);
+
+impl Probe {
+    /// The last result, or that of `probe` if it is too old.
+    ///
+    /// # Errors
+    /// The probe's error, as text.
+    pub async fn check<E: Display>(&self, probe: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+        let mut last = self.0.lock().await;
+        if let Some((at, result)) = &*last
+            && at.elapsed() < PROBE_LIFETIME
+        {
+            return result.clone();
+        }
+        let result = probe.await.map_err(|cause| cause.to_string());
+        *last = Some((Instant::now(), result.clone()));
+        result
+    }
+}

@@ -1,0 +1,48 @@
+//! One batch of webhooks from start to finish.
+
+use std::time::Instant;
+
+use super::Worker;
+use super::classify::classify;
+use super::outage_backoff::{BatchReleased, OutageBackoff};
+use super::parse::parse_batch;
+use super::report::{record_batch, record_settlement};
+use crate::broker::{Consumer, Delivery};
+use crate::domain::timestamp::Timestamp;
+use crate::failpoints::failpoint;
+
+impl Worker {
+    /// Handles one batch from `consumer`: parse, write, classify, settle, report.
+    ///
+    /// An unavailable dependency delays the batch and costs no attempt.
+    ///
+    /// # Errors
+    /// [`BatchReleased`] if the consumer was lost, the process is stopping during an outage, or the outage lasted too long.
+    /// Deliveries that were not acknowledged return to the queue.
+    pub async fn handle(&self, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
+        let started = Instant::now();
+        let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
+
+        let parsed = parse_batch(batch);
+        let results = loop {
+            match self.write(&parsed).await {
+                Ok(results) => break results,
+                Err(outage) => backoff.wait(&outage, consumer).await?,
+            }
+        };
+        let schedule = self.publisher.connection().topology().schedule();
+        let mut unsettled = classify(parsed, results, schedule, Timestamp::now());
+        failpoint("before settling");
+        while !unsettled.is_empty() {
+            let settled = self.settle(consumer, &mut unsettled).await;
+            settled.deliveries.iter().for_each(record_settlement);
+            settled.acknowledged?;
+            if let Some(outage) = settled.outage {
+                backoff.wait(&outage, consumer).await.inspect_err(|_| self.gate.require_publishing())?;
+            }
+        }
+
+        record_batch(batch.len(), started.elapsed());
+        Ok(())
+    }
+}

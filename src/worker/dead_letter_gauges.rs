@@ -1,0 +1,42 @@
+//! Updates the gauges about dead letters.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use metrics::{Unit, describe_gauge, gauge};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::domain::failure::FailureClass;
+use crate::store::{self, Store, dead_letters};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Counts the dead letters at an interval until `stop`.
+pub(super) async fn update(store: &Store, stop: &CancellationToken) {
+    describe_gauge!("banklink_dead_letters", "Dead letters in state dead, by failure class.");
+    describe_gauge!(
+        "banklink_dead_letter_oldest_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest dead letter in state dead; 0 without any."
+    );
+    loop {
+        match store::with_deadline(DEADLINE, dead_letters::counts(store)).await {
+            Ok(counts) => set_gauges(&counts),
+            Err(cause) => debug!(%cause, "cannot count the dead letters"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn set_gauges(counts: &dead_letters::DeadLetterCounts) {
+    for class in FailureClass::ALL.map(FailureClass::as_str) {
+        let letters = counts.by_class.iter().find(|(name, _)| name == class).map_or(0, |(_, letters)| *letters);
+        gauge!("banklink_dead_letters", "class" => class).set(u32::try_from(letters).unwrap_or(u32::MAX));
+    }
+    let age = counts.oldest.map_or(0, |oldest| Utc::now().signed_duration_since(oldest).num_seconds().max(0));
+    gauge!("banklink_dead_letter_oldest_age_seconds").set(u32::try_from(age).unwrap_or(u32::MAX));
+}

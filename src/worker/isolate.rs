@@ -1,0 +1,111 @@
+//! Isolates the deliveries that a transaction fails for.
+//!
+//! A part of the batch that fails while other rows can be written is halved until the faulty delivery stands alone. Deliveries
+//! about rows that another session has locked are separated at once. All others go through.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::Worker;
+use super::outage_backoff::MAX_HOLD;
+use super::parse::panicked;
+use super::write::{IndexedResult, Write};
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::outcome::DeliveryResult;
+use crate::store::{self, bank_links};
+
+/// What an attempt to write a part of the batch came to. Unless it is `Written`, the transaction was rolled back.
+enum PartResult {
+    Written(Vec<IndexedResult>),
+    /// Another session holds locks on the rows of these entities.
+    Locked(HashSet<Uuid>),
+    /// One delivery of the part is at fault. If it stands alone, this is what it came to.
+    Faulty(DeliveryResult),
+    /// The same, but only as far as a probe can tell: other rows could be written a moment later.
+    Suspect(DeliveryResult),
+}
+
+impl Worker {
+    /// Writes `writes` in as few transactions as the faulty ones among them allow.
+    ///
+    /// # Errors
+    /// Only for an outage, or if isolating takes longer than [`MAX_HOLD`] ([`store::Error::Contended`]).
+    pub(super) async fn write_in_parts(&self, writes: &[Write<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
+        let started = Instant::now();
+        let mut results = Vec::with_capacity(writes.len());
+        let mut parts = vec![writes.iter().collect::<Vec<_>>()];
+        while let Some(part) = parts.pop() {
+            match self.try_part(&part).await? {
+                // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.
+                PartResult::Locked(_) | PartResult::Suspect(DeliveryResult::Deferred(_))
+                    if started.elapsed() > MAX_HOLD =>
+                {
+                    return Err(store::Error::Contended);
+                }
+                PartResult::Written(written) => results.extend(written),
+                PartResult::Locked(entities) => {
+                    let is_locked = |write: &&Write<'_>| write.entity_id().is_some_and(|id| entities.contains(&id));
+                    let (locked, free): (Vec<_>, Vec<_>) = part.into_iter().partition(is_locked);
+                    let deferred = DeliveryResult::Deferred("another session has locked the row".to_owned());
+                    results.extend(locked.into_iter().map(|write| (write.index, deferred.clone())));
+                    parts.push(free);
+                }
+                PartResult::Faulty(result) | PartResult::Suspect(result) => match part.as_slice() {
+                    [alone] => results.push((alone.index, result)),
+                    several => {
+                        let (first, second) = several.split_at(several.len() / 2);
+                        parts.extend([second.to_vec(), first.to_vec()]);
+                    }
+                },
+            }
+        }
+        Ok(results)
+    }
+
+    /// Tries to write a part. A suspect that stands alone gets a second attempt on a new connection, because the outage may
+    /// have ended just before the probe.
+    async fn try_part(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+        match self.try_once(part).await? {
+            PartResult::Suspect(_) if part.len() == 1 => {
+                self.store.renew().await;
+                self.try_once(part).await
+            }
+            result => Ok(result),
+        }
+    }
+
+    async fn try_once(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+        let error = match AssertUnwindSafe(self.write_part(part)).catch_unwind().await {
+            Ok(Ok(written)) => return Ok(PartResult::Written(written)),
+            Ok(Err(store::Error::InvalidRow(reason))) => return Ok(PartResult::Faulty(rejected(&reason))),
+            Ok(Err(error)) => error,
+            Err(_panic) => return Ok(PartResult::Faulty(DeliveryResult::Failed(panicked()))),
+        };
+        let suspect = match &error {
+            store::Error::InvalidRow(reason) | store::Error::RuleViolation(reason) => rejected(reason),
+            store::Error::Blocked(_) => DeliveryResult::Deferred(error.to_string()),
+            store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
+        };
+        // If the probe cannot write either, the error is an outage.
+        if self.store.probe().await.is_err() {
+            return Err(error);
+        }
+        if matches!(suspect, DeliveryResult::Deferred(_)) {
+            let entities: Vec<Uuid> = part.iter().filter_map(|write| write.entity_id()).collect();
+            let locked = store::with_deadline(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+            if !locked.is_empty() {
+                return Ok(PartResult::Locked(locked));
+            }
+            // Another session may be inserting the row: an uncommitted row is not visible, so its lock is not found.
+        }
+        Ok(PartResult::Suspect(suspect))
+    }
+}
+
+fn rejected(reason: &str) -> DeliveryResult {
+    DeliveryResult::Failed(Failure::new(FailureClass::RejectedByDatabase, reason))
+}

@@ -1,0 +1,62 @@
+//! Parses the webhooks of a batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::{Span, field, info_span};
+
+use crate::broker::{Delivery, Message};
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::webhook::{Parsed, parse};
+use crate::failpoints::failpoint_for_body;
+use crate::panics;
+use crate::telemetry;
+
+/// A delivery whose body has been parsed.
+pub(super) struct ParsedDelivery<'a> {
+    pub(super) delivery: &'a Delivery,
+    /// What the webhook says, or why it cannot be parsed.
+    pub(super) webhook: Result<Parsed, Failure>,
+    /// Covers the delivery from here until it is settled; disabled for a message without a trace.
+    pub(super) span: Span,
+}
+
+impl<'a> ParsedDelivery<'a> {
+    pub(super) fn message(&self) -> &'a Message {
+        &self.delivery.message
+    }
+}
+
+/// Parses each message of `batch`, in order.
+pub(super) fn parse_batch(batch: &[Delivery]) -> Vec<ParsedDelivery<'_>> {
+    batch
+        .iter()
+        .map(|delivery| {
+            let span = span(&delivery.message);
+            let webhook = span.in_scope(|| parse_message(&delivery.message));
+            ParsedDelivery { delivery, webhook, span }
+        })
+        .collect()
+}
+
+/// A panic of the parser is a failure of this one message, not the end of the process.
+fn parse_message(message: &Message) -> Result<Parsed, Failure> {
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        failpoint_for_body(&message.body);
+        parse(&message.body, message.received_at)
+    }));
+    parsed.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// The failure of a message whose handling panicked. It names the location only: a panic's text may quote the body.
+pub(super) fn panicked() -> Failure {
+    let reason =
+        panics::last_location().map_or_else(|| "a panic".to_owned(), |location| format!("a panic at {location}"));
+    Failure::new(FailureClass::Panicked, reason)
+}
+
+fn span(message: &Message) -> Span {
+    let Some(traceparent) = &message.traceparent else { return Span::none() };
+    let span = info_span!("handle webhook", message.id, message.attempt, outcome = field::Empty);
+    telemetry::set_parent(&span, Some(traceparent));
+    span
+}

@@ -1,0 +1,65 @@
+//! Metrics and log lines about deliveries, written once they are settled (docs/CONTRACT.md#8-metrics).
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use tracing::{debug, field, warn};
+
+use super::classify::{ClassifiedDelivery, DEAD, Disposition, RETRIED};
+use crate::domain::outcome::Outcome;
+use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE, Parsed, glimpse};
+
+/// Describes the worker's metrics and shows its counters from the start, at 0.
+pub(super) fn register_metrics() {
+    describe_counter!("banklink_worker_deliveries_total", "Settled deliveries, by outcome.");
+    describe_counter!("banklink_worker_ignored_total", "Webhooks that are not about a bank link, by published type.");
+    describe_gauge!("banklink_worker_paused", "1 while the worker waits for RabbitMQ or the database, else 0.");
+    describe_histogram!("banklink_worker_batch_size", "Deliveries in a settled batch.");
+    describe_histogram!(
+        "banklink_worker_batch_duration_seconds",
+        Unit::Seconds,
+        "Time from the receipt of a batch until it is settled."
+    );
+    for outcome in Outcome::ALL.map(Outcome::as_str).into_iter().chain([RETRIED, DEAD]) {
+        counter!("banklink_worker_deliveries_total", "outcome" => outcome).absolute(0);
+    }
+    for event_type in IGNORED_TYPES.into_iter().chain([OTHER_TYPE]) {
+        counter!("banklink_worker_ignored_total", "type" => event_type).absolute(0);
+    }
+    gauge!("banklink_worker_paused").set(0);
+}
+
+/// Records a batch that is settled as a whole.
+pub(super) fn record_batch(deliveries: usize, took: Duration) {
+    histogram!("banklink_worker_batch_size").record(u32::try_from(deliveries).unwrap_or(u32::MAX));
+    histogram!("banklink_worker_batch_duration_seconds").record(took);
+}
+
+/// Counts and logs one settled delivery, within its span.
+pub(super) fn record_settlement(delivery: &ClassifiedDelivery<'_>) {
+    let ClassifiedDelivery { parsed, disposition } = delivery;
+    let (message, outcome) = (parsed.message(), disposition.as_str());
+    counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);
+    if let Ok(Parsed::Ignored(event_type)) = parsed.webhook {
+        counter!("banklink_worker_ignored_total", "type" => event_type).increment(1);
+    }
+    parsed.span.record("outcome", outcome);
+    let _entered = parsed.span.enter();
+    let entity_id = || glimpse(&message.body).1.map(field::display);
+    match disposition {
+        Disposition::Ack(_) => debug!(message.id, message.attempt, outcome, "handled a webhook"),
+        Disposition::Retry(delay, failure) => {
+            let (class, reason) = (failure.class.as_str(), &failure.reason);
+            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), class, reason, retry_in = %delay,
+                "a webhook failed and will be retried");
+        }
+        Disposition::Defer(delay, reason) => {
+            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), reason, retry_in = %delay,
+                "deferred a webhook: its row cannot be written now, while other rows can");
+        }
+        Disposition::Dead(_, failure) => {
+            let (class, reason) = (failure.class.as_str(), &failure.reason);
+            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), class, reason, "a webhook is dead");
+        }
+    }
+}

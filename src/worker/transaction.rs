@@ -1,0 +1,155 @@
+//! One transaction: reads the rows, merges them with the webhooks, writes rows and events, and resolves replayed letters.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::Worker;
+use super::write::{IndexedResult, Write};
+use crate::broker::Message;
+use crate::domain::bank_link::{BankLink, Merged, merge};
+use crate::domain::event;
+use crate::domain::outcome::{DeliveryResult, Outcome};
+use crate::domain::webhook::Kind;
+use crate::store::dead_letters::ResolvedMessage;
+use crate::store::outbox::Append;
+use crate::store::{self, Transaction, bank_links, dead_letters, outbox};
+
+/// How often rows that other workers keep changing are read and merged again in one transaction.
+const MAX_ROUNDS: usize = 5;
+
+/// What a transaction has written so far.
+#[derive(Default)]
+struct Written<'a> {
+    results: Vec<(&'a Write<'a>, DeliveryResult)>,
+    /// Each event with the position in the batch of the webhook that caused it.
+    events: Vec<(usize, Append)>,
+}
+
+impl Worker {
+    /// Writes a part of the batch, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`store::Error::Contended`] if other workers kept changing the same rows; else the database's error.
+    pub(super) async fn write_part<'a>(&self, part: &[&'a Write<'a>]) -> Result<Vec<IndexedResult>, store::Error> {
+        if part.is_empty() {
+            return Ok(Vec::new());
+        }
+        let work = async {
+            let transaction = self.store.begin().await?;
+            match self.apply(&transaction, part).await {
+                Ok(written) => transaction.commit().await.map(|()| written),
+                Err(error) => {
+                    // Waits until the locks are released, or the next look for locks would find our own.
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
+            }
+        };
+        let (results, events) = store::with_deadline(store::DEADLINE, work).await?;
+        if events > 0 {
+            self.events_written.notify_one();
+        }
+        Ok(results)
+    }
+
+    /// Makes every change of the part; returns the results and the number of events written.
+    async fn apply<'a>(
+        &self,
+        transaction: &Transaction,
+        part: &[&'a Write<'a>],
+    ) -> Result<(Vec<IndexedResult>, usize), store::Error> {
+        let Written { mut results, mut events } = self.merge_links(transaction, part).await?;
+        let ignored = part.iter().filter(|write| write.webhook.is_none());
+        results.extend(ignored.map(|write| (*write, DeliveryResult::Handled(Outcome::Ignored))));
+
+        // The relay publishes them in the order of the queue.
+        events.sort_by_key(|(index, _)| *index);
+        let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
+        outbox::append(transaction, &events).await?;
+
+        let resolved: Vec<_> = results.iter().filter_map(|(write, result)| resolved(write, result)).collect();
+        dead_letters::resolve(transaction, &resolved).await?;
+        Ok((results.into_iter().map(|(write, result)| (write.index, result)).collect(), events.len()))
+    }
+
+    /// Reads, merges and writes the bank links, and again those that another worker wrote in between.
+    ///
+    /// A link whose `entity.created` is in the part is taken to be new and not read at first, because it nearly always is. If
+    /// it is not, its write is refused and the next round reads it.
+    async fn merge_links<'a>(
+        &self,
+        transaction: &Transaction,
+        part: &[&'a Write<'a>],
+    ) -> Result<Written<'a>, store::Error> {
+        let mut written = Written::default();
+        let mut pending = by_entity(part);
+        let mut to_read: Vec<Uuid> =
+            pending.iter().filter(|(_, writes)| !creates(writes)).map(|(entity, _)| *entity).collect();
+        for _ in 0..MAX_ROUNDS {
+            let rows = bank_links::read(transaction, &to_read).await?;
+            let merged = merge_all(&pending, &rows);
+            let changed: Vec<&BankLink> = merged.values().filter_map(|merged| merged.after.as_ref()).collect();
+            let stored: HashSet<Uuid> = bank_links::upsert(transaction, &changed).await?.into_iter().collect();
+            for (entity, merged) in merged {
+                if merged.after.is_none() || stored.contains(&entity) {
+                    let writes = pending.remove(&entity).unwrap_or_default();
+                    written.add(writes, rows.get(&entity), merged, &self.settings.event_source);
+                }
+            }
+            if pending.is_empty() {
+                return Ok(written);
+            }
+            to_read = pending.keys().copied().collect();
+        }
+        Err(store::Error::Contended)
+    }
+}
+
+/// The writes to each bank link, in queue order. Sorted by entity, so that two transactions lock rows in the same order.
+fn by_entity<'a>(part: &[&'a Write<'a>]) -> BTreeMap<Uuid, Vec<&'a Write<'a>>> {
+    let mut writes = BTreeMap::<Uuid, Vec<_>>::new();
+    for write in part {
+        if let Some(entity) = write.entity_id() {
+            writes.entry(entity).or_default().push(*write);
+        }
+    }
+    writes
+}
+
+fn creates(writes: &[&Write<'_>]) -> bool {
+    writes.iter().filter_map(|write| write.webhook).any(|webhook| webhook.kind == Kind::Created)
+}
+
+fn merge_all(pending: &BTreeMap<Uuid, Vec<&Write<'_>>>, rows: &HashMap<Uuid, BankLink>) -> BTreeMap<Uuid, Merged> {
+    let merged = |(entity, writes): (&Uuid, &Vec<&Write<'_>>)| {
+        (*entity, merge(rows.get(entity), writes.iter().filter_map(|write| write.webhook)))
+    };
+    pending.iter().map(merged).collect()
+}
+
+impl<'a> Written<'a> {
+    /// Adds one bank link: the result of each webhook about it and the events that follow from the change.
+    fn add(&mut self, writes: Vec<&'a Write<'a>>, before: Option<&BankLink>, merged: Merged, event_source: &str) {
+        if let Some(after) = &merged.after {
+            let applied = DeliveryResult::Handled(Outcome::Applied);
+            let last_applied = writes.iter().zip(&merged.results).rfind(|(_, result)| **result == applied);
+            if let Some((cause, _)) = last_applied {
+                let events = event::between(before, after, event_source);
+                self.events.extend(events.into_iter().map(|event| (cause.index, append(event, cause.message))));
+            }
+        }
+        self.results.extend(writes.into_iter().zip(merged.results));
+    }
+}
+
+fn append(event: event::Event, cause: &Message) -> Append {
+    Append { event, received_at: cause.received_at, traceparent: cause.traceparent.clone() }
+}
+
+/// How the dead letter of a replayed message ends. `None` if the message was not replayed, or was not handled.
+fn resolved(write: &Write<'_>, result: &DeliveryResult) -> Option<ResolvedMessage> {
+    let (DeliveryResult::Handled(outcome), Some(replay)) = (result, write.message.replay) else { return None };
+    let Message { id, body, .. } = write.message;
+    Some(ResolvedMessage { wire_id: id.clone(), body: body.clone(), replay, outcome: *outcome })
+}

@@ -1,0 +1,55 @@
+//! Writes a batch to the database.
+
+use uuid::Uuid;
+
+use super::Worker;
+use super::parse::ParsedDelivery;
+use crate::broker::Message;
+use crate::domain::outcome::{DeliveryResult, Outcome};
+use crate::domain::webhook::{Parsed, Webhook};
+use crate::store;
+
+/// What one delivery writes: its webhook to a bank link or, for a replayed message of an ignored type, only the end of its
+/// dead letter.
+pub(super) struct Write<'a> {
+    /// The delivery's position in the batch.
+    pub(super) index: usize,
+    pub(super) message: &'a Message,
+    /// `None` for an ignored type.
+    pub(super) webhook: Option<&'a Webhook>,
+}
+
+impl Write<'_> {
+    /// The bank link that it writes to.
+    pub(super) fn entity_id(&self) -> Option<Uuid> {
+        self.webhook.map(|webhook| webhook.entity_id)
+    }
+}
+
+/// A position in the batch, and what the delivery there came to.
+pub(super) type IndexedResult = (usize, DeliveryResult);
+
+impl Worker {
+    /// Writes everything that `parsed` says, and returns what each delivery came to, in the same order.
+    ///
+    /// # Errors
+    /// Only for an outage, never for the fault of a message. Nothing is decided then; the caller writes the batch again,
+    /// which changes nothing where it was written already.
+    pub(super) async fn write(&self, parsed: &[ParsedDelivery<'_>]) -> Result<Vec<DeliveryResult>, store::Error> {
+        let (mut results, mut writes) = (Vec::<IndexedResult>::with_capacity(parsed.len()), Vec::new());
+        for (index, parsed) in parsed.iter().enumerate() {
+            let message = parsed.message();
+            match &parsed.webhook {
+                Ok(Parsed::Link(webhook)) => writes.push(Write { index, message, webhook: Some(webhook) }),
+                Ok(Parsed::Ignored(_)) if message.replay.is_some() => {
+                    writes.push(Write { index, message, webhook: None });
+                }
+                Ok(Parsed::Ignored(_)) => results.push((index, DeliveryResult::Handled(Outcome::Ignored))),
+                Err(failure) => results.push((index, DeliveryResult::Failed(failure.clone()))),
+            }
+        }
+        results.extend(self.write_in_parts(&writes).await?);
+        results.sort_unstable_by_key(|(index, _)| *index);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+}
