@@ -87,6 +87,9 @@ impl Worker {
         let mut to_read: Vec<Uuid> =
             pending.iter().filter(|(_, writes)| !creates(writes)).map(|(entity, _)| *entity).collect();
         for _ in 0..MAX_ROUNDS {
+            if pending.is_empty() {
+                break;
+            }
             let rows = bank_links::read(transaction, &to_read).await?;
             let merged = merge_all(&pending, &rows);
             let changed: Vec<&BankLink> = merged.values().filter_map(|merged| merged.after.as_ref()).collect();
@@ -97,12 +100,9 @@ impl Worker {
                     written.add(writes, rows.get(&entity), merged, &self.settings.event_source);
                 }
             }
-            if pending.is_empty() {
-                return Ok(written);
-            }
             to_read = pending.keys().copied().collect();
         }
-        Err(store::Error::Contended)
+        if pending.is_empty() { Ok(written) } else { Err(store::Error::Contended) }
     }
 }
 

@@ -162,7 +162,7 @@ async fn no_log_tells(format: &str) {
     let letters = app.until_dead(7).await;
     assert_eq!(letters.len(), 7, "all but the one applied and the one ignored");
     assert!(
-        letters.iter().any(|letter| letter.failure.starts_with("a panic at src/faults.rs:")),
+        letters.iter().any(|letter| letter.failure.starts_with("a panic at src/failpoints.rs:")),
         "where, and not what"
     );
 
