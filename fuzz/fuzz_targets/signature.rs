@@ -1,7 +1,4 @@
-//! Header and body against every known secret: accepted exactly if signed.
+//! A header and a body: accepted if and only if signed with a known secret.
 #![no_main]
 
-#[path = "../../tests/it/properties/signature.rs"]
-mod property;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| property::holds(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| testkit::properties::signature::holds(input));

@@ -1,7 +1,4 @@
-//! A body: a webhook, one to ignore, or a failure that repeats nothing of it.
+//! A body: a webhook, an ignored type, or a failure whose reason repeats none of it.
 #![no_main]
 
-#[path = "../../tests/it/properties/webhook.rs"]
-mod property;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| property::holds(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| testkit::properties::webhook::holds(input));

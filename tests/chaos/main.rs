@@ -15,33 +15,20 @@ mod events;
 mod evidence;
 mod explain;
 mod faults;
-#[path = "../it/fixtures.rs"]
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-mod fixtures;
 mod fleet;
 mod judge;
 mod ledger;
 mod load;
-#[path = "../it/model.rs"]
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-mod model;
 mod plan;
-#[path = "../it/proxy.rs"]
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-mod proxy;
 mod run;
 mod sender;
-#[path = "../it/services.rs"]
-mod services;
-#[path = "../it/waiting.rs"]
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-mod waiting;
 mod world;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use testkit::{fixtures, model, proxy, services, waiting};
 
 use plan::{Fault, Length, Scenario};
 

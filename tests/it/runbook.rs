@@ -1,14 +1,12 @@
-//! Every command of the runbook is run, with its placeholders filled in.
+//! Every command of the runbook works, with its placeholders filled in.
 
 use std::io::Write;
 
 use lapin::BasicProperties;
+use rstest::rstest;
 use serde_json::json;
+use testkit::{On, SECRET, TestApp, fixtures};
 use uuid::Uuid;
-
-use crate::app::{On, SECRET, TestApp};
-use crate::commands::on;
-use crate::fixtures;
 
 const RUNBOOK: &str = include_str!("../../deploy/RUNBOOK.md");
 
@@ -20,11 +18,11 @@ fn commands() -> Vec<&'static str> {
     commands
 }
 
-/// Words, of which those in double quotes hold together.
+/// Splits a command into words; double quotes group.
 fn words(command: &str) -> Vec<String> {
     let parts = command.split('"').enumerate();
-    parts.fold(Vec::new(), |mut words, (place, part)| {
-        if place % 2 == 1 {
+    parts.fold(Vec::new(), |mut words, (index, part)| {
+        if index % 2 == 1 {
             words.push(part.to_owned());
         } else {
             words.extend(part.split_whitespace().map(str::to_owned));
@@ -33,26 +31,31 @@ fn words(command: &str) -> Vec<String> {
     })
 }
 
-/// A letter that died of a reconnect before its link, which has come since: its id and its entity.
-async fn die(app: &TestApp) -> (Uuid, Uuid) {
+/// Makes a dead letter of a reconnect that came before its link, which exists afterwards; its id and its entity.
+async fn make_dead_letter(app: &TestApp) -> (Uuid, Uuid) {
     let (id, entity) = (Uuid::now_v7(), Uuid::new_v4());
     let properties = BasicProperties::default().with_message_id(id.to_string().as_str().into());
-    let already = app.dead_letters().await.len();
-    app.publish_by_hand(fixtures::reconnected(entity, "2026-06-01T00:00:00Z").to_string().as_bytes(), properties).await;
-    app.until_dead(already + 1).await;
+    let before = app.dead_letters().await.len();
+    app.publish(fixtures::reconnected(entity, "2026-06-01T00:00:00Z").to_string().as_bytes(), properties).await;
+    app.until_dead(before + 1).await;
     app.post(&fixtures::created(entity)).await.assert_accepted();
     app.settle_everything().await;
     (id, entity)
 }
 
-async fn run_every_command(app: TestApp) {
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_runbook_works(#[case] on: On) {
+    let app = TestApp::start(on).await;
     let origin = app.url.trim_end_matches("/webhooks/lean").to_owned();
     let mut links = tempfile::NamedTempFile::new().unwrap();
     for _ in 0..3 {
         writeln!(links, "{}", fixtures::created(Uuid::new_v4())).unwrap();
     }
     for command in commands() {
-        let (id, entity) = die(&app).await;
+        let (id, entity) = make_dead_letter(&app).await;
         let letter = app.dead_letters().await.into_iter().find(|letter| letter.message_id == id).unwrap();
         let body = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(body.path(), json!({ "type": "results.ready", "of": id }).to_string()).unwrap();
@@ -66,7 +69,7 @@ async fn run_every_command(app: TestApp) {
         let words = words(&filled);
         let arguments: Vec<&str> = words.iter().map(String::as_str).collect();
         assert_eq!(arguments[0], "banklink", "{command}");
-        let invocation = on(&app, &arguments[1..]).env("LEAN_WEBHOOK_SECRETS", SECRET).env("USER", "operator");
+        let invocation = app.command(&arguments[1..]).env("LEAN_WEBHOOK_SECRETS", SECRET).env("USER", "operator");
         if arguments[1] == "events" {
             let mut tail = invocation.start();
             tail.until_log("waiting for events").await;
@@ -77,15 +80,6 @@ async fn run_every_command(app: TestApp) {
         let outcome = invocation.run().await;
         assert_eq!(outcome.code, 0, "{command}: {outcome:?}");
     }
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_command_of_the_runbook_works_on_sqlite() {
-    run_every_command(TestApp::start(On::Sqlite).await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_command_of_the_runbook_works_on_postgres() {
-    run_every_command(TestApp::start(On::Postgres).await).await;
+    // The events of every command.
+    app.finish_with_leftovers().await;
 }

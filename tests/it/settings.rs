@@ -1,16 +1,16 @@
-//! Settings as a user meets them: flags, variables, files, and what is said about wrong ones.
+//! Settings from flags, variables and files, and the messages about wrong ones.
 
-use crate::process::banklink;
+use testkit::process::banklink;
 
 #[tokio::test]
-async fn the_ingress_refuses_to_start_without_a_secret() {
+async fn the_ingress_does_not_start_without_a_secret() {
     let run = banklink(&["run", "ingress"]).run().await;
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
     assert!(run.stderr.contains("LEAN_WEBHOOK_SECRETS is not set"), "{}", run.stderr);
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_told_at_once_in_one_line() {
+async fn every_wrong_setting_is_reported_in_one_line() {
     let run = banklink(&["run", "--batch-size", "0"])
         .env("BANKLINK_RETRY_SCHEDULE", "soon")
         .env("DATABASE_URL", "mysql://user:hunter2@host/x")
@@ -26,7 +26,7 @@ async fn all_that_is_wrong_is_told_at_once_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_role_asks_only_for_what_it_needs() {
+async fn a_role_validates_only_the_settings_that_it_uses() {
     let run = banklink(&["run", "relay"]).env("LEAN_WEBHOOK_SECRETS", "").env("DATABASE_URL", "nonsense").run().await;
     assert!(run.stderr.contains("DATABASE_URL") && !run.stderr.contains("SECRETS"), "{}", run.stderr);
     let run = banklink(&["run", "ingress"]).env("DATABASE_URL", "nonsense").run().await;
@@ -34,7 +34,7 @@ async fn a_role_asks_only_for_what_it_needs() {
 }
 
 #[tokio::test]
-async fn a_secret_and_its_file_are_not_both_set() {
+async fn a_secret_and_its_file_must_not_both_be_set() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let run = banklink(&["run", "ingress"])
@@ -50,7 +50,7 @@ async fn a_secret_and_its_file_are_not_both_set() {
 }
 
 #[tokio::test]
-async fn help_shows_every_setting_and_no_secret() {
+async fn help_lists_every_setting_and_no_secret() {
     let run =
         banklink(&["run", "--help"]).env("LEAN_WEBHOOK_SECRETS", "hunter2").env("AMQP_URL", "hunter2").run().await;
     assert_eq!(run.code, 0);

@@ -1,23 +1,23 @@
-//! What is declared, and what happens where something else is there already.
+//! The queues and exchanges that banklink declares, and conflicts with existing ones.
 
 use banklink::broker::Topology;
 use banklink::domain::retry::Schedule;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
+use testkit::amqp_url;
+use testkit::app::channel;
+use testkit::process::banklink;
 use uuid::Uuid;
 
-use crate::app::{amqp_url, channel};
-use crate::process::banklink;
-
 #[test]
-fn the_map_is_the_contracts() {
+fn the_topology_is_the_documented_one() {
     let schedule = Schedule::parse("5s,30s,2m,10m,1h").unwrap();
     insta::assert_json_snapshot!("definitions", Topology::new("banklink", schedule, 20).definitions("/"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_of_another_type_stops_the_start_with_a_remedy() {
+async fn a_queue_of_another_type_prevents_the_start_and_the_error_names_the_remedy() {
     let (channel, namespace) = (channel().await, format!("it-{}", Uuid::new_v4().simple()));
     let queue = format!("{namespace}.webhooks");
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_queue_of_another_type_stops_the_start_with_a_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_of_another_kind_is_explained_too() {
+async fn an_exchange_of_another_kind_is_reported_with_the_remedy() {
     let (channel, namespace) = (channel().await, format!("it-{}", Uuid::new_v4().simple()));
     let dead = format!("{namespace}.webhooks.dead");
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };

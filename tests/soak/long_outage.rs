@@ -9,7 +9,7 @@ use crate::SECRET;
 use crate::outage::Outage;
 use crate::process::{banklink, metric, until_answers};
 use crate::services::Services;
-use crate::waiting::{eventually, http_client};
+use crate::waiting::eventually;
 use crate::watch::{post, queues, rows};
 
 /// Webhooks posted before the outage, at its beginning, and again in each minute of it.
@@ -28,7 +28,7 @@ pub(crate) async fn run(outage: Outage, length: Duration) -> bool {
         .env("BANKLINK_DELIVERY_LIMIT", "1")
         .env("LEAN_WEBHOOK_SECRETS", SECRET)
         .start();
-    let (admin, url, client) = (process.admin().await, process.url().await, http_client());
+    let (admin, url, client) = (process.admin().await, process.url().await, testkit::http::client());
     until_answers(&admin, "/readyz", 200).await;
     let mut accepted = 0;
     for _ in 0..POSTS {

@@ -11,26 +11,16 @@
     reason = "a scenario speaks by failing, and prints what it measures"
 )]
 
-#[path = "../it/fixtures.rs"]
-#[expect(dead_code, reason = "made for the tests, which use more of it")]
-mod fixtures;
 mod long_outage;
 mod outage;
-#[path = "../it/process.rs"]
-#[expect(dead_code, reason = "made for the tests, which use more of it")]
-mod process;
-#[path = "../it/services.rs"]
-#[expect(dead_code, reason = "made for the tests, which use more of it")]
-mod services;
 mod steady;
-#[path = "../it/waiting.rs"]
-mod waiting;
 mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use testkit::{fixtures, process, services, waiting};
 
 use outage::Outage;
 

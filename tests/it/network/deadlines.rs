@@ -1,0 +1,105 @@
+//! Every request to RabbitMQ and PostgreSQL has a deadline.
+
+use std::sync::Arc;
+
+use banklink::broker::{
+    self, Address, Connection, Consumer, EventSubscription, Inspection, Outgoing, Publisher, Purpose,
+};
+use banklink::store::dead_letters::{self, Filter, Prune};
+use banklink::store::{self, IfMissing, Store, bank_links, outbox};
+use futures_util::future::join_all;
+use lapin::BasicProperties;
+use testkit::proxy::{Mode, Proxy};
+use testkit::waiting::within;
+use testkit::{On, TestApp, amqp_url};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Makes every kind of request to RabbitMQ, one after the other.
+async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
+    let topology = Arc::clone(&app.topology);
+    Inspection::begin(address).await?.compare(&topology).await?;
+    let connection = Connection::once(address, Arc::clone(&topology), Purpose::Consume).await?;
+    let _tail = EventSubscription::open(&connection).await?;
+    let tasks = TaskTracker::new();
+    let publisher = Publisher::start(connection.clone(), &tasks);
+    let message = broker::Message::received("{}".into(), banklink::domain::timestamp::Timestamp::now(), None);
+    publisher.publish(Outgoing::webhook(&topology, &message), broker::DEADLINE).await?;
+    drop(publisher);
+    tasks.close();
+    tasks.wait().await;
+    let mut consumer = Consumer::open(&connection, &topology.webhooks(), 5).await?;
+    // Waiting for deliveries has no deadline: the heartbeat detects a dead server.
+    let batch =
+        tokio::time::timeout(broker::DEADLINE, consumer.next_batch(1)).await.map_err(|_| broker::Error::TimedOut)??;
+    consumer.ack(&batch).await?;
+    consumer.last_batch(1).await?;
+    consumer.close().await;
+    Ok(())
+}
+
+/// Whatever request is pending when RabbitMQ falls silent, it times out.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_rabbitmq_times_out() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    for _ in 0..200 {
+        app.publish(b"{}", BasicProperties::default()).await;
+    }
+    let outcomes = join_all((0..=120).step_by(3).map(async |reads| {
+        let broker = Proxy::before(&amqp_url()).await;
+        broker.set(Mode::SilentAfter(reads));
+        // A heartbeat would end a request that has no deadline.
+        let address = Address::parse(&format!("{}?heartbeat=600", broker.url)).unwrap();
+        let ended = within(use_the_broker(&address, &app)).await;
+        assert!(matches!(ended, Ok(()) | Err(broker::Error::TimedOut)), "after {reads} reads: {ended:?}");
+        ended.is_ok()
+    }));
+    let outcomes = outcomes.await;
+    assert!(!outcomes[0] && outcomes[outcomes.len() - 1], "the first times out, the last succeeds: {outcomes:?}");
+    assert!(outcomes.iter().filter(|ok| !**ok).count() >= 20, "many fail in the middle: {outcomes:?}");
+    // The webhooks that no connection consumed.
+    app.finish_with_leftovers().await;
+}
+
+/// Makes every kind of request to the database, one after the other.
+async fn use_the_database(url: &str) -> Result<(), store::Error> {
+    let store = Store::connect(url, IfMissing::Refuse).await?;
+    let (id, by) = (Uuid::new_v4(), "a test");
+    let filter = Filter { ids: vec![id], ..Filter::default() };
+    let selected = [dead_letters::Selected { id, deaths: 1, body_bytes: 1 }];
+    store.probe().await?;
+    dead_letters::list(&store, &filter).await?;
+    dead_letters::select(&store, &filter).await?;
+    dead_letters::fetch(&store, &selected).await?;
+    dead_letters::find(&store, id).await?;
+    dead_letters::history(&store, id).await?;
+    dead_letters::counts(&store).await?;
+    dead_letters::statuses(&store, &[id]).await?;
+    dead_letters::claim(&store, &selected, by).await?;
+    dead_letters::confirm_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
+    dead_letters::release_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
+    dead_letters::discard(&store, &selected, "no reason", by).await?;
+    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Count).await?;
+    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Delete).await?;
+    bank_links::look(&store, &[id]).await?;
+    outbox::backlog(&store).await?;
+    outbox::claim(&store, outbox::Queue::New, 1).await?.finish(&[id], &[]).await?;
+    store.renew().await;
+    store.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_postgresql_times_out() {
+    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+    let outcomes = join_all((0..240).step_by(9).map(async |reads| {
+        let database = Proxy::before(&app.database_url()).await;
+        database.set(Mode::SilentAfter(reads));
+        let ended = within(use_the_database(&database.url)).await;
+        let timed_out = matches!(ended, Ok(()) | Err(store::Error::TimedOut | store::Error::Unavailable(_)));
+        assert!(timed_out, "after {reads} reads: {ended:?}");
+        ended.is_ok()
+    }));
+    let outcomes = outcomes.await;
+    assert!(!outcomes[0] && outcomes[outcomes.len() - 1], "the first times out, the last succeeds: {outcomes:?}");
+}

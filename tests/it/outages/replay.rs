@@ -1,0 +1,96 @@
+//! A replay of thousands of dead letters during which everything dies.
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, Database, DatabaseConnection, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter,
+};
+use testkit::fixtures;
+use testkit::process::{banklink, until_answers};
+use testkit::services::Services;
+use testkit::waiting::until;
+use uuid::Uuid;
+
+const LETTERS: usize = 5_000;
+
+/// Inserts dead letters with valid bodies.
+async fn insert_dead_letters(store: &DatabaseConnection, letters: usize) {
+    let now = chrono::Utc::now();
+    let letters = (0..letters).map(|_| entity::dead_letter::Model {
+        message_id: Uuid::now_v7(),
+        source: "lean".to_owned(),
+        body: fixtures::created(Uuid::new_v4()).to_string().into_bytes(),
+        event_type: Some("entity.created".to_owned()),
+        entity_id: None,
+        failure_class: "panicked".to_owned(),
+        failure: "a bad deploy".to_owned(),
+        fingerprint: "0123456789ab".to_owned(),
+        attempts: 6,
+        received_at: now,
+        first_died_at: now,
+        last_died_at: now,
+        deaths: 1,
+        state: "dead".to_owned(),
+        outcome: None,
+        replays: 0,
+        replayed_at: None,
+        replayed_by: None,
+        resolved_at: None,
+        note: None,
+        wire_id: None,
+        received_nanos: now.timestamp_nanos_opt().expect("before 2262"),
+        edited_from: None,
+        traceparent: None,
+        claimed_until: None,
+    });
+    let letters: Vec<_> = letters.map(|letter| letter.into_active_model().reset_all()).collect();
+    for letters in letters.chunks(1_000) {
+        entity::dead_letter::Entity::insert_many(letters.to_vec())
+            .exec_without_returning(store)
+            .await
+            .expect("inserted");
+    }
+}
+
+/// The number of dead letters in a state.
+async fn in_state(store: &DatabaseConnection, state: &str) -> usize {
+    let letters = entity::dead_letter::Entity::find().filter(entity::dead_letter::Column::State.eq(state));
+    usize::try_from(letters.count(store).await.expect("a count")).expect("a small count")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_completed_after_the_replay_the_worker_and_rabbitmq_were_killed() {
+    let services = Services::up("test-replay", &["rabbitmq", "postgres"]).await;
+    let on_services = |arguments: &[&str]| {
+        banklink(arguments).env("AMQP_URL", &services.amqp_url).env("DATABASE_URL", &services.database_url)
+    };
+    let worker = || on_services(&["run", "worker"]).on_free_ports().env("BANKLINK_MIGRATE", "true").start();
+    let mut first = worker();
+    until_answers(&first.admin().await, "/readyz", 200).await;
+    let store = Database::connect(&services.database_url).await.unwrap();
+    insert_dead_letters(&store, LETTERS).await;
+
+    let mut replay =
+        on_services(&["dead-letters", "replay", "--class", "panicked", "--yes", "--rate", "2000/s"]).start();
+    until("some resolved letters", async || in_state(&store, "resolved").await > 500).await;
+    first.kill().await;
+    replay.kill().await;
+    services.kill("rabbitmq").await;
+    assert!(in_state(&store, "resolved").await < LETTERS, "the replay is not complete");
+    services.start("rabbitmq").await;
+    let mut second = worker();
+    until_answers(&second.admin().await, "/readyz", 200).await;
+
+    let expire = "UPDATE dead_letters SET claimed_until = now() - interval '1 s' WHERE claimed_until IS NOT NULL";
+    store.execute_unprepared(expire).await.unwrap();
+    let again = on_services(&["dead-letters", "replay", "--class", "panicked", "--yes", "--json"]).run().await;
+    assert_eq!(again.code, 0, "{again:?}");
+    until("every letter resolved", async || in_state(&store, "resolved").await == LETTERS).await;
+    assert_eq!(
+        entity::bank_link::Entity::find().count(&store).await.unwrap(),
+        LETTERS as u64,
+        "a row for every letter"
+    );
+    let announced = entity::outbox_event::Entity::find().count(&store).await.unwrap();
+    assert_eq!(announced, LETTERS as u64, "one event for every row");
+    assert_eq!(second.terminate().await, 0);
+}
