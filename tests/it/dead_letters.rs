@@ -39,6 +39,7 @@ async fn a_panic_is_a_failed_attempt_and_the_rest_of_the_batch_is_applied(#[case
     let letter = &app.until_dead(1).await[0];
     assert_eq!((letter.failure_class.as_str(), letter.failure.as_str(), letter.attempts), ("panicked", "a panic", 3));
     assert!(app.bank_link(other).await.is_some());
+    assert_eq!(app.next_event().await["data"]["entity_id"], json!(other));
 }
 
 #[rstest]

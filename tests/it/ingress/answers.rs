@@ -41,7 +41,8 @@ async fn a_body_that_is_too_large_is_refused_with_and_without_content_length() {
     app.post_bytes(&[b' '; 1000]).await.assert_accepted();
 
     let chunk = format!("{:x}\r\n{}\r\n", 600, "x".repeat(600));
-    let request = format!("{REQUEST_HEAD}connection: close\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    let request =
+        format!("{REQUEST_HEAD}connection: close\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
     assert_eq!(statuses_for(&app.url, request).await, ["413"]);
     app.finish_with_leftovers().await;
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::waiting::{eventually, until};
 use testkit::{On, TestApp};
 
-use super::{dead_letters, lines, replayable, states};
+use super::{assert_reconnect_events, dead_letters, lines, replayable, states};
 
 #[rstest]
 #[case::sqlite(On::Sqlite)]
@@ -24,6 +24,7 @@ async fn two_concurrent_replays_replay_each_letter_once(#[case] on: On) {
     let sum = |name: &str| totals.iter().map(|total| total[name].as_u64().unwrap()).sum::<u64>();
     assert_eq!((sum("replayed"), sum("applied")), (40, 40), "{one:?} {other:?}");
     assert!(app.dead_letters().await.iter().all(|letter| letter.replays == 1 && letter.state == "resolved"));
+    assert_reconnect_events(&app, 40).await;
 }
 
 #[rstest]
@@ -108,7 +109,8 @@ async fn a_killed_replay_is_completed_by_another_run() {
         app.dead_letters().await.iter().all(|letter| letter.state == "resolved").then_some(())
     })
     .await;
-    for (_, entity) in made {
-        assert!(app.bank_link(entity).await.unwrap().reconnected_at.is_some());
+    for (_, entity) in &made {
+        assert!(app.bank_link(*entity).await.unwrap().reconnected_at.is_some());
     }
+    assert_reconnect_events(&app, made.len()).await;
 }

@@ -50,3 +50,10 @@ async fn states(app: &TestApp) -> BTreeMap<String, usize> {
     }
     states
 }
+
+/// Asserts that the next events announce a reconnect, one for each replayed letter.
+async fn assert_reconnect_events(app: &TestApp, events: usize) {
+    for _ in 0..events {
+        assert_eq!(app.next_event().await["type"], "customer.bank_reconnected");
+    }
+}

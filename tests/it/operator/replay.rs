@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
-use super::{dead_letters, lines, replayable, states};
+use super::{assert_reconnect_events, dead_letters, lines, replayable, states};
 
 #[rstest]
 #[case::sqlite(On::Sqlite)]
@@ -26,6 +26,7 @@ async fn a_replay_resolves_what_can_be_applied_and_reports_what_dies_again(#[cas
     for (_, entity) in &made {
         assert!(app.bank_link(*entity).await.unwrap().reconnected_at.is_some());
     }
+    assert_reconnect_events(&app, made.len()).await;
     let garbage = app.dead_letters().await.into_iter().find(|letter| letter.state == "dead").unwrap();
     assert_eq!((garbage.deaths, garbage.replays, garbage.attempts), (2, 1, 1));
     let history: Vec<_> =
