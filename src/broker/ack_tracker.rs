@@ -15,15 +15,16 @@ pub(super) struct AckTracker {
 }
 
 impl AckTracker {
-    /// Records that the deliveries with these tags are acknowledged, and returns the frames to send, each as its tag and
-    /// its `multiple` flag. Each tag may be passed once.
+    /// Records that the deliveries with these tags are acknowledged, and returns the frames to send, each as its tag
+    /// and its `multiple` flag. Each tag may be passed once.
     pub(super) fn acknowledge(&mut self, tags: &[u64]) -> Vec<(u64, bool)> {
         self.beyond_gap.extend(tags);
         while self.beyond_gap.remove(&(self.contiguous + 1)) {
             self.contiguous += 1;
         }
         let (covered, beyond): (Vec<u64>, Vec<u64>) = tags.iter().partition(|tag| **tag <= self.contiguous);
-        // Not `contiguous` itself: it may have been acknowledged before, and RabbitMQ closes the channel on an unknown tag.
+        // Not `contiguous` itself: it may have been acknowledged before, and RabbitMQ closes the channel on an unknown
+        // tag.
         let cumulative = covered.into_iter().max().map(|tag| (tag, true));
         cumulative.into_iter().chain(beyond.into_iter().map(|tag| (tag, false))).collect()
     }

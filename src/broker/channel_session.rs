@@ -30,8 +30,8 @@ pub(super) enum SessionEnd {
 /// What a future in flight resolves to.
 #[expect(clippy::large_enum_variant, reason = "boxing would cost an allocation per message")]
 enum Progress {
-    /// RabbitMQ's answer to a message, or why there is none.
-    Answer { request: PublishRequest, published_at: Instant, answer: Result<Confirmation, Error> },
+    /// A message, when it was handed to lapin, and RabbitMQ's answer, or why there is none.
+    Answer(PublishRequest, Instant, Result<Confirmation, Error>),
     /// See [`Confirms`]: every answer that was ready when the barrier was pushed has been received.
     Barrier,
 }
@@ -55,11 +55,12 @@ pub(super) async fn serve(
         if in_flight.is_empty() && confirms.any_returned {
             break;
         }
+        let accepts_requests = has_publishers && !confirms.any_returned && in_flight.len() < MAX_IN_FLIGHT;
         tokio::select! {
             biased;
             Some(progress) = in_flight.next() => {
                 let next = match progress {
-                    Progress::Answer { request, published_at, answer } => confirms.on_answer(request, published_at, answer),
+                    Progress::Answer(request, at, answer) => confirms.on_answer(request, at, answer),
                     Progress::Barrier => confirms.on_barrier(),
                 };
                 match next {
@@ -68,13 +69,11 @@ pub(super) async fn serve(
                     Next::DiscardChannel => break,
                 }
             }
-            request = requests.recv(), if has_publishers && !confirms.any_returned && in_flight.len() < MAX_IN_FLIGHT => {
-                match request {
-                    Some(request) if request.is_abandoned() => {}
-                    Some(request) => in_flight.push(Either::Left(publish(channel, request))),
-                    None => has_publishers = false,
-                }
-            }
+            request = requests.recv(), if accepts_requests => match request {
+                Some(request) if request.is_abandoned() => {}
+                Some(request) => in_flight.push(Either::Left(publish(channel, request))),
+                None => has_publishers = false,
+            },
             () = &mut connection_lost => break,
         }
     }
@@ -93,5 +92,5 @@ async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
         Ok(answer) => answer.map_err(Error::from),
         Err(_) => Err(Error::TimedOut),
     };
-    Progress::Answer { request, published_at, answer }
+    Progress::Answer(request, published_at, answer)
 }

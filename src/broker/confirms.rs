@@ -51,17 +51,20 @@ impl Confirms {
         published_at: Instant,
         answer: Result<Confirmation, Error>,
     ) -> Next {
-        let error = match self.evaluate(&request, answer) {
+        match self.evaluate(&request, answer) {
             Ok(()) if self.acked.is_empty() => {
                 self.acked.push(request);
-                return Next::PushBarrier;
+                Next::PushBarrier
             }
             Ok(()) => {
                 self.acked_behind_barrier.push(request);
-                return Next::Continue;
+                Next::Continue
             }
-            Err(error) => error,
-        };
+            Err(error) => self.fail(request, published_at, error),
+        }
+    }
+
+    fn fail(&mut self, request: PublishRequest, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {
             Error::TimedOut => request.was_published_early(published_at),
             error => matches!(error, Error::Amqp(_) | Error::Precondition(_)),

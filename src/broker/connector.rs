@@ -1,9 +1,12 @@
 //! Connects within a deadline, and leaves no thread or socket behind when that fails.
 //!
-//! lapin starts a thread for each attempt. With lapin 4.12.3 and a server that accepts TCP and then stays silent, that
-//! thread was observed to wait without end, even after the future of the attempt was dropped; only the end of its
-//! socket ends it. No upstream issue was found. So a second handle to the socket is kept here until the attempt has
-//! succeeded. It can go, with [`Attempt`], once dropping lapin's future ends its thread.
+//! lapin runs each attempt on a thread of its own. With lapin 4.12.3 and a server that accepts TCP and then stays
+//! silent, that thread was observed to wait without end, even after the attempt's future was dropped; only the end of
+//! its socket ends it. No upstream issue was found. So [`Attempt`] keeps a second handle to the socket until the
+//! attempt succeeds. It can go once dropping lapin's future ends its thread.
+//!
+//! When the server closes the socket during the handshake, lapin 4.12.3 was observed not to report that in every case;
+//! <https://github.com/amqp-rs/lapin/issues/470> has fixed one. `until_closed` can go once lapin always does.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -27,7 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Connects and logs in.
 ///
 /// # Errors
-/// - [`Error::Amqp`] when RabbitMQ cannot be reached, rejects the credentials or the virtual host, or closes the connection.
+/// - [`Error::Amqp`] when RabbitMQ cannot be reached, rejects us, or closes the connection.
 /// - [`Error::TimedOut`] when it does not answer within the address's deadline.
 pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
     let name = format!("banklink {}", purpose.as_str());
@@ -95,7 +98,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Waits until RabbitMQ has closed the socket during the handshake, which lapin does not report.
+/// Waits until RabbitMQ has closed the socket during the handshake.
 async fn until_closed(socket: &Mutex<Socket>) -> Error {
     loop {
         sleep(POLL_INTERVAL).await;

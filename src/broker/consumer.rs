@@ -52,7 +52,7 @@ impl Consumer {
     ///
     /// # Errors
     /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
-    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when declaring the topology, opening a channel or consuming fails.
+    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
     pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),

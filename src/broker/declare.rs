@@ -123,8 +123,8 @@ fn mismatch(error: &Error, kind: &str, name: &str) -> Option<Error> {
     let Difference { argument, current } = Difference::parse(error)?;
     let current = current.map_or_else(|| "not set".to_owned(), |value| format!("{value:?}"));
     Some(Error::Mismatch(format!(
-        "{kind} {name} exists with another {argument:?} ({current}); `banklink topology show` prints what is expected: drain \
-         it, delete it and start again, or choose another BANKLINK_NAMESPACE"
+        "{kind} {name} exists with another {argument:?} ({current}); `banklink topology show` prints what is expected: \
+         drain it, delete it and start again, or choose another BANKLINK_NAMESPACE"
     )))
 }
 
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn a_differing_numeric_argument_is_read_from_the_refusal() {
         let error = refusal(
-            "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received the value '20' of \
-             type 'long' but current is the value '7' of type 'long'",
+            "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received the value \
+             '20' of type 'long' but current is the value '7' of type 'long'",
         );
         let difference = Difference::parse(&error).unwrap();
         assert!(difference.is_numeric());
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn a_difference_that_is_not_numeric_names_a_remedy() {
         let error = refusal(
-            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received 'a' but current is the value 'drop-head' of \
-             type 'longstr'",
+            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received 'a' but current is the value \
+             'drop-head' of type 'longstr'",
         );
         let text = mismatch(&error, "queue", "q").unwrap().to_string();
         assert!(text.contains("x-overflow") && text.contains("drop-head") && text.contains("delete it"));

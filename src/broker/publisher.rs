@@ -90,7 +90,7 @@ impl Publisher {
     /// [`Error::Amqp`] it may be on one, so publishing it again may duplicate it.
     ///
     /// - [`Error::Blocked`] while RabbitMQ blocks the connection.
-    /// - [`Error::Disconnected`], or the error of the last attempt to connect, when the connection is down or gets lost.
+    /// - [`Error::Disconnected`], or the error of the last attempt to connect, when the connection is down or is lost.
     /// - [`Error::TimedOut`] when no confirm arrived within `timeout`.
     /// - [`Error::Nacked`] and [`Error::Returned`] when RabbitMQ refused this message.
     /// - [`Error::Amqp`] and [`Error::Precondition`] when the channel failed.
