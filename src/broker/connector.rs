@@ -1,7 +1,12 @@
-//! Makes a connection within a deadline, and leaves nothing behind when there is none.
+//! Connects within a deadline, and leaves no thread or socket behind when that fails.
 //!
-//! lapin starts a thread for each attempt. Against a broker that accepts TCP and then says nothing, that thread waits for
-//! ever, also when nobody waits for it any more; only the end of its socket ends it. So the socket is kept at hand here.
+//! lapin runs each attempt on a thread of its own. With lapin 4.12.3 and a server that accepts TCP and then stays
+//! silent, that thread was observed to wait without end, even after the attempt's future was dropped; only the end of
+//! its socket ends it. No upstream issue was found. So [`Attempt`] keeps a second handle to the socket until the
+//! attempt succeeds. It can go once dropping lapin's future ends its thread.
+//!
+//! When the server closes the socket during the handshake, lapin 4.12.3 was observed not to report that in every case;
+//! <https://github.com/amqp-rs/lapin/issues/470> has fixed one. `until_closed` can go once lapin always does.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -12,94 +17,100 @@ use std::time::Duration;
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
+use tokio::time::{sleep, timeout};
 
-use super::{Address, DEADLINE, Error, Purpose, with_deadline};
+use super::address::Address;
+use super::deadline::within;
+use super::error::Error;
+use super::purpose::Purpose;
 
-/// How often it is looked whether the socket of an attempt is still open.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the socket of an attempt is polled for a close by the server.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connects.
+/// Connects and logs in.
 ///
 /// # Errors
-/// When RabbitMQ cannot be reached, refuses us, or does not answer in time.
+/// - [`Error::Amqp`] when RabbitMQ cannot be reached, rejects us, or closes the connection.
+/// - [`Error::TimedOut`] when it does not answer within the address's deadline.
 pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
     let name = format!("banklink {}", purpose.as_str());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let deadline = address.deadline();
     let attempt = Attempt::default();
     let socket = Arc::clone(&attempt.0);
     let runtime = lapin::runtime::default_runtime()?;
-    let connected = Connection::connector(
+    let connecting = Connection::connector(
         address.uri(),
         runtime,
         async move |uri, runtime| {
-            let dialled = async {
+            let dialling = async {
                 let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
                 let stream = plain.connect_with_config_async(TLSConfig::default(), &runtime).await?;
                 let AsyncTcpStream::Plain(tcp) = &stream else { return Err(io::ErrorKind::Unsupported.into()) };
-                remember(&socket, tcp.get_ref().as_fd().try_clone_to_owned()?.into())?;
+                register(&socket, tcp.get_ref().as_fd().try_clone_to_owned()?.into())?;
                 match uri.scheme {
                     AMQPScheme::AMQP => Ok(stream),
                     AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, TLSConfig::default()).await,
                 }
             };
-            // lapin's thread waits for this, whoever has given up: a network that swallows packets must not hold it.
-            let dialled: io::Result<_> = tokio::time::timeout(DEADLINE, dialled).await.map_err(io::Error::from)?;
+            // lapin's thread awaits this even after the attempt is abandoned, so it has a deadline of its own.
+            let dialled: io::Result<_> = timeout(deadline, dialling).await.map_err(io::Error::from)?;
             Ok(dialled?)
         },
         properties,
     );
     let connection = tokio::select! {
         biased;
-        connection = with_deadline(connected) => connection?,
-        closed = closed(&attempt.0) => return Err(closed),
+        connection = within(deadline, connecting) => connection?,
+        closed = until_closed(&attempt.0) => return Err(closed),
     };
-    attempt.succeeded();
+    attempt.release();
     Ok(connection)
 }
 
-/// An attempt to connect. Dropping it ends its socket, and so lapin's thread.
+/// An attempt to connect. Dropping it shuts its socket down, which ends lapin's thread.
 #[derive(Default)]
 struct Attempt(Arc<Mutex<Socket>>);
 
 #[derive(Default)]
 enum Socket {
-    /// There is none yet.
+    /// Not connected yet.
     #[default]
-    Awaited,
-    /// There is one.
+    Pending,
+    /// Connected; the attempt goes on.
     Open(TcpStream),
-    /// None is wanted any more.
-    Unwanted,
+    /// The attempt has succeeded or was abandoned.
+    Released,
 }
 
 impl Attempt {
-    /// Lets the socket live: it is lapin's alone now.
-    fn succeeded(&self) {
-        replace(&self.0, Socket::Unwanted);
+    /// Leaves the socket to lapin.
+    fn release(&self) {
+        replace(&self.0, Socket::Released);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Socket::Open(socket) = replace(&self.0, Socket::Unwanted) {
+        if let Socket::Open(socket) = replace(&self.0, Socket::Released) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// Waits until RabbitMQ has closed the socket: in the middle of the handshake, lapin tells nobody.
-async fn closed(socket: &Mutex<Socket>) -> Error {
+/// Waits until RabbitMQ has closed the socket during the handshake.
+async fn until_closed(socket: &Mutex<Socket>) -> Error {
     loop {
-        tokio::time::sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         if is_closed(&lock(socket)) {
-            // What lapin has been told before, it tells now: that is the better reason.
-            tokio::time::sleep(LOOK).await;
-            return Error::Amqp("it closed the connection in the middle of the handshake".to_owned());
+            // If RabbitMQ gave a reason before it closed the socket, lapin returns that one now.
+            sleep(POLL_INTERVAL).await;
+            return Error::Amqp("the connection was closed during the handshake".to_owned());
         }
     }
 }
 
-/// The socket does not block, and what there is to be read stays there.
+/// The socket is non-blocking, and peeking leaves what was received to lapin.
 fn is_closed(socket: &Socket) -> bool {
     let Socket::Open(socket) = socket else { return false };
     match socket.peek(&mut [0]) {
@@ -108,10 +119,11 @@ fn is_closed(socket: &Socket) -> bool {
     }
 }
 
-fn remember(socket: &Mutex<Socket>, open: TcpStream) -> io::Result<()> {
-    match replace(socket, Socket::Open(open)) {
-        Socket::Unwanted => Err(io::ErrorKind::TimedOut.into()),
-        Socket::Awaited | Socket::Open(_) => Ok(()),
+/// Keeps the socket of an attempt, unless the attempt was abandoned while it connected.
+fn register(socket: &Mutex<Socket>, connected: TcpStream) -> io::Result<()> {
+    match replace(socket, Socket::Open(connected)) {
+        Socket::Released => Err(io::ErrorKind::TimedOut.into()),
+        Socket::Pending | Socket::Open(_) => Ok(()),
     }
 }
 

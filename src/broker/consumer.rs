@@ -1,170 +1,152 @@
-//! Consumes a queue: hands over what is ready, up to a batch, and acknowledges cumulatively.
+//! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
-//! It starts with care. A crash costs everything that was handed out one delivery count, so a message that crashes the
-//! worker and its neighbours would reach the delivery limit together. Hence one at a time until a delivery without a count
-//! has been settled, and again as soon as one with a count shows up.
+//! It starts cautiously. A crash of the worker adds one to the delivery count of every prefetched message, so with a
+//! full prefetch a message that crashes the worker would take its neighbours to the delivery limit along with it. Hence
+//! the prefetch is 1 until a delivery without a count is settled, and again as soon as a delivery with a count arrives.
 //!
-//! RabbitMQ may still deliver just after it has confirmed a cancel, and lapin drops such a delivery unseen; only closing the
-//! channel brings it back. So going faster means a second consumer beside the first, and going slower a new channel.
+//! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
+//! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a
+//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver such a
+//! message again. So a higher prefetch is a second consumer beside the first, and a lower one takes a new channel. One
+//! consumer that is cancelled and started again would do once lapin passes on such deliveries.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel};
 use tracing::debug;
 
-use super::acks::{Acks, ToSend};
-use super::message::Headers;
-use super::{Connection, Death, Error, Message, with_deadline};
-use crate::domain::timestamp::Timestamp;
+use super::ack_tracker::AckTracker;
+use super::connection::Connection;
+use super::deadline::within;
+use super::delivery::{Delivery, take_batch};
+use super::error::Error;
 
-/// One handing-over of a message; settled exactly once.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The message.
-    pub message: Message,
-    properties: BasicProperties,
-    tag: u64,
-    /// Whether the broker has given it out before and got no answer.
-    counted: bool,
-}
-
-impl Delivery {
-    /// Why it is on the dead queue, if that is where it comes from; `work` is the queue that it may have expired on.
-    #[must_use]
-    pub fn death(&self, work: &str) -> Death {
-        Death::read(&self.properties, work)
-    }
-}
-
-/// How many deliveries the broker may hand out ahead of their acknowledgement.
+/// How many unacknowledged deliveries RabbitMQ may have sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prefetch {
-    /// One: with care.
     One,
-    /// As many as the settings say.
+    /// As many as the settings allow.
     Full,
 }
 
-/// A consumer on one queue, with its channel. Dropping it gives back what it holds.
+/// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
     connection: Connection,
     queue: String,
-    prefetch: u16,
+    max_prefetch: u16,
     channel: Channel,
+    /// The deliveries of every consumer on the channel: one, or two for a full prefetch.
     streams: SelectAll<lapin::Consumer>,
-    /// The tags of the consumers behind the streams.
-    tags: Vec<ShortString>,
-    current: Prefetch,
-    wanted: Prefetch,
-    /// Taken off the streams, not handed over yet.
-    held: VecDeque<Delivery>,
-    acks: Acks,
+    consumer_tags: Vec<ShortString>,
+    prefetch: Prefetch,
+    target_prefetch: Prefetch,
+    /// Received, but in no batch yet; in order of arrival.
+    buffer: Vec<Delivery>,
+    acks: AckTracker,
 }
 
 impl Consumer {
-    /// Begins to consume `queue`, with care at first, then with at most `prefetch` deliveries in hand.
+    /// Starts to consume `queue`, with a prefetch of 1 at first and `max_prefetch` later.
     ///
     /// # Errors
-    /// When the connection, the channel or the queue is not there.
-    pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, Error> {
+    /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
+    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
+    pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),
             queue: queue.to_owned(),
-            prefetch,
+            max_prefetch,
             channel: connection.channel().await?,
             streams: SelectAll::new(),
-            tags: Vec::new(),
-            current: Prefetch::One,
-            wanted: Prefetch::One,
-            held: VecDeque::new(),
-            acks: Acks::default(),
+            consumer_tags: Vec::new(),
+            prefetch: Prefetch::One,
+            target_prefetch: Prefetch::One,
+            buffer: Vec::new(),
+            acks: AckTracker::default(),
         };
-        consumer.consume(1).await?;
+        consumer.start_consumer(1).await?;
         Ok(consumer)
     }
 
-    /// Waits for a delivery and takes what else is ready, up to `limit`. Those that the broker has given out before come
-    /// alone, after the others. It may be cancelled: at worst the channel is lost, and what was in hand is delivered again.
+    /// Waits for a delivery and returns it with those that are ready, up to `limit`. Messages that were delivered
+    /// before come alone, after the others. May be cancelled: at worst the channel is lost, and its unacknowledged
+    /// messages are delivered again.
     ///
     /// # Errors
-    /// When the consumer has ended: everything unsettled comes back by itself.
+    /// - [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted.
+    /// - Any other error when the channel or the connection is lost. Unacknowledged messages are then delivered again.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.adjust_prefetch().await?;
-        if self.held.is_empty() {
+        if self.buffer.is_empty() {
             let first = self.streams.next().await;
-            self.hold(first)?;
+            self.receive(first)?;
         }
-        while self.held.len() < limit {
+        while self.buffer.len() < limit {
             match self.streams.next().now_or_never() {
-                Some(Some(delivery)) => self.hold(Some(delivery))?,
+                Some(Some(delivery)) => self.receive(Some(delivery))?,
                 _ => break,
             }
         }
-        Ok(self.hand_over(limit))
+        Ok(take_batch(&mut self.buffer, limit))
     }
 
-    /// Stops the broker from handing out more, and returns what is in hand, a batch with each call, until none is left.
+    /// Cancels the consumer, and returns what it has already received: one batch per call, until an empty one.
     ///
     /// # Errors
-    /// When the channel is lost meanwhile.
+    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
     pub async fn last_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        self.stop_handing_out().await?;
-        Ok(self.hand_over(limit))
+        self.cancel_consumers().await?;
+        Ok(take_batch(&mut self.buffer, limit))
     }
 
-    /// Acknowledges `deliveries`, and nothing else.
+    /// Acknowledges exactly these deliveries.
     ///
     /// # Errors
-    /// When the channel is lost: they come back.
+    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost; the messages are then delivered again.
     pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
-        let (mut tags, mut is_any_uncounted) = (Vec::new(), false);
+        let (mut tags, mut any_not_repeated) = (Vec::new(), false);
         for delivery in deliveries {
             tags.push(delivery.tag);
-            is_any_uncounted |= !delivery.counted;
+            any_not_repeated |= !delivery.is_repeated;
         }
-        if self.held.is_empty() && is_any_uncounted {
-            self.wanted = Prefetch::Full;
+        if self.buffer.is_empty() && any_not_repeated {
+            self.target_prefetch = Prefetch::Full;
         }
-        let ToSend { cumulative, single } = self.acks.add(&tags);
-        if let Some(last) = cumulative {
-            self.ack_tag(last, true).await?;
-        }
-        for tag in single {
-            self.ack_tag(tag, false).await?;
+        for (tag, multiple) in self.acks.acknowledge(&tags) {
+            let sent = self.channel.basic_ack(tag, BasicAckOptions { multiple });
+            within(self.connection.deadline(), sent).await?;
         }
         Ok(())
     }
 
-    /// Whether the channel still stands: without it, no ack can reach the broker.
+    /// Whether the channel is open. Without it no ack can reach RabbitMQ.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.channel.status().connected()
     }
 
-    /// Closes the channel; the broker takes back what was not acknowledged, once.
+    /// Closes the channel; RabbitMQ returns unacknowledged messages to the queue.
     pub async fn close(self) {
-        if let Err(error) = with_deadline(self.channel.close(200, "done".into())).await {
-            debug!(queue = self.queue, %error, "the channel was gone already");
+        if let Err(error) = self.close_channel("done").await {
+            debug!(queue = self.queue, %error, "the channel was already closed");
         }
     }
 
-    /// Goes faster with a second consumer; goes slower on a new channel, once nothing is in hand any more.
+    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every received delivery is handed
+    /// out.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        match (self.current, self.wanted) {
-            (Prefetch::One, Prefetch::Full) if self.prefetch > 1 => {
-                self.consume(self.prefetch - 1).await?;
-                self.current = Prefetch::Full;
+        match (self.prefetch, self.target_prefetch) {
+            (Prefetch::One, Prefetch::Full) if self.max_prefetch > 1 => {
+                self.start_consumer(self.max_prefetch - 1).await?;
+                self.prefetch = Prefetch::Full;
             }
             (Prefetch::Full, Prefetch::One) => {
-                self.stop_handing_out().await?;
-                if self.held.is_empty() {
-                    with_deadline(self.channel.close(200, "slowing down".into())).await?;
-                    *self = Self::open(&self.connection, &self.queue, self.prefetch).await?;
+                self.cancel_consumers().await?;
+                if self.buffer.is_empty() {
+                    self.close_channel("lowering the prefetch").await?;
+                    *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
                 }
             }
             _ => {}
@@ -172,59 +154,42 @@ impl Consumer {
         Ok(())
     }
 
-    /// Adds a consumer with that many deliveries in hand at most: RabbitMQ fixes the number when consuming begins.
-    async fn consume(&mut self, prefetch: u16) -> Result<(), Error> {
+    /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
+    async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
-        with_deadline(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let (deadline, channel) = (self.connection.deadline(), &self.channel);
+        within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
         let consumer =
-            with_deadline(self.channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
-        self.tags.push(consumer.tag());
+            within(deadline, channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
+        self.consumer_tags.push(consumer.tag());
         self.streams.push(consumer);
         Ok(())
     }
 
-    /// Cancels the consumers and holds what they had already been sent.
-    async fn stop_handing_out(&mut self) -> Result<(), Error> {
-        for tag in std::mem::take(&mut self.tags) {
-            with_deadline(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+    /// Cancels the consumers and buffers what they have received.
+    async fn cancel_consumers(&mut self) -> Result<(), Error> {
+        for tag in std::mem::take(&mut self.consumer_tags) {
+            let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
+            within(self.connection.deadline(), cancelled).await?;
         }
         while let Some(Some(delivery)) = self.streams.next().now_or_never() {
-            self.hold(Some(delivery))?;
+            self.receive(Some(delivery))?;
         }
         Ok(())
     }
 
-    fn hold(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
-        let delivery = delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??;
-        let given_out = Headers(delivery.properties.headers().as_ref()).number("x-delivery-count").unwrap_or(0);
-        let (tag, counted) = (delivery.delivery_tag, given_out > 0);
-        if counted {
-            self.wanted = Prefetch::One;
+    /// Buffers a delivery. `None` is the end of the stream.
+    fn receive(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
+        let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
+        if delivery.is_repeated {
+            self.target_prefetch = Prefetch::One;
         }
-        let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
-        self.held.push_back(Delivery { message, properties: delivery.properties, tag, counted });
+        self.buffer.push(delivery);
         Ok(())
     }
 
-    /// What is held without a count, up to `limit`; else one with a count.
-    fn hand_over(&mut self, limit: usize) -> Vec<Delivery> {
-        if self.held.iter().all(|delivery| delivery.counted) {
-            return self.held.pop_front().into_iter().collect();
-        }
-        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
-        for delivery in self.held.drain(..) {
-            if delivery.counted || batch.len() == limit {
-                later.push_back(delivery);
-            } else {
-                batch.push(delivery);
-            }
-        }
-        self.held = later;
-        batch
-    }
-
-    async fn ack_tag(&self, tag: u64, multiple: bool) -> Result<(), Error> {
-        with_deadline(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
+    async fn close_channel(&self, reason: &str) -> Result<(), Error> {
+        within(self.connection.deadline(), self.channel.close(200, reason.into())).await
     }
 }

@@ -1,60 +1,61 @@
-//! The smallest honest subscriber: a queue of its own, bound to the events, acknowledged after each one is dealt with.
+//! A minimal event subscriber: a queue of its own, bound to the event exchange, with an ack after each event is
+//! processed.
+
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use super::{Connection, Error, with_deadline};
+use super::connection::Connection;
+use super::deadline::within;
+use super::error::Error;
 
-/// Events in hand, at most.
+/// Maximum number of unacknowledged events.
 const PREFETCH: u16 = 100;
 
-/// A subscription to every event from now on. Its queue goes when it does; a service that must not miss any declares a
-/// durable one instead.
+/// A subscription to all events published from now on. RabbitMQ deletes its queue when it ends; a service that must not
+/// miss an event declares a durable queue instead.
 pub struct EventSubscription {
     channel: Channel,
+    deadline: Duration,
     stream: lapin::Consumer,
-    /// The tag of the event that was handed over last.
-    last: Option<u64>,
+    /// The delivery tag of the last event that [`EventSubscription::next`] returned.
+    unacknowledged: Option<u64>,
 }
 
 impl EventSubscription {
-    /// Declares the queue, binds it to the events, and begins to consume.
+    /// Declares the queue, binds it to the event exchange and starts to consume it.
     ///
     /// # Errors
-    /// When the connection is not there.
+    /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
+    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
     pub async fn open(connection: &Connection) -> Result<Self, Error> {
-        let channel = connection.channel().await?;
+        let (channel, deadline) = (connection.channel().await?, connection.deadline());
         let options = QueueDeclareOptions::exclusive().auto_delete();
-        let queue =
-            with_deadline(channel.queue_declare("".into(), options, FieldTable::default())).await?.name().clone();
-        let events = connection.topology().events();
-        let options = QueueBindOptions::default();
-        with_deadline(channel.queue_bind(
-            queue.clone(),
-            events.as_str().into(),
-            "#".into(),
-            options,
-            FieldTable::default(),
-        ))
-        .await?;
-        with_deadline(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
+        let declared = within(deadline, channel.queue_declare("".into(), options, FieldTable::default())).await?;
+        let (queue, events) = (declared.name().clone(), connection.topology().events());
+        let (exchange, options) = (events.as_str().into(), QueueBindOptions::default());
+        let bound = channel.queue_bind(queue.clone(), exchange, "#".into(), options, FieldTable::default());
+        within(deadline, bound).await?;
+        within(deadline, channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
         let consumed = channel.basic_consume(queue, "".into(), BasicConsumeOptions::default(), FieldTable::default());
-        let stream = with_deadline(consumed).await?;
-        Ok(Self { channel, stream, last: None })
+        let stream = within(deadline, consumed).await?;
+        Ok(Self { channel, deadline, stream, unacknowledged: None })
     }
 
-    /// Acknowledges the event handed over before, and waits for the next one's body.
+    /// Acknowledges the event it returned before, waits for the next one without a deadline, and returns its body.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// - [`Error::Disconnected`] when the subscription has ended.
+    /// - [`Error::TimedOut`] or [`Error::Amqp`] when the channel or the connection is lost.
     pub async fn next(&mut self) -> Result<Vec<u8>, Error> {
-        if let Some(tag) = self.last.take() {
-            with_deadline(self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
+        if let Some(tag) = self.unacknowledged.take() {
+            within(self.deadline, self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
         }
         let event = self.stream.next().await.ok_or(Error::Disconnected)??;
-        self.last = Some(event.delivery_tag);
+        self.unacknowledged = Some(event.delivery_tag);
         Ok(event.data)
     }
 }

@@ -1,54 +1,66 @@
-//! Compares what is declared with the map, and declares nothing that is not there.
+//! Compares RabbitMQ with the topology without declaring an exchange or queue that is missing: for `banklink check`.
+
+use std::time::Duration;
 
 use lapin::Connection;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
+use super::address::Address;
 use super::connector::connect;
+use super::deadline::within;
 use super::declare::declare;
-use super::topology::Step;
-use super::{Address, Error, Purpose, Topology, with_deadline};
+use super::error::Error;
+use super::purpose::Purpose;
+use super::topology::{Declaration, Topology};
 
-/// A connection to look around with.
-pub struct Inspection(Connection);
+/// A connection to inspect RabbitMQ with.
+pub struct Inspection {
+    connection: Connection,
+    deadline: Duration,
+}
 
 impl Inspection {
     /// Connects.
     ///
     /// # Errors
-    /// When RabbitMQ cannot be reached or refuses us.
+    /// - [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials or the virtual host.
+    /// - [`Error::TimedOut`] when it does not answer within the address's deadline.
     pub async fn begin(address: &Address) -> Result<Self, Error> {
-        Ok(Self(connect(address, Purpose::Publish).await?))
+        Ok(Self { connection: connect(address, Purpose::Publish).await?, deadline: address.deadline() })
     }
 
-    /// Whether everything on the map is there, as it should be but for numbers.
+    /// Checks that every exchange and queue of `topology` exists and differs in numeric arguments at most. A missing
+    /// binding is restored.
     ///
     /// # Errors
-    /// What is missing, or differs.
+    /// - [`Error::Mismatch`] names the first exchange or queue that is missing or differs.
+    /// - [`Error::TimedOut`] or [`Error::Amqp`] when the connection fails.
     pub async fn compare(&self, topology: &Topology) -> Result<(), Error> {
-        for step in topology.steps() {
-            let channel = with_deadline(self.0.create_channel()).await?;
-            let (kind, name, found) = match step {
-                Step::Exchange { name, kind, .. } => {
+        for declaration in topology.declarations() {
+            // One for each, because RabbitMQ closes the channel when something is missing.
+            let channel = within(self.deadline, self.connection.create_channel()).await?;
+            let (kind, name, found) = match declaration {
+                Declaration::Exchange { name, kind, .. } => {
                     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
                     let found = channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default());
-                    ("exchange", name, with_deadline(found).await)
+                    ("exchange", name, within(self.deadline, found).await)
                 }
-                Step::Queue { name, .. } => {
+                Declaration::Queue { name, .. } => {
                     let options = QueueDeclareOptions { passive: true, ..Default::default() };
                     let found = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
-                    ("queue", name, with_deadline(found).await.map(|_| ()))
+                    ("queue", name, within(self.deadline, found).await.map(|_| ()))
                 }
-                Step::Binding { .. } => continue,
+                Declaration::Binding { .. } => continue,
             };
             found.map_err(|error| match error {
                 Error::Amqp(cause) => Error::Mismatch(format!(
-                    "{kind} {name} is not as it should be ({cause}): run `banklink topology apply`, or any role"
+                    "{kind} {name} is missing or differs ({cause}): run `banklink topology apply`, or any role"
                 )),
                 other => other,
             })?;
         }
-        // All of it is there, so declaring it only compares, and restores a binding at most.
-        declare(&self.0, topology).await
+        // Every exchange and queue exists, so declaring them compares their arguments and creates none.
+        declare(&self.connection, topology, self.deadline).await
     }
 }

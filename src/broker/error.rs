@@ -1,0 +1,59 @@
+//! The errors of this room, which other rooms see instead of lapin's.
+
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+
+/// A request to RabbitMQ that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection; the supervisor is reconnecting.
+    #[error("no connection to RabbitMQ")]
+    Disconnected,
+    /// The connection is up, but no publishing channel is open yet.
+    #[error("no publishing channel is open")]
+    NoChannel,
+    /// RabbitMQ is short of memory or disk and has sent `connection.blocked`.
+    #[error("RabbitMQ has blocked publishing")]
+    Blocked,
+    /// RabbitMQ did not answer within the deadline.
+    #[error("RabbitMQ did not answer in time")]
+    TimedOut,
+    /// RabbitMQ nacked the message: a queue with `reject-publish` is full.
+    #[error("RabbitMQ refused the message")]
+    Nacked,
+    /// RabbitMQ returned the message: it was routed to no queue.
+    #[error("RabbitMQ routed the message to no queue")]
+    Returned,
+    /// An exchange or queue exists that differs in more than a numeric argument. The text names the remedy.
+    #[error("{0}")]
+    Mismatch(String),
+    /// RabbitMQ refused a declaration because what exists differs (406), in RabbitMQ's words.
+    #[error("RabbitMQ: {0}")]
+    Precondition(String),
+    /// RabbitMQ ended the consumer on this queue. Its unacknowledged deliveries are redelivered.
+    #[error("RabbitMQ ended the consumer on {0}")]
+    ConsumerEnded(String),
+    /// Any other failure, in lapin's words.
+    #[error("RabbitMQ: {0}")]
+    Amqp(String),
+}
+
+impl Error {
+    /// Whether RabbitMQ refused this one message, while it may accept others.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Nacked | Self::Returned)
+    }
+}
+
+impl From<lapin::Error> for Error {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            lapin::ErrorKind::ProtocolError(refusal)
+                if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
+            {
+                Self::Precondition(refusal.get_message().to_string())
+            }
+            _ => Self::Amqp(error.to_string()),
+        }
+    }
+}
