@@ -1,12 +1,29 @@
-//! banklink: consumes Lean's webhooks so that no bank link is ever lost.
+//! banklink consumes Lean's webhooks: each becomes a row of `bank_links` and, if the row changed, an event for subscribers.
 //!
-//! One webhook, straight through: [`ingress`] checks the signature and has the broker confirm the bytes; [`worker`] merges
-//! a batch into the bank links and writes the events in the same transaction; [`relay`] publishes them. A
-//! message that cannot be handled becomes a dead letter.
+//! # One webhook, straight through
 //!
-//! A module imports only from layers below its own, which `tests/it/tidy.rs` checks:
-//! `cli` → `ingress`, `worker`, `relay`, `dead_letters`, `admin` → `broker`, `store` → `config` → `domain`, `telemetry`, `shutdown`,
-//! `reconnect`, `server`, `failpoints`, `rate_limiter`, `panics`.
+//! 1. [`ingress`] checks the signature, and answers 200 once RabbitMQ has confirmed the bytes.
+//! 2. [`worker`] consumes them in batches. [`domain::webhook`] parses, [`domain::bank_link::merge`] computes the new row,
+//!    [`domain::event`] the events that follow; [`store`] writes both in one transaction.
+//! 3. [`relay`] publishes the events.
+//!
+//! A message that cannot be handled becomes a dead letter, which [`dead_letters`] can replay. An unavailable dependency
+//! costs time, never an attempt.
+//!
+//! # Modules
+//!
+//! A module imports only modules of lower layers; `tests/it/tidy.rs` checks it.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | 5 | [`cli`]: the program's commands |
+//! | 4 | [`app`]: builds the roles from their settings |
+//! | 3 | [`ingress`], [`worker`], [`relay`]: the roles; [`admin`]: probes and metrics; [`dead_letters`]: what operators do |
+//! | 2 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
+//! | 1 | [`config`]: every setting |
+//! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`] |
+//!
+//! `docs/ARCHITECTURE.md` has the file-by-file tour, the reasons and a glossary; `docs/CONTRACT.md` is what others rely on.
 
 pub mod admin;
 pub mod app;
