@@ -1,0 +1,233 @@
+//! Finds and counts dead letters.
+
+use chrono::{DateTime, Utc};
+use entity::dead_letter::{Column, Entity};
+use entity::dead_letter_history;
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+use uuid::Uuid;
+
+use super::{HistoryEntry, Letter};
+use crate::domain::dead_letter::State;
+use crate::domain::failure::FailureClass;
+use crate::store::id_in::id_in;
+use crate::store::{Error, Store};
+
+/// Conditions for letters, all of which must hold. What is empty or `None` matches every letter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these ids.
+    pub ids: Vec<Uuid>,
+    /// This failure class.
+    pub class: Option<FailureClass>,
+    /// This type of webhook.
+    pub event_type: Option<String>,
+    /// A webhook about this entity.
+    pub entity: Option<Uuid>,
+    /// This fingerprint.
+    pub fingerprint: Option<String>,
+    /// The last death at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// The last death before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// This state; an expired claim counts as dead.
+    pub state: Option<State>,
+    /// Maximum number of letters.
+    pub limit: Option<u64>,
+}
+
+/// A selected letter, as it was at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Its id.
+    pub id: Uuid,
+    /// Its number of deaths: another number later means that it has been replayed and has died again.
+    pub deaths: i32,
+    /// The size of its body.
+    pub body_bytes: usize,
+}
+
+/// Dead letters that share a failure class and a fingerprint.
+#[derive(Clone, Debug)]
+pub struct FailureGroup {
+    /// The failure class.
+    pub failure_class: String,
+    /// The fingerprint.
+    pub fingerprint: String,
+    /// The number of letters.
+    pub count: i64,
+    /// The oldest last death.
+    pub oldest: DateTime<Utc>,
+    /// The newest last death.
+    pub newest: DateTime<Utc>,
+    /// One of the failures.
+    pub example: String,
+}
+
+/// The letters that are dead now, for the metrics.
+#[derive(Clone, Debug)]
+pub struct DeadLetterCounts {
+    /// The number of letters by failure class.
+    pub by_class: Vec<(String, u64)>,
+    /// The oldest last death.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// The letters that match, newest death first, with empty bodies.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> {
+    let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
+    let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
+    let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
+    store.query(newest_first.all(&store.connection)).await
+}
+
+/// Selects the letters that match, oldest death first: the work of a command.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
+    let columns = matching(filter).select_only().columns([Column::MessageId, Column::Deaths]);
+    // The length is in bytes on both databases.
+    let select = oldest_first(columns.expr(Expr::cust("length(body)")));
+    let rows: Vec<(Uuid, i32, i32)> = store.query(select.into_tuple().all(&store.connection)).await?;
+    let selected = rows.into_iter().map(|(id, deaths, body_bytes)| Selected {
+        id,
+        deaths,
+        body_bytes: usize::try_from(body_bytes).unwrap_or_default(),
+    });
+    Ok(selected.collect())
+}
+
+/// Like [`select`], limited to dead letters; none if the filter names another state.
+///
+/// # Errors
+/// As [`select`].
+pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
+    match filter.state {
+        None | Some(State::Dead) => select(store, &Filter { state: Some(State::Dead), ..filter.clone() }).await,
+        Some(_) => Ok(Vec::new()),
+    }
+}
+
+/// The current letters of `selected`, with their bodies, oldest death first. The caller bounds their number and size with
+/// [`batches`](super::batches).
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn fetch(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, Error> {
+    let is_selected = id_in(&store.connection, Column::MessageId, selected.iter().map(|selected| selected.id));
+    store.query(oldest_first(Entity::find().filter(is_selected)).all(&store.connection)).await
+}
+
+/// The letter `id`, if it exists.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn find(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
+    store.query(Entity::find_by_id(id).one(&store.connection)).await
+}
+
+/// The history of the letter `id`, oldest entry first.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn history(store: &Store, id: Uuid) -> Result<Vec<HistoryEntry>, Error> {
+    use dead_letter_history::{Column, Entity};
+    let entries = Entity::find().filter(Column::MessageId.eq(id)).order_by_asc(Column::At).order_by_asc(Column::Id);
+    store.query(entries.all(&store.connection)).await
+}
+
+/// The dead letters by failure class and fingerprint, the largest group first.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
+    let select = Query::select()
+        .columns([Column::FailureClass, Column::Fingerprint])
+        .expr_as(Expr::col(Column::MessageId).count(), "letters")
+        .expr_as(Expr::col(Column::LastDiedAt).min(), "oldest")
+        .expr_as(Expr::col(Column::LastDiedAt).max(), "newest")
+        .expr_as(Expr::col(Column::Failure).min(), "example")
+        .from(Entity)
+        .cond_where(in_state(State::Dead))
+        .group_by_columns([Column::FailureClass, Column::Fingerprint])
+        .take();
+    let mut groups = Vec::new();
+    for row in store.query(store.connection.query_all(&select)).await? {
+        groups.push(FailureGroup {
+            failure_class: row.try_get("", "failure_class")?,
+            fingerprint: row.try_get("", "fingerprint")?,
+            count: row.try_get("", "letters")?,
+            oldest: row.try_get("", "oldest")?,
+            newest: row.try_get("", "newest")?,
+            example: row.try_get("", "example")?,
+        });
+    }
+    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint)));
+    Ok(groups)
+}
+
+/// Counts the dead letters by failure class.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn counts(store: &Store) -> Result<DeadLetterCounts, Error> {
+    let mut counts = DeadLetterCounts { by_class: Vec::new(), oldest: None };
+    for group in stats(store).await? {
+        let count = group.count.unsigned_abs();
+        match counts.by_class.iter_mut().find(|(class, _)| *class == group.failure_class) {
+            Some((_, letters)) => *letters += count,
+            None => counts.by_class.push((group.failure_class, count)),
+        }
+        counts.oldest = Some(counts.oldest.map_or(group.oldest, |oldest| Ord::min(oldest, group.oldest)));
+    }
+    Ok(counts)
+}
+
+/// Whether a letter is in `state` now; an expired claim counts as dead.
+pub(super) fn in_state(state: State) -> Condition {
+    let is = |state: State| Column::State.eq(state.as_str());
+    let expired = || Column::ClaimedUntil.lt(Utc::now());
+    // The partial index of open letters is used only if the query repeats its condition; the state is in no index.
+    let open = |condition: Expr| Column::ResolvedAt.is_null().and(condition).into_condition();
+    match state {
+        State::Dead => open(is(state).or(is(State::Replaying).and(expired()))),
+        State::Replaying => open(is(state).and(Column::ClaimedUntil.is_null().or(expired().not()))),
+        State::Resolved | State::Discarded => is(state).into_condition(),
+    }
+}
+
+/// The state of `letter` now, by the same rule; `None` if the column holds an unknown state.
+#[must_use]
+pub fn state_now(letter: &Letter) -> Option<State> {
+    let expired = letter.claimed_until.is_some_and(|until| until < Utc::now());
+    match State::parse(&letter.state)? {
+        State::Replaying if expired => Some(State::Dead),
+        state => Some(state),
+    }
+}
+
+fn matching(filter: &Filter) -> Select<Entity> {
+    let equals = |column: Column, value: &Option<String>| value.as_ref().map(|value| column.eq(value.as_str()));
+    let mut condition = Condition::all()
+        .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
+        .add_option(equals(Column::EventType, &filter.event_type))
+        .add_option(filter.entity.map(|entity| Column::EntityId.eq(entity)))
+        .add_option(equals(Column::Fingerprint, &filter.fingerprint))
+        .add_option(filter.since.map(|since| Column::LastDiedAt.gte(since)))
+        .add_option(filter.until.map(|until| Column::LastDiedAt.lt(until)))
+        .add_option(filter.state.map(in_state));
+    if !filter.ids.is_empty() {
+        condition = condition.add(Column::MessageId.is_in(filter.ids.iter().copied()));
+    }
+    Entity::find().filter(condition).limit(filter.limit)
+}
+
+fn oldest_first(select: Select<Entity>) -> Select<Entity> {
+    select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId)
+}
