@@ -15,9 +15,6 @@ use std::time::Duration;
 
 use super::Error;
 
-/// How long one transaction may take by default, including everything that is done in it.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
 /// The deadlines of a [`Store`](super::Store). Tests shorten them; the program uses the defaults. None may be less than 1 ms:
 /// PostgreSQL reads 0 as "no limit".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub struct Deadlines {
     pub lock: Duration,
     /// One statement on PostgreSQL (`statement_timeout`). Default 25 s, less than `transaction`, so that the server is first.
     pub statement: Duration,
-    /// A whole transaction, or a query outside any. Default [`DEADLINE`].
+    /// A whole transaction, or a query outside any. Default 30 s.
     pub transaction: Duration,
     /// The wait of PostgreSQL for the next statement of a transaction (`idle_in_transaction_session_timeout`). Default 60 s: it
     /// must exceed the time for which a relay holds a claim while it publishes.
@@ -47,7 +44,7 @@ impl Default for Deadlines {
             health_check: Duration::from_secs(1),
             lock: Duration::from_secs(5),
             statement: Duration::from_secs(25),
-            transaction: DEADLINE,
+            transaction: Duration::from_secs(30),
             idle_in_transaction: Duration::from_secs(60),
             probe: Duration::from_secs(3),
         }

@@ -8,7 +8,7 @@ use banklink::domain::outcome::Outcome;
 use banklink::domain::timestamp::Timestamp;
 use banklink::store::bank_links;
 use banklink::store::dead_letters::{self, Filter, ResolvedMessage};
-use banklink::store::outbox::{Queue, claim};
+use banklink::store::outbox::{Due, claim};
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -73,7 +73,7 @@ on_both! {
             odd.fields[Field::Permissions as usize] = permissions;
             app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;
             assert_eq!(write(&app, &odd).await, [entity]);
-            let read = bank_links::look(&app.store, &[entity]).await.unwrap();
+            let read = bank_links::read_committed(&app.store, &[entity]).await.unwrap();
             assert_eq!(read.get(&entity), Some(&odd));
         }
         app.finish().await;
@@ -163,7 +163,7 @@ async fn what_was_deleted_from_the_outbox_is_passed_over_once_and_not_by_every_c
         database.execute_unprepared(sql).await.unwrap();
     }
     for _ in 0..CLAIMS {
-        let claim = claim(&app.store, Queue::New, 256).await.unwrap();
+        let claim = claim(&app.store, Due::New, 256).await.unwrap();
         assert_eq!(i64::try_from(claim.events.len()), Ok(WAITING));
         claim.finish(&[], &[]).await.unwrap();
     }

@@ -10,20 +10,21 @@ use uuid::Uuid;
 
 use super::{Action, append_history, null_timestamp};
 use crate::domain::dead_letter::{State, derived_id};
+use crate::domain::outcome::Outcome;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
-/// The outcome of a replayed message.
+/// A replayed message that was handled.
 #[derive(Clone, Debug)]
-pub struct Resolution {
+pub struct ResolvedMessage {
     /// The message's id on the wire.
     pub wire_id: String,
     /// Its body.
     pub body: bytes::Bytes,
     /// Its `x-replay`.
     pub replay: u32,
-    /// `applied`, `stale` or `ignored`.
-    pub outcome: &'static str,
+    /// How it was handled.
+    pub outcome: Outcome,
 }
 
 /// Marks the letters of replayed messages as resolved. A message from an earlier replay than the letter's current one changes
@@ -31,11 +32,11 @@ pub struct Resolution {
 ///
 /// # Errors
 /// [`Error::Unavailable`] in an outage, [`Error::Blocked`] when another session keeps a letter locked.
-pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> Result<(), Error> {
-    let mut resolved = BTreeMap::<&str, BTreeSet<Uuid>>::new();
-    let mut unmatched: Vec<&Resolution> = resolutions.iter().collect();
+pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) -> Result<(), Error> {
+    let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
+    let mut unmatched: Vec<&ResolvedMessage> = messages.iter().collect();
     // A letter has the id of its message, or one derived from id and body if another letter had that id already.
-    for id_of in [Resolution::own_id, Resolution::derived_id] {
+    for id_of in [ResolvedMessage::own_id, ResolvedMessage::derived_id] {
         let letters =
             lock_letters(transaction, unmatched.iter().filter_map(|message| id_of(message)).collect()).await?;
         unmatched.retain(|message| {
@@ -49,13 +50,13 @@ pub async fn resolve(transaction: &Transaction, resolutions: &[Resolution]) -> R
     for (outcome, ids) in resolved {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
-            .col_expr(Column::Outcome, Expr::value(outcome))
+            .col_expr(Column::Outcome, Expr::value(outcome.as_str()))
             .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
             .col_expr(Column::ClaimedUntil, null_timestamp())
             .filter(id_in(&transaction.connection, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.connection)
             .await?;
-        append_history(transaction, ids, None, Action::Resolved, Some(outcome)).await?;
+        append_history(transaction, ids, None, Action::Resolved, Some(outcome.as_str())).await?;
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ async fn lock_letters(transaction: &Transaction, ids: BTreeSet<Uuid>) -> Result<
     Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
 }
 
-impl Resolution {
+impl ResolvedMessage {
     fn own_id(&self) -> Option<Uuid> {
         Uuid::parse_str(&self.wire_id).ok()
     }
