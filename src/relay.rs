@@ -18,7 +18,7 @@ use crate::broker::{self, Outgoing, Publisher};
 use crate::failpoints::failpoint;
 use crate::readiness::{Probe, Readiness, running};
 use crate::reconnect::Backoff;
-use crate::store::outbox::{self, Claim, Pending, Queue};
+use crate::store::outbox::{self, Claim, Due, Pending};
 use crate::store::{self, Store};
 
 /// Maximum number of events in one claim.
@@ -81,7 +81,7 @@ impl Relay {
     pub async fn run(&self) {
         register_metrics();
         self.started.store(true, Ordering::Relaxed);
-        tokio::join!(self.publish_all(Queue::New), self.publish_all(Queue::Deferred), self.update_gauges());
+        tokio::join!(self.publish_all(Due::New), self.publish_all(Due::Deferred), self.update_gauges());
     }
 
     /// Whether the relay can do its job: started, connected, and able to delete from the outbox.
@@ -96,11 +96,11 @@ impl Relay {
             .check("database", database)
     }
 
-    async fn publish_all(&self, queue: Queue) {
+    async fn publish_all(&self, due: Due) {
         let (mut backoff, mut is_outage_logged, mut last_event) = (Backoff::default(), false, None::<Instant>);
         let until_connected = || self.stop.run_until_cancelled(self.publisher.connection().until_ready());
         while until_connected().await.is_some() && !self.stop.is_cancelled() {
-            let delay = match self.step(queue).await {
+            let delay = match self.step(due).await {
                 Ok(0) => {
                     is_outage_logged = false;
                     let is_busy = last_event.is_some_and(|at| at.elapsed() < BUSY_PERIOD);
@@ -121,9 +121,9 @@ impl Relay {
                 }
             };
             let notified = async {
-                match queue {
-                    Queue::New => self.events_written.notified().await,
-                    Queue::Deferred => std::future::pending().await,
+                match due {
+                    Due::New => self.events_written.notified().await,
+                    Due::Deferred => std::future::pending().await,
                 }
             };
             let _ = self.stop.run_until_cancelled(tokio::time::timeout(delay, notified)).await;
@@ -134,13 +134,13 @@ impl Relay {
     ///
     /// # Errors
     /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
-    pub async fn step(&self, queue: Queue) -> Result<usize, Unavailable> {
-        let publisher = match queue {
-            Queue::New => &self.publisher,
-            Queue::Deferred => &self.deferred_publisher,
+    pub async fn step(&self, due: Due) -> Result<usize, Unavailable> {
+        let publisher = match due {
+            Due::New => &self.publisher,
+            Due::Deferred => &self.deferred_publisher,
         };
         publisher.connection().ready()?;
-        let claim = store::with_deadline(store::DEADLINE, outbox::claim(&self.store, queue, MAX_CLAIMED)).await?;
+        let claim = outbox::claim(&self.store, due, MAX_CLAIMED).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }
@@ -173,13 +173,13 @@ impl Relay {
                 Err(cause) => outage = Some(cause),
             }
         }
-        store::with_deadline(store::DEADLINE, claim.finish(&published, &deferred)).await?;
+        claim.finish(&published, &deferred).await?;
         Ok(outage)
     }
 
     async fn update_gauges(&self) {
         loop {
-            match store::with_deadline(store::DEADLINE, outbox::backlog(&self.store)).await {
+            match outbox::backlog(&self.store).await {
                 Ok((pending, oldest)) => {
                     let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
                     gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! `bank_links`: one customer's relationship with one bank.
+//! `bank_links`: one row for each link of a customer to a bank.
 #![expect(missing_docs, reason = "SeaORM's derive writes items without docs")]
 
 use sea_orm::entity::prelude::*;
@@ -37,13 +37,14 @@ pub struct Model {
     pub revision: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_event_id: Option<String>,
-    /// The instants, by field, that differ from `version`; `null` for permissions that nobody has spoken of.
+    /// The instants, by column, that differ from `version`, in nanoseconds since 1970; `null` for permissions that no webhook
+    /// has carried.
     pub instants: Json,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
 }
 
-/// None: a bank link stands alone.
+/// None: a bank link refers to no other table.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

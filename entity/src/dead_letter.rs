@@ -1,4 +1,4 @@
-//! `dead_letters`: messages that could not be handled, for an operator to look into.
+//! `dead_letters`: messages that could not be handled, kept for an operator.
 #![expect(missing_docs, reason = "SeaORM's derive writes items without docs")]
 
 use sea_orm::entity::prelude::*;
@@ -37,21 +37,21 @@ pub struct Model {
     pub resolved_at: Option<DateTimeUtc>,
     #[sea_orm(column_type = "Text", nullable)]
     pub note: Option<String>,
-    /// The message's id as it was on the wire, when it is not `message_id`.
+    /// The `message_id` property of the message, if it differs from `message_id` here.
     #[sea_orm(column_type = "Text", nullable)]
     pub wire_id: Option<String>,
-    /// `received_at` in nanoseconds since 1970, which a replay carries on.
+    /// `received_at` in nanoseconds since 1970, which a replay sends as `x-received-at`.
     pub received_nanos: i64,
-    /// The message it was edited from.
+    /// The message that this one was edited from.
     #[sea_orm(column_type = "Text", nullable)]
     pub edited_from: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub traceparent: Option<String>,
-    /// Until when a replay's claim is good; null once it is permanent, or where there is none.
+    /// When the claim of a replay expires; null if the claim is permanent or there is none.
     pub claimed_until: Option<DateTimeUtc>,
 }
 
-/// None: the history is found by `message_id`.
+/// None: the history is selected by `message_id`.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

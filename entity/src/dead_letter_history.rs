@@ -19,7 +19,7 @@ pub struct Model {
     pub detail: Option<String>,
 }
 
-/// None: the letter is found by `message_id`.
+/// None: the letter is selected by `message_id`.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

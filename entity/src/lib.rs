@@ -1,4 +1,4 @@
-//! The tables of banklink as SeaORM entities, as the contract lists them, with a few columns of our own.
+//! The tables of banklink as SeaORM entities: the columns of docs/CONTRACT.md#6-in-the-database, and a few for internal use.
 
 pub mod bank_link;
 pub mod dead_letter;

@@ -1,4 +1,4 @@
-//! `outbox_events`: events that are committed and not published yet.
+//! `outbox_events`: events that are committed but not published yet.
 #![expect(missing_docs, reason = "SeaORM's derive writes items without docs")]
 
 use sea_orm::entity::prelude::*;
@@ -17,16 +17,16 @@ pub struct Model {
     pub payload: Json,
     #[sea_orm(column_type = "Text", nullable)]
     pub traceparent: Option<String>,
-    /// When the webhook behind it was received: where its latency is counted from.
+    /// When the webhook that caused the event was received: the start of the measured latency.
     pub received_at: DateTimeUtc,
     pub created_at: DateTimeUtc,
-    /// How often the broker has refused it.
+    /// How often the broker has refused the event.
     pub refusals: i32,
-    /// When it is tried again; null while it was never refused.
+    /// When it is published again; null if it was never refused.
     pub retry_at: Option<DateTimeUtc>,
 }
 
-/// None: an event stands alone.
+/// None: an event refers to no other table.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -11,11 +11,11 @@ use sea_orm_migration::sea_orm::{
     TransactionTrait,
 };
 
-/// The lock that processes take turns by when they migrate a PostgreSQL database: an arbitrary number of our own.
-const LOCK: i64 = 0x6261_6e6b_6c69_6e6b;
-/// How long one statement may take on PostgreSQL, whatever the connection says: an index over millions of rows takes minutes.
-/// But a table is not waited for long, because everybody else waits behind whoever waits for a table.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = '5s'";
+/// The PostgreSQL advisory lock under which one process at a time migrates. The number is arbitrary ("banklink" in ASCII).
+const ADVISORY_LOCK: i64 = 0x6261_6e6b_6c69_6e6b;
+/// Limits of one statement on PostgreSQL, which replace those of the session. An index over millions of rows takes minutes. The
+/// wait for a table's lock stays short, because other statements queue up behind it.
+const STATEMENT_LIMITS: &str = "SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = '5s'";
 
 struct Migrator;
 
@@ -35,39 +35,39 @@ impl MigratorTrait for Migrator {
 pub struct Step {
     /// Its name.
     pub name: String,
-    /// Whether the database has it.
+    /// Whether it is applied.
     pub applied: bool,
 }
 
-/// Applies every step that the database lacks: all of them, or none. Processes that do so at once take turns.
+/// Applies every pending step, all of them or none. Concurrent processes take turns.
 ///
-/// Steps of a later version are left alone, so that going back to this one is no matter of the schema.
+/// Ignores applied steps that it does not know: they are from a later version, after which this one was installed again.
 ///
 /// # Errors
-/// When the database is away or refuses a step.
+/// When the database is unavailable, another process migrates for more than 20 s, or a step fails.
 pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
     let transaction = lock(database).await?;
-    // SeaORM's own would refuse a database with steps that it does not know, even where it has nothing to do.
+    // `Migrator::up` fails on applied steps that it does not know, even if there is nothing to apply.
     if steps(&transaction).await?.iter().any(|step| !step.applied) {
         Migrator::up(&transaction, None).await?;
     }
     transaction.commit().await
 }
 
-/// Takes back every step: the tables and all that is in them are gone.
+/// Reverts every step: drops the tables with all their rows.
 ///
 /// # Errors
-/// When the database is away or refuses a step.
+/// When the database is unavailable, another process migrates for more than 20 s, or a step fails.
 pub async fn down(database: &DatabaseConnection) -> Result<(), DbErr> {
     let transaction = lock(database).await?;
     Migrator::down(&transaction, None).await?;
     transaction.commit().await
 }
 
-/// Every step, oldest first. Only reads: a database that was never migrated stays untouched.
+/// Every step, oldest first. It only reads, even in a database that was never migrated.
 ///
 /// # Errors
-/// When the database is away.
+/// When the database is unavailable.
 pub async fn status(database: &DatabaseConnection) -> Result<Vec<Step>, DbErr> {
     steps(database).await
 }
@@ -88,7 +88,7 @@ where
     Ok(steps.map(|name| Step { applied: applied.contains(&name), name }).collect())
 }
 
-/// Begins the transaction that all steps run in, once nobody else is migrating.
+/// Begins the transaction that all steps run in, once no other process is migrating.
 async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let immediate = TransactionOptions {
         sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
@@ -96,9 +96,9 @@ async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbEr
     };
     let transaction = database.begin_with_options(immediate).await?;
     if database.get_database_backend() == DbBackend::Postgres {
-        let take_turns = format!("SET LOCAL lock_timeout = '20s'; SELECT pg_advisory_xact_lock({LOCK})");
+        let take_turns = format!("SET LOCAL lock_timeout = '20s'; SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
         transaction.execute_unprepared(&take_turns).await?;
-        transaction.execute_unprepared(PATIENCE).await?;
+        transaction.execute_unprepared(STATEMENT_LIMITS).await?;
     }
     Ok(transaction)
 }

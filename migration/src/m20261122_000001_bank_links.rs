@@ -1,4 +1,4 @@
-//! `bank_links`, found by entity and by customer.
+//! `bank_links`, indexed by entity and by customer.
 
 use sea_orm_migration::prelude::*;
 

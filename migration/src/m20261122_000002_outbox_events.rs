@@ -1,4 +1,4 @@
-//! `outbox_events`, found in the order they are due: those never refused first, each group by age.
+//! `outbox_events`, indexed by the order in which they are due: never refused ones first, each group by age.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `dead_letters` and `dead_letter_history`, found by state, kind of failure, entity and age.
+//! `dead_letters` and `dead_letter_history`, indexed by state, failure, entity and age.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,11 +1,11 @@
-//! Indexes that fit the hot queries.
+//! Indexes for the frequent queries.
 //!
-//! The relay's claim asks for `refusals < 1`, oldest first, and finds exactly that in an index of its own. Asked for
-//! `retry_at IS NULL`, a PostgreSQL that has not analysed the table yet expects so few rows that it reads and sorts them
-//! all, for each claim of a few hundred.
+//! The relay claims events with `refusals < 1`, oldest first, which is exactly the content and the order of a partial index. With
+//! the condition `retry_at IS NULL` instead, PostgreSQL expects very few rows until the table is first analysed, and reads and
+//! sorts all of them for each claim.
 //!
-//! A dead letter changes its state three times on its way through a replay. So its state is in no index: the letters that
-//! are open have one of their own, which stays small however many have ended. Being claimed then touches no index at all.
+//! A dead letter changes its state three times during a replay. So the state is in no index, and claiming a letter updates none.
+//! Open letters have a partial index, which stays small however many letters have ended.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -29,8 +29,8 @@ const DOWN: [&str; 6] = [
     "DROP INDEX outbox_events_fresh",
     "CREATE INDEX outbox_events_due ON outbox_events (retry_at, created_at)",
 ];
-/// Room on the page for the next version of a letter: only one on the same page spares the indexes. And customers are looked
-/// for by their whole id: a tree of millions of random texts is large, and slow to grow.
+/// Half of each page stays free for new versions of its letters: an update within the page updates no index (HOT). Customers are
+/// selected by equality only, for which a hash index is smaller than a B-tree of random texts, and cheaper to insert into.
 const UP_ON_POSTGRES: [&str; 3] = [
     "ALTER TABLE dead_letters SET (fillfactor = 50)",
     "DROP INDEX bank_links_by_customer",
@@ -53,7 +53,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Runs `statements`, and `on_postgres` where they are understood.
+/// Runs `statements`, then `on_postgres` if the database is PostgreSQL.
 async fn run(manager: &SchemaManager<'_>, statements: &[&str], on_postgres: &[&str]) -> Result<(), DbErr> {
     let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
     for statement in statements.iter().chain(on_postgres.iter().filter(|_| is_postgres)) {

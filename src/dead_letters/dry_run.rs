@@ -52,7 +52,7 @@ impl DryRun {
         });
         let new: BTreeSet<Uuid> = spoken_of.filter(|id| !self.links.contains_key(id)).collect();
         let new: Vec<Uuid> = new.into_iter().collect();
-        let mut rows = bank_links::look(&self.store, &new).await?;
+        let mut rows = bank_links::read_committed(&self.store, &new).await?;
         self.links.extend(new.into_iter().map(|id| (id, rows.remove(&id))));
 
         let rehearsed = letters.iter().zip(parsed).map(|(letter, parsed)| {

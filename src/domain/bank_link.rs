@@ -29,7 +29,7 @@ pub struct BankLink {
     /// Lean's entity id.
     pub entity_id: Uuid,
     /// What is known of each [`Field`], in the order of [`Field::ALL`].
-    pub fields: [Option<FieldValue>; 12],
+    pub fields: [Option<FieldValue>; Field::COUNT],
     /// The time of the earliest `entity.created`.
     pub linked_at: Option<Timestamp>,
     /// The time of the latest `entity.reconnected`.

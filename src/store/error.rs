@@ -1,68 +1,71 @@
-//! Whose fault a database error is: the row's, which costs an attempt, or the world's, which costs only time.
-
-use std::time::Duration;
+//! Classifies database errors: a faulty row consumes an attempt of its message, an outage does not.
 
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-use super::bounded::NO_ANSWER;
-
-/// What can go wrong with the database.
+/// A failure of the database, by what the caller should do about it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The database refuses what a row holds: SQLSTATE class 22, 23 or 54, or SQLite's constraint, mismatch or too big.
-    #[error("refused by the database: {0}")]
+    /// The database rejects the contents of a row: SQLSTATE class 22, 23 or 54, or SQLite's `CONSTRAINT`, `MISMATCH` or `TOOBIG`;
+    /// or a stored row cannot be decoded. Other rows are not affected.
+    #[error("the database rejects the row: {0}")]
     InvalidRow(String),
-    /// A rule of PostgreSQL's own says no: `RAISE` in a trigger or a view's condition, SQLSTATE class P0 or 44. The row is at
-    /// fault only if others can be written: nobody knows what such a rule looks at.
-    #[error("refused by a rule of the database: {0}")]
+    /// Raised by a trigger (SQLSTATE class P0) or `WITH CHECK OPTION` (class 44). Such a rule may look at anything, so the row is
+    /// faulty only if other rows can be written.
+    #[error("a rule of the database rejects the row: {0}")]
     RuleViolation(String),
-    /// PostgreSQL could not do this, and says nothing that concerns all: a lock that somebody else holds, a statement that took
-    /// too long. Perhaps it can do the same for other rows.
-    #[error("the database cannot do it now: {0}")]
+    /// PostgreSQL cannot run this statement, for a reason that may be limited to it: a lock that another session holds, a
+    /// statement that took too long, a missing table. Other rows may be writable.
+    #[error("the database cannot run the statement: {0}")]
     Blocked(String),
-    /// Anything else, foreseen or not: no connection, a deadlock, a full disk, a server that only reads.
-    #[error("the database is away: {0}")]
+    /// Everything else, including errors that are not listed anywhere: no connection, a deadlock, a full disk, a read-only server.
+    #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// No answer within the deadline.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// Others wrote the same rows again and again.
-    #[error("others kept writing the same rows")]
+    /// Other transactions wrote the same rows first, each time.
+    #[error("other transactions kept writing the same rows")]
     Contended,
+}
+
+impl Error {
+    /// The stored row cannot be decoded: another program wrote it.
+    pub(super) fn unreadable_row() -> Self {
+        Self::InvalidRow("the row cannot be read".to_owned())
+    }
 }
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match &error {
             DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => return Self::TimedOut,
-            DbErr::Conn(RuntimeErr::Internal(said)) if said == NO_ANSWER => return Self::TimedOut,
+            DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => return Self::unreadable_row(),
             _ => {}
         }
-        if let DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } = error {
-            return Self::InvalidRow("the row cannot be read".to_owned());
-        }
-        let said = said_by_the_database(&error);
-        match said.and_then(|said| Some((said, blame(said)?))) {
-            Some((said, Blame::Row)) => Self::InvalidRow(rule(said)),
-            Some((said, Blame::Rule)) => Self::RuleViolation(rule(said)),
-            Some((_, Blame::Unclear)) => Self::Blocked(discreetly(&error)),
-            None => Self::Unavailable(discreetly(&error)),
+        let Some(database_error) = database_error(&error) else { return Self::Unavailable(error.to_string()) };
+        match classify(database_error) {
+            Class::InvalidRow => Self::InvalidRow(code_and_constraint(database_error)),
+            Class::RuleViolation => Self::RuleViolation(code_and_constraint(database_error)),
+            Class::Blocked => Self::Blocked(text_without_values(&error, database_error)),
+            Class::Unavailable => Self::Unavailable(text_without_values(&error, database_error)),
         }
     }
 }
 
-/// Waits for work with the database no longer than `deadline`.
-///
-/// # Errors
-/// [`Error::TimedOut`], or what the work came to.
-pub async fn with_deadline<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(deadline, work).await.map_err(|_| Error::TimedOut)?
+/// The variants of [`Error`] that an error of the server can become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    InvalidRow,
+    RuleViolation,
+    Blocked,
+    Unavailable,
 }
 
-fn said_by_the_database(error: &DbErr) -> Option<&dyn DatabaseError> {
+/// The answer of the server to a statement, if that is what the error is.
+fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
             error.as_database_error()
@@ -71,51 +74,47 @@ fn said_by_the_database(error: &DbErr) -> Option<&dyn DatabaseError> {
     }
 }
 
-/// What the database blames, if it is not the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blame {
-    Row,
-    Rule,
-    Unclear,
-}
-
-fn blame(said: &dyn DatabaseError) -> Option<Blame> {
-    let code = said.code()?;
-    if said.try_downcast_ref::<SqliteError>().is_some() {
-        // Extended result codes keep the primary code in the low byte: TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
-        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)).then_some(Blame::Row);
+fn classify(error: &dyn DatabaseError) -> Class {
+    let Some(code) = error.code() else { return Class::Unavailable };
+    if error.try_downcast_ref::<SqliteError>().is_none() {
+        return classify_sqlstate(&code);
     }
-    blame_by_sqlstate(&code)
+    // The low byte of an extended result code is the primary code: TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        Ok(18..=20) => Class::InvalidRow,
+        _ => Class::Unavailable,
+    }
 }
 
 /// By "PostgreSQL Error Codes", appendix A of its manual.
-fn blame_by_sqlstate(code: &str) -> Option<Blame> {
-    match (code, code.get(..2)?) {
-        // Data, constraints, limits.
-        (_, "22" | "23" | "54") => Some(Blame::Row),
-        (_, "P0" | "44") => Some(Blame::Rule),
-        // One statement was cancelled; the rest of its class are servers that go away.
-        ("57014", _) => Some(Blame::Unclear),
-        // Connections, who may connect, transactions, deadlocks, resources, operators, the system.
-        (_, "08" | "25" | "28" | "40" | "53" | "57" | "58") => None,
-        _ => Some(Blame::Unclear),
+fn classify_sqlstate(code: &str) -> Class {
+    match (code, code.get(..2).unwrap_or_default()) {
+        // Data exceptions, integrity constraints, program limits.
+        (_, "22" | "23" | "54") => Class::InvalidRow,
+        (_, "P0" | "44") => Class::RuleViolation,
+        // One statement was cancelled; the rest of class 57 are servers that shut down.
+        ("57014", _) => Class::Blocked,
+        // Connections, transaction states, authorization, deadlocks, resources, operators, the system.
+        (_, "" | "08" | "25" | "28" | "40" | "53" | "57" | "58") => Class::Unavailable,
+        _ => Class::Blocked,
     }
 }
 
-/// The code, and the rule that was broken if it has a name; no values, which the message would repeat.
-fn rule(said: &dyn DatabaseError) -> String {
-    let code = said.code().unwrap_or_default();
-    match said.constraint() {
+/// The code, and the name of the violated constraint if there is one. Not the message: it repeats values of the row.
+fn code_and_constraint(error: &dyn DatabaseError) -> String {
+    let code = error.code().unwrap_or_default();
+    match error.constraint() {
         Some(constraint) => format!("{code}, constraint {constraint}"),
         None => code.into_owned(),
     }
 }
 
-/// What the error says, unless somebody's own function has chosen the words: they may repeat values.
-fn discreetly(error: &DbErr) -> String {
-    let postgres = said_by_the_database(error).and_then(|said| said.try_downcast_ref::<PgDatabaseError>());
-    match postgres {
-        Some(said) if said.routine() == Some("exec_stmt_raise") => format!("{}, raised by a function", said.code()),
+/// The text of the error, unless a user-defined function raised it: such a text may repeat values of the row.
+fn text_without_values(error: &DbErr, database_error: &dyn DatabaseError) -> String {
+    match database_error.try_downcast_ref::<PgDatabaseError>() {
+        Some(raised) if raised.routine() == Some("exec_stmt_raise") => {
+            format!("{}, raised by a function", raised.code())
+        }
         _ => error.to_string(),
     }
 }
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_did_not_come_from_the_server_is_the_worlds_fault() {
+    fn an_error_that_is_no_answer_of_the_server_is_an_outage() {
         for error in [
             DbErr::Custom("odd".to_owned()),
             DbErr::Query(RuntimeErr::SqlxError(sea_orm::sqlx::Error::PoolTimedOut.into())),
@@ -135,15 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn postgresql_tells_rows_and_outages_apart_by_class_and_leaves_the_rest_to_be_found_out() {
-        for (codes, blamed) in [
-            (["22001", "23514", "54000"], Some(Blame::Row)),
-            (["P0001", "P0004", "44000"], Some(Blame::Rule)),
-            (["55P03", "57014", "42P01"], Some(Blame::Unclear)),
-            (["40P01", "25006", "57P01"], None),
-            (["08006", "53100", "58030"], None),
+    fn the_class_of_an_sqlstate_tells_rows_rules_and_outages_apart() {
+        for (codes, class) in [
+            (["22001", "23514", "54000"], Class::InvalidRow),
+            (["P0001", "P0004", "44000"], Class::RuleViolation),
+            (["55P03", "57014", "42P01"], Class::Blocked),
+            (["40P01", "25006", "57P01"], Class::Unavailable),
+            (["08006", "53100", "58030"], Class::Unavailable),
         ] {
-            assert_eq!(codes.map(blame_by_sqlstate), [blamed; 3], "{codes:?}");
+            assert_eq!(codes.map(classify_sqlstate), [class; 3], "{codes:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for the rows of many ids at once.
+//! The condition that selects rows by many ids.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend};
@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 /// Whether `column` is one of `ids`.
 ///
-/// PostgreSQL takes them as one array, so that a statement has one text however many they are, and is prepared once. SQLite
-/// has no arrays, and prepares at next to no cost.
+/// PostgreSQL gets one array, so that the statement has the same text for any number of ids and is prepared once. SQLite has no
+/// arrays, and prepares a statement at almost no cost; there the caller must not exceed `MAX_BINDS`.
 pub(super) fn id_in(
     connection: &impl ConnectionTrait,
     column: impl ColumnTrait,

@@ -96,7 +96,7 @@ impl Worker {
         }
         if matches!(suspect, DeliveryResult::Deferred(_)) {
             let entities: Vec<Uuid> = part.iter().filter_map(|write| write.entity_id()).collect();
-            let locked = store::with_deadline(store::DEADLINE, bank_links::locked(&self.store, &entities)).await?;
+            let locked = bank_links::locked(&self.store, &entities).await?;
             if !locked.is_empty() {
                 return Ok(PartResult::Locked(locked));
             }

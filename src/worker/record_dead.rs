@@ -27,12 +27,7 @@ impl Worker {
     }
 
     async fn write_dead(&self, dead: &[DeadMessage]) -> Result<(), store::Error> {
-        store::with_deadline(store::DEADLINE, async {
-            let transaction = self.store.begin().await?;
-            dead_letters::record(&transaction, dead).await?;
-            transaction.commit().await
-        })
-        .await
+        self.store.transaction(async |transaction| dead_letters::record(transaction, dead).await).await
     }
 }
 

@@ -35,18 +35,7 @@ impl Worker {
         if part.is_empty() {
             return Ok(Vec::new());
         }
-        let work = async {
-            let transaction = self.store.begin().await?;
-            match self.apply(&transaction, part).await {
-                Ok(written) => transaction.commit().await.map(|()| written),
-                Err(error) => {
-                    // Waits until the locks are released, or the next look for locks would find our own.
-                    let _ = transaction.rollback().await;
-                    Err(error)
-                }
-            }
-        };
-        let (results, events) = store::with_deadline(store::DEADLINE, work).await?;
+        let (results, events) = self.store.transaction(async |transaction| self.apply(transaction, part).await).await?;
         if events > 0 {
             self.events_written.notify_one();
         }
@@ -90,7 +79,7 @@ impl Worker {
             if pending.is_empty() {
                 break;
             }
-            let rows = bank_links::read(transaction, &to_read).await?;
+            let rows = bank_links::read_in_transaction(transaction, &to_read).await?;
             let merged = merge_all(&pending, &rows);
             let changed: Vec<&BankLink> = merged.values().filter_map(|merged| merged.after.as_ref()).collect();
             let stored: HashSet<Uuid> = bank_links::upsert(transaction, &changed).await?.into_iter().collect();

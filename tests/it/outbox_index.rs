@@ -1,6 +1,6 @@
 //! The index of the outbox after many deletions.
 
-use banklink::store::outbox::{Queue, claim};
+use banklink::store::outbox::{Due, claim};
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use testkit::waiting::eventually;
 use testkit::{On, TestApp};
@@ -34,7 +34,7 @@ async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
         database.execute_unprepared(sql).await.unwrap();
     }
     for _ in 0..CLAIMS {
-        let claim = claim(&app.store, Queue::New, 256).await.unwrap();
+        let claim = claim(&app.store, Due::New, 256).await.unwrap();
         assert_eq!(i64::try_from(claim.events.len()), Ok(WAITING));
         claim.finish(&[], &[]).await.unwrap();
     }

@@ -87,7 +87,7 @@ async fn a_bank_link_is_read_as_it_was_written(#[case] on: On) {
         odd.fields[Field::Permissions as usize] = permissions;
         app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;
         assert_eq!(write(&app, &odd).await, [entity]);
-        let read = bank_links::look(&app.store, &[entity]).await.unwrap();
+        let read = bank_links::read_committed(&app.store, &[entity]).await.unwrap();
         assert_eq!(read.get(&entity), Some(&odd));
     }
 }

@@ -1,59 +1,61 @@
-//! `dead_letters` and their history. What changes a letter is told in its history, in the same transaction.
+//! `dead_letters` and `dead_letter_history`. Each change of a letter is recorded in its history in the same transaction.
+//!
+//! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
-mod batches;
-mod claims;
+mod letter_batches;
+mod letter_queries;
 mod operator_actions;
-mod queries;
 mod record_deaths;
-mod resolve;
+mod replay_claims;
+mod resolve_replayed;
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
-use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
+use sea_orm::ConnectionTrait;
+use sea_orm::sea_query::Expr;
 use uuid::Uuid;
 
-use super::columns::Columns;
+use super::bulk_insert::BulkInsert;
 use super::{Error, Transaction};
-pub use batches::batches;
-pub use claims::{Claimed, ReplayKey, claim, confirm_claims, release_claims, statuses};
-pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
-pub use queries::{
+pub use letter_batches::batches;
+pub use letter_queries::{
     DeadLetterCounts, FailureGroup, Filter, Selected, counts, fetch, find, history, list, select, select_dead,
     state_now, stats,
 };
+pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;
-pub use resolve::{ResolvedMessage, resolve};
+pub use replay_claims::{Claimed, ReplayKey, claim, confirm_claims, release_claims, statuses};
+pub use resolve_replayed::{ResolvedMessage, resolve};
 
-/// A dead letter, as the table has it.
+/// A row of `dead_letters`.
 pub type Letter = dead_letter::Model;
-/// Something that happened to a dead letter, as the table has it.
+/// A row of `dead_letter_history`.
 pub type HistoryEntry = dead_letter_history::Model;
 
-/// The longest text kept of what a stranger may have written, in bytes.
-const LONGEST_TEXT: usize = 1024;
+/// Maximum length of a stored text that a message or an operator supplied, in bytes.
+const MAX_TEXT_BYTES: usize = 1024;
 
-/// What can happen to a dead letter.
+/// What happened to a dead letter, for its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It died, or died again.
+    /// Its message died, for the first time or again.
     Died,
-    /// It was sent in again.
+    /// It was replayed.
     Replayed,
-    /// It was handled after all.
+    /// Its replayed message was handled.
     Resolved,
-    /// A message with another body took its place.
+    /// A message with an edited body replaced it.
     Edited,
-    /// It was given up.
+    /// An operator discarded it.
     Discarded,
-    /// Somebody looked at what is masked.
+    /// An operator saw the masked parts of its body.
     Revealed,
-    /// Somebody took a copy.
+    /// An operator exported it.
     Exported,
 }
 
 impl Action {
-    /// Its name in the table.
+    /// The value of the column `action`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,33 +70,22 @@ impl Action {
     }
 }
 
-/// A line of history that is not written yet.
-struct Line {
+/// A history entry to insert.
+struct NewEntry {
     message_id: Uuid,
     at: DateTime<Utc>,
     by: Option<String>,
-    action: &'static str,
+    action: Action,
     detail: Option<String>,
 }
 
-impl Line {
-    fn new(id: Uuid, at: DateTime<Utc>, by: Option<&str>, action: Action, detail: Option<&str>) -> Self {
-        Self { message_id: id, at, by: by.map(clean), action: action.as_str(), detail: detail.map(clean) }
-    }
-
-    fn to_entry(&self) -> dead_letter_history::ActiveModel {
-        dead_letter_history::ActiveModel {
-            id: NotSet,
-            message_id: Set(self.message_id),
-            at: Set(self.at),
-            by: Set(self.by.clone()),
-            action: Set(self.action.to_owned()),
-            detail: Set(self.detail.clone()),
-        }
+impl NewEntry {
+    fn new(message_id: Uuid, at: DateTime<Utc>, by: Option<&str>, action: Action, detail: Option<&str>) -> Self {
+        Self { message_id, at, by: by.map(storable), action, detail: detail.map(storable) }
     }
 }
 
-/// Writes the same line for each of several letters.
+/// Inserts one and the same history entry for each of `ids`.
 async fn append_history(
     transaction: &Transaction,
     ids: impl IntoIterator<Item = Uuid>,
@@ -103,48 +94,44 @@ async fn append_history(
     detail: Option<&str>,
 ) -> Result<(), Error> {
     let now = Utc::now();
-    let lines: Vec<Line> = ids.into_iter().map(|id| Line::new(id, now, by, action, detail)).collect();
-    write(transaction, &lines).await
+    let entries: Vec<NewEntry> = ids.into_iter().map(|id| NewEntry::new(id, now, by, action, detail)).collect();
+    insert_history(transaction, &entries).await
 }
 
-async fn write(transaction: &Transaction, lines: &[Line]) -> Result<(), Error> {
+async fn insert_history(transaction: &Transaction, entries: &[NewEntry]) -> Result<(), Error> {
     use dead_letter_history::{Column, Entity};
-    if lines.is_empty() {
-        return Ok(());
-    }
-    if transaction.0.get_database_backend() == DbBackend::Postgres {
-        let insert = Columns::of(lines)
-            .array(Column::MessageId, |line| line.message_id)
-            .array(Column::At, |line| line.at)
-            .texts(Column::By, |line| line.by.as_deref())
-            .texts(Column::Action, |line| Some(line.action))
-            .texts(Column::Detail, |line| line.detail.as_deref())
-            .insert_into(Entity)?;
-        transaction.0.execute(&insert).await?;
-        return Ok(());
-    }
-    // Six values each.
-    for lines in lines.chunks(super::MAX_BINDS / 6) {
-        Entity::insert_many(lines.iter().map(Line::to_entry)).exec_without_returning(&transaction.0).await?;
+    let connection = &transaction.connection;
+    let inserts = BulkInsert::new(connection.get_database_backend(), entries)
+        .values(Column::MessageId, |entry| entry.message_id)
+        .values(Column::At, |entry| entry.at)
+        .texts(Column::By, |entry| entry.by.as_deref())
+        .texts(Column::Action, |entry| Some(entry.action.as_str()))
+        .texts(Column::Detail, |entry| entry.detail.as_deref())
+        .into_statements(Entity)?;
+    for insert in inserts {
+        connection.execute(&insert).await?;
     }
     Ok(())
 }
 
-/// Reads and writes the way recording does, for the probe to take back.
-///
-/// # Errors
-/// When it cannot be done.
+/// Reads and writes as [`record`] does, for a probe that rolls back.
 pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    record_deaths::known(transaction, &[Uuid::nil()].into()).await?;
+    record_deaths::lock_letters(transaction, &[Uuid::nil()].into()).await?;
     append_history(transaction, [Uuid::nil()], None, Action::Died, None).await
 }
 
-/// Text that both databases can hold: without U+0000, and not too long.
-fn clean(text: &str) -> String {
+/// `text` in a form that both databases can store: without U+0000, and cut at [`MAX_TEXT_BYTES`].
+fn storable(text: &str) -> String {
     let text = text.replace('\0', "\u{fffd}");
-    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+    text[..text.floor_char_boundary(MAX_TEXT_BYTES)].to_owned()
 }
 
-fn count(number: u32) -> i32 {
+/// A counter of a message as the type of its column.
+fn saturating_i32(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// The null of a timestamp column.
+fn null_timestamp() -> Expr {
+    Expr::value(None::<DateTime<Utc>>)
 }

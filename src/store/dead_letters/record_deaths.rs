@@ -1,6 +1,7 @@
-//! Records deaths. It never fails on content, for it is the last place a message comes to.
+//! Records dead messages. It never fails because of what a message contains: there is no other place to put the message.
 //!
-//! A letter is changed only by a death in the life that it is in: the message's `x-replay` has to equal its `replays`.
+//! A death changes an existing letter only if it belongs to the letter's current replay: the message's `x-replay` must equal the
+//! letter's `replays`. So late copies from earlier replays change nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,83 +12,87 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Action, Line, clean, count, write};
+use super::{Action, Letter, NewEntry, insert_history, saturating_i32, storable};
 use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
 use crate::domain::webhook::glimpse;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
-/// Records `deaths`, each once, however often it is handed in.
+/// Records `deaths`. Recording the same death again changes nothing.
 ///
 /// # Errors
-/// [`Error::Contended`] when another recorder met the same new letter first: to be tried again; else the database is away.
+/// [`Error::Contended`] when another transaction has inserted the same new letter: try again. [`Error::Unavailable`] or
+/// [`Error::Blocked`] when a query fails.
 pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result<(), Error> {
-    let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|died| [died.letter_id(), died.derived_id()]).collect();
-    let mut letters = known(transaction, &ids).await?;
-    let mut recorded = recorded(transaction, &ids).await?;
+    let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|death| [death.letter_id(), death.derived_id()]).collect();
+    let mut letters = lock_letters(transaction, &ids).await?;
+    let mut recorded = recorded_deaths(transaction, &ids).await?;
     let (mut new, mut changed, mut history) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
 
-    for died in deaths {
-        let own = died.letter_id();
-        let is_anothers = letters.get(&own).is_some_and(|letter| letter.body != died.body);
-        let id = if is_anothers { died.derived_id() } else { own };
-        let at = died.at.to_micros();
-        // RabbitMQ tells of the end of some in whole seconds: two lives may have ended in the same one.
-        let ends_a_replay = letters.get(&id).is_some_and(|letter| is_replaying(letter) && belongs_to(died, letter));
-        if recorded.contains(&(id, at)) && !ends_a_replay {
+    for death in deaths {
+        let own_id = death.letter_id();
+        let other_body = letters.get(&own_id).is_some_and(|letter| letter.body != death.body);
+        let id = if other_body { death.derived_id() } else { own_id };
+        let at = death.at.to_micros();
+        // RabbitMQ reports some deaths in whole seconds, so two replays may have ended at the same time.
+        let ends_replay = letters.get(&id).is_some_and(|letter| is_replaying(letter) && belongs_to(death, letter));
+        if recorded.contains(&(id, at)) && !ends_replay {
             continue;
         }
         match letters.get_mut(&id) {
             None => {
-                letters.insert(id, first_death(id, died));
+                letters.insert(id, new_letter(id, death));
                 new.insert(id);
             }
-            Some(letter) if belongs_to(died, letter) => {
-                further_death(letter, died);
+            Some(letter) if belongs_to(death, letter) => {
+                apply_death(letter, death);
                 changed.insert(id);
             }
             Some(_) => continue,
         }
         recorded.insert((id, at));
-        let told = format!("{}: {}", died.failure.class, died.failure.reason);
-        history.push(Line::new(id, at, None, Action::Died, Some(&told)));
+        let detail = format!("{}: {}", death.failure.class, death.failure.reason);
+        history.push(NewEntry::new(id, at, None, Action::Died, Some(&detail)));
     }
 
-    insert(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
+    insert_letters(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
     for letter in changed.difference(&new).filter_map(|id| letters.get(id)).cloned() {
         let mut letter = letter.into_active_model().reset_all();
         letter.body = NotSet;
-        letter.update(&transaction.0).await?;
+        letter.update(&transaction.connection).await?;
     }
-    write(transaction, &history).await
+    insert_history(transaction, &history).await
 }
 
-/// The letters of those ids, locked on PostgreSQL against operators and other recorders.
-pub(super) async fn known(
+/// The existing letters of `ids`; on PostgreSQL locked until the transaction ends.
+pub(super) async fn lock_letters(
     transaction: &Transaction,
     ids: &BTreeSet<Uuid>,
-) -> Result<BTreeMap<Uuid, dead_letter::Model>, Error> {
+) -> Result<BTreeMap<Uuid, Letter>, Error> {
     let letters = dead_letter::Entity::find()
-        .filter(id_in(&transaction.0, dead_letter::Column::MessageId, ids.iter().copied()))
+        .filter(id_in(&transaction.connection, dead_letter::Column::MessageId, ids.iter().copied()))
         .order_by_asc(dead_letter::Column::MessageId)
         .lock_exclusive()
-        .all(&transaction.0)
+        .all(&transaction.connection)
         .await?;
     Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
 }
 
-/// The deaths already told of, by letter and time.
-async fn recorded(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
+/// The deaths in the history of `ids`, as letter and time.
+async fn recorded_deaths(
+    transaction: &Transaction,
+    ids: &BTreeSet<Uuid>,
+) -> Result<HashSet<(Uuid, DateTime<Utc>)>, Error> {
     use dead_letter_history::{Column, Entity};
     let deaths = Entity::find()
-        .filter(id_in(&transaction.0, Column::MessageId, ids.iter().copied()))
+        .filter(id_in(&transaction.connection, Column::MessageId, ids.iter().copied()))
         .filter(Column::Action.eq(Action::Died.as_str()))
-        .all(&transaction.0)
+        .all(&transaction.connection)
         .await?;
     Ok(deaths.into_iter().map(|death| (death.message_id, death.at)).collect())
 }
 
-async fn insert(transaction: &Transaction, letters: Vec<dead_letter::Model>) -> Result<(), Error> {
+async fn insert_letters(transaction: &Transaction, letters: Vec<Letter>) -> Result<(), Error> {
     if letters.is_empty() {
         return Ok(());
     }
@@ -95,60 +100,62 @@ async fn insert(transaction: &Transaction, letters: Vec<dead_letter::Model>) -> 
     let letters = letters.into_iter().map(|letter| letter.into_active_model().reset_all());
     let inserted = dead_letter::Entity::insert_many(letters)
         .on_conflict(OnConflict::column(dead_letter::Column::MessageId).do_nothing().to_owned())
-        .exec_without_returning(&transaction.0)
+        .exec_without_returning(&transaction.connection)
         .await?;
     if inserted == expected { Ok(()) } else { Err(Error::Contended) }
 }
 
-/// Whether a death is one of the letter's present life, and the letter is still open to it.
-fn belongs_to(died: &DeadMessage, letter: &dead_letter::Model) -> bool {
-    count(died.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
+/// Whether `death` is the end of the letter's current replay, or of its first delivery, and the letter is still open.
+fn belongs_to(death: &DeadMessage, letter: &Letter) -> bool {
+    saturating_i32(death.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
 }
 
-fn is_replaying(letter: &dead_letter::Model) -> bool {
+fn is_replaying(letter: &Letter) -> bool {
     State::parse(&letter.state) == Some(State::Replaying)
 }
 
-fn first_death(id: Uuid, died: &DeadMessage) -> dead_letter::Model {
-    let (event_type, entity_id) = glimpse(&died.body);
-    let mut letter = dead_letter::Model {
+fn new_letter(id: Uuid, death: &DeadMessage) -> Letter {
+    let (event_type, entity_id) = glimpse(&death.body);
+    // An id that cannot be stored unchanged is left out: a replay that carried another one would not find this letter, but
+    // one that carries `message_id` does.
+    let has_other_id = death.wire_id != id.to_string() && storable(&death.wire_id) == death.wire_id;
+    let mut letter = Letter {
         message_id: id,
-        source: clean(&died.source),
-        body: died.body.to_vec(),
-        event_type: event_type.map(|event_type| clean(&event_type)),
+        source: storable(&death.source),
+        body: death.body.to_vec(),
+        event_type: event_type.map(|event_type| storable(&event_type)),
         entity_id,
         failure_class: String::new(),
         failure: String::new(),
         fingerprint: String::new(),
         attempts: 0,
-        received_at: died.received_at.to_micros(),
-        first_died_at: died.at.to_micros(),
-        last_died_at: died.at.to_micros(),
+        received_at: death.received_at.to_micros(),
+        first_died_at: death.at.to_micros(),
+        last_died_at: death.at.to_micros(),
         deaths: 0,
         state: String::new(),
         outcome: None,
-        replays: count(died.replay),
+        replays: saturating_i32(death.replay),
         replayed_at: None,
         replayed_by: None,
         resolved_at: None,
         note: None,
-        // One that cannot be kept as it is would not lead back to this letter; its own id does.
-        wire_id: (died.wire_id != id.to_string() && clean(&died.wire_id) == died.wire_id).then(|| died.wire_id.clone()),
-        received_nanos: died.received_at.nanos(),
-        edited_from: died.edited_from.as_deref().map(clean),
-        traceparent: died.traceparent.as_deref().map(clean),
+        wire_id: has_other_id.then(|| death.wire_id.clone()),
+        received_nanos: death.received_at.nanos(),
+        edited_from: death.edited_from.as_deref().map(storable),
+        traceparent: death.traceparent.as_deref().map(storable),
         claimed_until: None,
     };
-    further_death(&mut letter, died);
+    apply_death(&mut letter, death);
     letter
 }
 
-fn further_death(letter: &mut dead_letter::Model, died: &DeadMessage) {
-    died.failure.class.as_str().clone_into(&mut letter.failure_class);
-    letter.failure = clean(&died.failure.reason);
-    letter.fingerprint = fingerprint(died.failure.class, &letter.failure);
-    letter.attempts = count(died.attempt);
-    letter.last_died_at = died.at.to_micros();
+fn apply_death(letter: &mut Letter, death: &DeadMessage) {
+    death.failure.class.as_str().clone_into(&mut letter.failure_class);
+    letter.failure = storable(&death.failure.reason);
+    letter.fingerprint = fingerprint(death.failure.class, &letter.failure);
+    letter.attempts = saturating_i32(death.attempt);
+    letter.last_died_at = death.at.to_micros();
     letter.deaths += 1;
     State::Dead.as_str().clone_into(&mut letter.state);
     letter.claimed_until = None;

@@ -81,9 +81,9 @@ async fn use_the_database(url: &str) -> Result<(), store::Error> {
     dead_letters::discard(&store, &selected, "no reason", by).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Count).await?;
     dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Delete).await?;
-    bank_links::look(&store, &[id]).await?;
+    bank_links::read_committed(&store, &[id]).await?;
     outbox::backlog(&store).await?;
-    outbox::claim(&store, outbox::Queue::New, 1).await?.finish(&[id], &[]).await?;
+    outbox::claim(&store, outbox::Due::New, 1).await?.finish(&[id], &[]).await?;
     store.renew().await;
     store.close().await;
     Ok(())

@@ -1,4 +1,4 @@
-//! Finds dead letters.
+//! Finds and counts dead letters.
 
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
@@ -15,48 +15,48 @@ use crate::domain::failure::FailureClass;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Store};
 
-/// Which letters; what is not said does not matter.
+/// Conditions for letters, all of which must hold. What is empty or `None` matches every letter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only these.
+    /// One of these ids.
     pub ids: Vec<Uuid>,
-    /// Of that class.
+    /// This failure class.
     pub class: Option<FailureClass>,
-    /// Of webhooks of that type.
+    /// This type of webhook.
     pub event_type: Option<String>,
-    /// About that entity.
+    /// A webhook about this entity.
     pub entity: Option<Uuid>,
-    /// Of that kind of failure.
+    /// This fingerprint.
     pub fingerprint: Option<String>,
-    /// That died last at that time or later.
+    /// The last death at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// That died last before that time.
+    /// The last death before this time.
     pub until: Option<DateTime<Utc>>,
-    /// In that state. A letter whose replay was given up half-way is dead.
+    /// This state; an expired claim counts as dead.
     pub state: Option<State>,
-    /// At most so many.
+    /// Maximum number of letters.
     pub limit: Option<u64>,
 }
 
-/// A letter that was chosen, as it was then: the number of its deaths tells one life from the next.
+/// A selected letter, as it was at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selected {
     /// Its id.
     pub id: Uuid,
-    /// How often it had died.
+    /// Its number of deaths: another number later means that it has been replayed and has died again.
     pub deaths: i32,
     /// The size of its body.
     pub body_bytes: usize,
 }
 
-/// A kind of failure among what is dead.
+/// Dead letters that share a failure class and a fingerprint.
 #[derive(Clone, Debug)]
 pub struct FailureGroup {
-    /// The class.
+    /// The failure class.
     pub failure_class: String,
     /// The fingerprint.
     pub fingerprint: String,
-    /// How many letters.
+    /// The number of letters.
     pub count: i64,
     /// The oldest last death.
     pub oldest: DateTime<Utc>,
@@ -66,10 +66,10 @@ pub struct FailureGroup {
     pub example: String,
 }
 
-/// What is dead now, for the metrics.
+/// The letters that are dead now, for the metrics.
 #[derive(Clone, Debug)]
 pub struct DeadLetterCounts {
-    /// Letters by failure class.
+    /// The number of letters by failure class.
     pub by_class: Vec<(String, u64)>,
     /// The oldest last death.
     pub oldest: Option<DateTime<Utc>>,
@@ -78,31 +78,35 @@ pub struct DeadLetterCounts {
 /// The letters that match, newest death first, with empty bodies.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> {
-    let but_the_body = Column::iter().filter(|column| !matches!(column, Column::Body));
-    let select = matching(filter).select_only().columns(but_the_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
+    let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
+    let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
     let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
-    Ok(newest_first.all(&store.connection).await?)
+    store.query(newest_first.all(&store.connection)).await
 }
 
-/// What matches, oldest death first: what a command takes on when it begins.
+/// Selects the letters that match, oldest death first: the work of a command.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
     let columns = matching(filter).select_only().columns([Column::MessageId, Column::Deaths]);
-    // In bytes on both databases.
+    // The length is in bytes on both databases.
     let select = oldest_first(columns.expr(Expr::cust("length(body)")));
-    let chosen: Vec<(Uuid, i32, i32)> = select.into_tuple().all(&store.connection).await?;
-    let chosen = chosen.into_iter().map(|(id, deaths, bytes)| (id, deaths, usize::try_from(bytes).unwrap_or_default()));
-    Ok(chosen.map(|(id, deaths, body_bytes)| Selected { id, deaths, body_bytes }).collect())
+    let rows: Vec<(Uuid, i32, i32)> = store.query(select.into_tuple().all(&store.connection)).await?;
+    let selected = rows.into_iter().map(|(id, deaths, body_bytes)| Selected {
+        id,
+        deaths,
+        body_bytes: usize::try_from(body_bytes).unwrap_or_default(),
+    });
+    Ok(selected.collect())
 }
 
-/// The same, of what is dead and nothing else.
+/// Like [`select`], limited to dead letters; none if the filter names another state.
 ///
 /// # Errors
-/// When the database is away.
+/// As [`select`].
 pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
     match filter.state {
         None | Some(State::Dead) => select(store, &Filter { state: Some(State::Dead), ..filter.clone() }).await,
@@ -110,37 +114,38 @@ pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>
     }
 }
 
-/// The letters that were `chosen`, as they are now, bodies and all, oldest death first. For a lot of them.
+/// The current letters of `selected`, with their bodies, oldest death first. The caller bounds their number and size with
+/// [`batches`](super::batches).
 ///
 /// # Errors
-/// When the database is away.
-pub async fn fetch(store: &Store, chosen: &[Selected]) -> Result<Vec<Letter>, Error> {
-    let are_chosen = id_in(&store.connection, Column::MessageId, chosen.iter().map(|chosen| chosen.id));
-    Ok(oldest_first(Entity::find().filter(are_chosen)).all(&store.connection).await?)
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn fetch(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, Error> {
+    let is_selected = id_in(&store.connection, Column::MessageId, selected.iter().map(|selected| selected.id));
+    store.query(oldest_first(Entity::find().filter(is_selected)).all(&store.connection)).await
 }
 
-/// One letter.
+/// The letter `id`, if it exists.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn find(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
-    Ok(Entity::find_by_id(id).one(&store.connection).await?)
+    store.query(Entity::find_by_id(id).one(&store.connection)).await
 }
 
-/// What happened to a letter, in order.
+/// The history of the letter `id`, oldest entry first.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn history(store: &Store, id: Uuid) -> Result<Vec<HistoryEntry>, Error> {
     use dead_letter_history::{Column, Entity};
     let entries = Entity::find().filter(Column::MessageId.eq(id)).order_by_asc(Column::At).order_by_asc(Column::Id);
-    Ok(entries.all(&store.connection).await?)
+    store.query(entries.all(&store.connection)).await
 }
 
-/// What is dead, by kind of failure, the most frequent first.
+/// The dead letters by failure class and fingerprint, the largest group first.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
     let select = Query::select()
         .columns([Column::FailureClass, Column::Fingerprint])
@@ -152,9 +157,9 @@ pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
         .cond_where(in_state(State::Dead))
         .group_by_columns([Column::FailureClass, Column::Fingerprint])
         .take();
-    let mut kinds = Vec::new();
-    for row in store.connection.query_all(&select).await? {
-        kinds.push(FailureGroup {
+    let mut groups = Vec::new();
+    for row in store.query(store.connection.query_all(&select)).await? {
+        groups.push(FailureGroup {
             failure_class: row.try_get("", "failure_class")?,
             fingerprint: row.try_get("", "fingerprint")?,
             count: row.try_get("", "letters")?,
@@ -163,57 +168,57 @@ pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
             example: row.try_get("", "example")?,
         });
     }
-    kinds.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint)));
-    Ok(kinds)
+    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint)));
+    Ok(groups)
 }
 
-/// Counts what is dead, by class.
+/// Counts the dead letters by failure class.
 ///
 /// # Errors
-/// When the database is away.
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn counts(store: &Store) -> Result<DeadLetterCounts, Error> {
     let mut counts = DeadLetterCounts { by_class: Vec::new(), oldest: None };
-    for kind in stats(store).await? {
-        let count = kind.count.unsigned_abs();
-        match counts.by_class.iter_mut().find(|(class, _)| *class == kind.failure_class) {
+    for group in stats(store).await? {
+        let count = group.count.unsigned_abs();
+        match counts.by_class.iter_mut().find(|(class, _)| *class == group.failure_class) {
             Some((_, letters)) => *letters += count,
-            None => counts.by_class.push((kind.failure_class, count)),
+            None => counts.by_class.push((group.failure_class, count)),
         }
-        counts.oldest = Some(counts.oldest.map_or(kind.oldest, |known| Ord::min(known, kind.oldest)));
+        counts.oldest = Some(counts.oldest.map_or(group.oldest, |oldest| Ord::min(oldest, group.oldest)));
     }
     Ok(counts)
 }
 
-/// Whether a letter is in that state now. A claim that ran out counts as dead.
+/// Whether a letter is in `state` now; an expired claim counts as dead.
 pub(super) fn in_state(state: State) -> Condition {
     let is = |state: State| Column::State.eq(state.as_str());
-    let ran_out = || Column::ClaimedUntil.lt(Utc::now());
-    // Said of those that are open because their index is of those: it knows no states.
-    let open = |is: Expr| Column::ResolvedAt.is_null().and(is).into_condition();
+    let expired = || Column::ClaimedUntil.lt(Utc::now());
+    // The partial index of open letters is used only if the query repeats its condition; the state is in no index.
+    let open = |condition: Expr| Column::ResolvedAt.is_null().and(condition).into_condition();
     match state {
-        State::Dead => open(is(state).or(is(State::Replaying).and(ran_out()))),
-        State::Replaying => open(is(state).and(Column::ClaimedUntil.is_null().or(ran_out().not()))),
+        State::Dead => open(is(state).or(is(State::Replaying).and(expired()))),
+        State::Replaying => open(is(state).and(Column::ClaimedUntil.is_null().or(expired().not()))),
         State::Resolved | State::Discarded => is(state).into_condition(),
     }
 }
 
-/// The state of a letter in hand now, by the same rule; `None` if it is in none that there is.
+/// The state of `letter` now, by the same rule; `None` if the column holds an unknown state.
 #[must_use]
 pub fn state_now(letter: &Letter) -> Option<State> {
-    let ran_out = letter.claimed_until.is_some_and(|until| until < Utc::now());
+    let expired = letter.claimed_until.is_some_and(|until| until < Utc::now());
     match State::parse(&letter.state)? {
-        State::Replaying if ran_out => Some(State::Dead),
+        State::Replaying if expired => Some(State::Dead),
         state => Some(state),
     }
 }
 
 fn matching(filter: &Filter) -> Select<Entity> {
-    let given = |value: &Option<String>, column: Column| value.as_ref().map(|value| column.eq(value.as_str()));
+    let equals = |column: Column, value: &Option<String>| value.as_ref().map(|value| column.eq(value.as_str()));
     let mut condition = Condition::all()
         .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
-        .add_option(given(&filter.event_type, Column::EventType))
+        .add_option(equals(Column::EventType, &filter.event_type))
         .add_option(filter.entity.map(|entity| Column::EntityId.eq(entity)))
-        .add_option(given(&filter.fingerprint, Column::Fingerprint))
+        .add_option(equals(Column::Fingerprint, &filter.fingerprint))
         .add_option(filter.since.map(|since| Column::LastDiedAt.gte(since)))
         .add_option(filter.until.map(|until| Column::LastDiedAt.lt(until)))
         .add_option(filter.state.map(in_state));

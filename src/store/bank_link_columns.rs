@@ -1,0 +1,134 @@
+//! The columns of `bank_links`: how a bank link becomes a row, and how a row becomes a bank link.
+//!
+//! A new text column is one line in the table of [`Field`]. A new timestamp that belongs to the bank link is one line in
+//! [`TIMESTAMPS`]. Both ways of inserting and the reading follow from these tables. Besides, the entity crate lists the column as
+//! a member of its struct, and a migration creates it; a test below fails if the entity has a column that is not written.
+//!
+//! The column `instants` holds the instant of each value, and only of those whose instant differs from the row's own `version`:
+//! after an `entity.created` that is none.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use entity::bank_link::{Column, Entity};
+use sea_orm::sea_query::InsertStatement;
+use sea_orm::{DbBackend, QueryResult};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Error;
+use super::bulk_insert::BulkInsert;
+use crate::domain::bank_link::{BankLink, FieldValue};
+use crate::domain::field::Field;
+use crate::domain::timestamp::Timestamp;
+
+/// A nullable timestamp column. Its value to the nanosecond is in `instants`, or is `version`.
+struct TimestampColumn {
+    name: &'static str,
+    get: fn(&BankLink) -> Option<Timestamp>,
+    set: fn(&mut BankLink, Option<Timestamp>),
+}
+
+const TIMESTAMPS: [TimestampColumn; 2] = [
+    TimestampColumn { name: "linked_at", get: |link| link.linked_at, set: |link, at| link.linked_at = at },
+    TimestampColumn {
+        name: "reconnected_at",
+        get: |link| link.reconnected_at,
+        set: |link, at| link.reconnected_at = at,
+    },
+];
+
+/// Statements that insert `links`, written at `now`.
+pub(super) fn insert_statements(
+    backend: DbBackend,
+    links: &[&BankLink],
+    now: DateTime<Utc>,
+) -> Result<Vec<InsertStatement>, Error> {
+    let mut insert = BulkInsert::new(backend, links)
+        .values(Column::EntityId, |link| link.entity_id)
+        .values(Column::OccurredAt, |link| link.version.to_micros())
+        .values(Column::Version, |link| link.version.nanos())
+        .values(Column::Revision, |link| link.revision)
+        .json(Column::Instants, |link| instants(link))
+        .values(Column::CreatedAt, |_| now)
+        .values(Column::UpdatedAt, |_| now);
+    for field in Field::ALL {
+        insert = match field {
+            Field::Permissions => insert.json(field.name(), |link| permissions(link)),
+            _ => insert.texts(field.name(), move |link| link.get(field)),
+        };
+    }
+    for column in &TIMESTAMPS {
+        insert = insert.times(column.name, |link| (column.get)(link).map(Timestamp::to_micros));
+    }
+    Ok(insert.into_statements(Entity)?)
+}
+
+/// The bank link in `row`.
+///
+/// # Errors
+/// [`Error::InvalidRow`] when another program wrote a row that cannot be decoded.
+pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
+    let version = Timestamp::from_nanos(row.try_get("", "version")?).ok_or_else(Error::unreadable_row)?;
+    let instants: Value = row.try_get("", "instants")?;
+    let instants = instants.as_object().ok_or_else(Error::unreadable_row)?;
+    let instant_of = |name: &str| match instants.get(name) {
+        None => Ok(Some(version)),
+        Some(Value::Null) => Ok(None),
+        Some(nanos) => nanos.as_i64().and_then(Timestamp::from_nanos).map(Some).ok_or_else(Error::unreadable_row),
+    };
+    let mut link = BankLink::unknown(row.try_get("", "entity_id")?, version);
+    link.revision = row.try_get("", "revision")?;
+    for field in Field::ALL {
+        let value = match field {
+            Field::Permissions => Some(row.try_get::<Value>("", field.name())?.to_string()),
+            _ => row.try_get("", field.name())?,
+        };
+        if let (Some(value), Some(since)) = (value, instant_of(field.name())?) {
+            link.fields[field as usize] = Some(FieldValue { since, value });
+        }
+    }
+    for column in &TIMESTAMPS {
+        if row.try_get::<Option<DateTime<Utc>>>("", column.name)?.is_some() {
+            (column.set)(&mut link, instant_of(column.name)?);
+        }
+    }
+    Ok(link)
+}
+
+fn permissions(link: &BankLink) -> &RawValue {
+    serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL)
+}
+
+/// What the column `instants` holds, in nanoseconds since 1970. The column `permissions` has no null: `null` here says that no
+/// webhook has carried any.
+fn instants(link: &BankLink) -> BTreeMap<&'static str, Option<i64>> {
+    let fields = Field::ALL.into_iter().zip(&link.fields);
+    let fields = fields.map(|(field, held)| (field.name(), held.as_ref().map(|held| held.since)));
+    let instants = fields.chain(TIMESTAMPS.iter().map(|column| (column.name, (column.get)(link))));
+    let stored = instants.filter(|(name, since)| match since {
+        Some(since) => *since != link.version,
+        None => *name == Field::Permissions.name(),
+    });
+    stored.map(|(name, since)| (name, since.map(Timestamp::nanos))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sea_orm::{IdenStatic, Iterable};
+
+    #[test]
+    fn every_column_of_the_entity_is_inserted_once_on_both_databases() {
+        let link = BankLink::unknown(uuid::Uuid::nil(), Timestamp::EPOCH);
+        for backend in [DbBackend::Postgres, DbBackend::Sqlite] {
+            let statements = insert_statements(backend, &[&link], Utc::now()).unwrap();
+            let sql = backend.build(&statements[0]).sql;
+            let (columns, _) = sql.split_once(')').unwrap();
+            for column in Column::iter() {
+                assert_eq!(columns.matches(&format!("\"{}\"", column.as_str())).count(), 1, "{columns}");
+            }
+            assert_eq!(columns.matches(',').count() + 1, Column::iter().count(), "{columns}");
+        }
+    }
+}

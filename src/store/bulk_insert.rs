@@ -1,0 +1,121 @@
+//! Inserts many rows, in the form that is cheapest on each database. Each table names its columns once for both.
+//!
+//! PostgreSQL gets one parameter for each column and expands them into rows in step. One parameter for each value would be
+//! thousands for a few hundred rows: binding them costs client and server more than the insert itself. One JSON document for
+//! all rows costs the server 50 % more, because it looks up each member of each row by name. SQLite cannot expand parameters
+//! like that; it gets one parameter for each value, and has no network to save on.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
+use sea_orm::{DbBackend, DbErr, Value};
+use serde::Serialize;
+
+use super::MAX_BINDS;
+
+/// Builds `INSERT` statements for `rows`, column by column.
+pub(super) struct BulkInsert<'a, R> {
+    rows: &'a [R],
+    columns: Vec<DynIden>,
+    values: Values,
+}
+
+enum Values {
+    /// For PostgreSQL: for each column a function that expands one parameter into the values of all rows.
+    ByColumn(Vec<Expr>),
+    /// For SQLite: the values of each row.
+    ByRow(Vec<Vec<Expr>>),
+}
+
+impl<'a, R> BulkInsert<'a, R> {
+    /// A builder for a table on `backend`, without columns yet.
+    pub(super) fn new(backend: DbBackend, rows: &'a [R]) -> Self {
+        let values = match backend {
+            DbBackend::Postgres => Values::ByColumn(Vec::new()),
+            _ => Values::ByRow(rows.iter().map(|_| Vec::new()).collect()),
+        };
+        Self { rows, columns: Vec::new(), values }
+    }
+
+    /// Adds a column of UUIDs, numbers or times that are not null.
+    pub(super) fn values<T>(self, column: impl IntoIden, get: impl Fn(&'a R) -> T) -> Self
+    where
+        T: Into<Value>,
+        Vec<T>: Into<Value>,
+    {
+        let array = |rows: &'a [R]| Func::cust("unnest").arg(rows.iter().map(&get).collect::<Vec<T>>().into()).into();
+        self.add(column, array, |row| get(row).into())
+    }
+
+    /// Adds a column of nullable texts. They are sent as JSON, because SeaORM's arrays hold no nulls.
+    pub(super) fn texts(self, column: impl IntoIden, get: impl Fn(&'a R) -> Option<&'a str>) -> Self {
+        self.add(column, |rows| elements("json_array_elements_text", rows, &get), |row| get(row).into())
+    }
+
+    /// Adds a column of nullable times.
+    pub(super) fn times(self, column: impl IntoIden, get: impl Fn(&'a R) -> Option<DateTime<Utc>>) -> Self {
+        let array = |rows| elements("json_array_elements_text", rows, &get).cast_as("timestamptz");
+        self.add(column, array, |row| get(row).into())
+    }
+
+    /// Adds a column of JSON, stored byte for byte as `get` serialises.
+    pub(super) fn json<T: Serialize>(self, column: impl IntoIden, get: impl Fn(&'a R) -> T) -> Self {
+        self.add(column, |rows| elements("json_array_elements", rows, &get), |row| json(&get(row)).into())
+    }
+
+    /// The statements that insert all rows into `table`: none for no rows, one on PostgreSQL, and on SQLite as many as its limit
+    /// of parameters requires.
+    ///
+    /// # Errors
+    /// None in practice: sea-query checks that there are as many values as columns.
+    pub(super) fn into_statements(self, table: impl IntoIden) -> Result<Vec<InsertStatement>, DbErr> {
+        let mismatch = |error: sea_orm::sea_query::error::Error| DbErr::Custom(error.to_string());
+        if self.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let max_rows = MAX_BINDS / self.columns.len().max(1);
+        let insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
+        let mut statements = Vec::new();
+        match self.values {
+            Values::ByColumn(values) => {
+                let mut insert = insert;
+                insert.select_from(Query::select().exprs(values).take()).map_err(mismatch)?;
+                statements.push(insert);
+            }
+            Values::ByRow(rows) => {
+                let mut rows = rows.into_iter();
+                while rows.len() > 0 {
+                    let mut insert = insert.clone();
+                    for values in rows.by_ref().take(max_rows) {
+                        insert.values(values).map_err(mismatch)?;
+                    }
+                    statements.push(insert);
+                }
+            }
+        }
+        Ok(statements)
+    }
+
+    fn add(mut self, column: impl IntoIden, all: impl FnOnce(&'a [R]) -> Expr, one: impl Fn(&'a R) -> Value) -> Self {
+        self.columns.push(column.into_iden());
+        match &mut self.values {
+            Values::ByColumn(values) => values.push(all(self.rows)),
+            Values::ByRow(rows) => {
+                for (values, row) in rows.iter_mut().zip(self.rows) {
+                    values.push(one(row).into());
+                }
+            }
+        }
+        self
+    }
+}
+
+/// A call of `function` that expands the values of all rows, passed as one JSON array.
+fn elements<'a, R, T: Serialize>(function: &'static str, rows: &'a [R], get: impl Fn(&'a R) -> T) -> Expr {
+    let values = Expr::value(json(&rows.iter().map(get).collect::<Vec<_>>())).cast_as("json");
+    Func::cust(function).arg(values).into()
+}
+
+/// Nothing that is written here can fail to serialise; the empty text would be rejected as invalid JSON.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! Every deadline of the database, why it has its length, and the order in which they fire.
+//!
+//! Nothing waits for the database without end. Each function that takes `&Store` applies [`Deadlines::transaction`] to all that
+//! it does; functions that take `&Transaction` run under the deadline of that transaction. When something is slow, the
+//! deadlines fire in this order, so that the most precise cause is reported:
+//!
+//! 1. `lock`: the server ends the wait for one lock. Other rows can still be written: [`Error::Blocked`].
+//! 2. `statement`: the server cancels a statement. It still answers, so this too is [`Error::Blocked`].
+//! 3. `transaction`: this process stops waiting, because the server has not answered at all: [`Error::TimedOut`].
+//! 4. `idle_in_transaction`: the server ends the session of a client that has died within a transaction and frees its locks.
+//!
+//! Before a transaction begins, `connect` bounds the wait for a connection, and `health_check` the ping of each one.
+
+use std::time::Duration;
+
+use super::Error;
+
+/// The deadlines of a [`Store`](super::Store). Tests shorten them; the program uses the defaults. None may be less than 1 ms:
+/// PostgreSQL reads 0 as "no limit".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The wait for a connection, be it a new one or a free one of the pool. Default 3 s.
+    pub connect: Duration,
+    /// The ping of a connection before and after each use. Default 1 s.
+    pub health_check: Duration,
+    /// The wait of one statement for a lock: `lock_timeout` of PostgreSQL, `busy_timeout` of SQLite. Default 5 s, longer than a
+    /// batch of another worker takes, so that only locks of other programs exceed it.
+    pub lock: Duration,
+    /// One statement on PostgreSQL (`statement_timeout`). Default 25 s, less than `transaction`, so that the server is first.
+    pub statement: Duration,
+    /// A whole transaction, or a query outside any. Default 30 s.
+    pub transaction: Duration,
+    /// The wait of PostgreSQL for the next statement of a transaction (`idle_in_transaction_session_timeout`). Default 60 s: it
+    /// must exceed the time for which a relay holds a claim while it publishes.
+    pub idle_in_transaction: Duration,
+    /// A ping or a probe, for readiness. Default 3 s.
+    pub probe: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            health_check: Duration::from_secs(1),
+            lock: Duration::from_secs(5),
+            statement: Duration::from_secs(25),
+            transaction: Duration::from_secs(30),
+            idle_in_transaction: Duration::from_secs(60),
+            probe: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Runs `work`, for at most `deadline`.
+///
+/// # Errors
+/// [`Error::TimedOut`] when the deadline passes first, else the error of `work`.
+pub async fn with_deadline<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(deadline, work).await.map_err(|_| Error::TimedOut)?
+}

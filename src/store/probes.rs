@@ -1,0 +1,69 @@
+//! Checks whether the database can do its work at this moment: for readiness, and to distinguish a faulty row from an outage.
+
+use sea_orm::ConnectionTrait;
+
+use super::{Error, Store, Transaction, bank_links, dead_letters, outbox, pool_health, with_deadline};
+
+impl Store {
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], or [`Error::TimedOut`] after [`Deadlines::probe`](super::Deadlines::probe).
+    pub async fn ping(&self) -> Result<(), Error> {
+        let answered = with_deadline(self.deadlines.probe, async { Ok(self.connection.ping().await?) }).await;
+        self.explain_timeout(answered).await
+    }
+
+    /// Checks that a batch could be written: writes a bank link, an event and a history entry, and rolls back. It detects what a
+    /// ping does not: a read-only server, a missing table, a revoked right.
+    ///
+    /// A constraint that the probe's own row violates is no outage, since other rows can be written.
+    ///
+    /// # Errors
+    /// Any [`Error`] but [`Error::InvalidRow`].
+    pub async fn probe(&self) -> Result<(), Error> {
+        let probed = self.rolled_back(async |transaction| {
+            bank_links::probe(transaction).await?;
+            outbox::probe(transaction).await?;
+            dead_letters::probe(transaction).await?;
+            if !self.is_sqlite() {
+                // Deferred constraints are otherwise checked by the commit, which does not happen here.
+                transaction.connection.execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            }
+            Ok(())
+        });
+        match probed.await {
+            Err(Error::InvalidRow(_)) => Ok(()),
+            probed => probed,
+        }
+    }
+
+    /// Checks that events could be deleted from the outbox.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn probe_outbox(&self) -> Result<(), Error> {
+        self.rolled_back(outbox::probe_delete).await
+    }
+
+    /// Runs `work` in a transaction that is always rolled back, within the deadline of a probe.
+    async fn rolled_back(&self, work: impl AsyncFnOnce(&Transaction) -> Result<(), Error>) -> Result<(), Error> {
+        let done = with_deadline(self.deadlines.probe, async {
+            let transaction = self.begin().await?;
+            let done = work(&transaction).await;
+            done.and(transaction.rollback().await)
+        });
+        self.explain_timeout(done.await).await
+    }
+
+    /// Replaces [`Error::TimedOut`] by the reason for which PostgreSQL refuses connections, if it does.
+    async fn explain_timeout(&self, result: Result<(), Error>) -> Result<(), Error> {
+        match result {
+            Err(Error::TimedOut) if !self.is_sqlite() => {
+                let pool = self.connection.get_postgres_connection_pool();
+                Err(pool_health::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
+            }
+            result => result,
+        }
+    }
+}
