@@ -1,8 +1,8 @@
-//! The fields of a bank link, and the one whose value is more than a text.
+//! The fields of a bank link that [`merge`](super::bank_link::merge) merges by timestamp, and the set of permissions.
 
-/// A field of a bank link that the newest writer wins.
+/// A field of a bank link. Each one is a column of `bank_links` (docs/CONTRACT.md#6-in-the-database).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the columns' names, and the contract explains them")]
+#[expect(missing_docs, reason = "the names are the columns' names")]
 pub enum Field {
     CustomerId,
     AppUserId,
@@ -19,7 +19,8 @@ pub enum Field {
 }
 
 impl Field {
-    /// Every field, in the order of [`BankLink::fields`].
+    /// Every field. A field's index here is its discriminant, and its index in
+    /// [`BankLink::fields`](super::bank_link::BankLink::fields).
     pub const ALL: [Self; 12] = [
         Self::CustomerId,
         Self::AppUserId,
@@ -35,7 +36,7 @@ impl Field {
         Self::LastEventId,
     ];
 
-    /// The column that holds it.
+    /// The name of the field's column.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,12 +56,12 @@ impl Field {
     }
 }
 
-/// The names of what a customer granted: sorted, each once.
+/// The names of the permissions that a customer granted, sorted and without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions(Vec<String>);
 
 impl Permissions {
-    /// The permissions of those names.
+    /// Creates the set from names in any order.
     #[must_use]
     pub fn new(mut names: Vec<String>) -> Self {
         names.sort_unstable();
@@ -68,7 +69,7 @@ impl Permissions {
         Self(names)
     }
 
-    /// The JSON array, which is also what two values from one instant are compared by.
+    /// The names as a JSON array. Two values with the same timestamp are compared by this text.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::Value::from(self.0.as_slice()).to_string()
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_field_stands_at_its_own_place() {
-        assert!(Field::ALL.into_iter().enumerate().all(|(place, field)| field as usize == place));
+    fn every_field_is_at_the_index_of_its_discriminant() {
+        assert!(Field::ALL.into_iter().enumerate().all(|(index, field)| field as usize == index));
     }
 }

@@ -17,7 +17,7 @@ use crate::waiting::eventually;
 
 fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
     let version = Timestamp::parse("2026-06-01T00:00:00.000000001Z").unwrap();
-    let mut link = BankLink { revision, ..BankLink::unknown(entity, version) };
+    let mut link = BankLink { revision, ..BankLink::empty(entity, version) };
     link.fields[Field::CustomerId as usize] = Some(FieldValue { since: version, value: customer.to_owned() });
     link
 }
@@ -63,7 +63,7 @@ on_both! {
     async fn a_bank_link_comes_back_as_it_was_written(app: TestApp) {
         let entity = Uuid::new_v4();
         let at = |nanos: i64| Timestamp::from_nanos(nanos).unwrap();
-        let mut odd = BankLink { revision: 7, linked_at: Some(at(1)), reconnected_at: Some(at(1_000_000_001)), ..BankLink::unknown(entity, at(1_000_000_003)) };
+        let mut odd = BankLink { revision: 7, linked_at: Some(at(1)), reconnected_at: Some(at(1_000_000_001)), ..BankLink::empty(entity, at(1_000_000_003)) };
         for (place, held) in odd.fields.iter_mut().enumerate() {
             let since = at(i64::try_from(place).unwrap());
             *held = (place % 3 != 1).then(|| FieldValue { since, value: format!("v{place}") });

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Action, Line, clean, count, write};
 use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
-use crate::domain::webhook::glimpse;
+use crate::domain::webhook::peek_type_and_entity;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
@@ -110,7 +110,7 @@ fn is_replaying(letter: &dead_letter::Model) -> bool {
 }
 
 fn first_death(id: Uuid, died: &DeadMessage) -> dead_letter::Model {
-    let (event_type, entity_id) = glimpse(&died.body);
+    let (event_type, entity_id) = peek_type_and_entity(&died.body);
     let mut letter = dead_letter::Model {
         message_id: id,
         source: clean(&died.source),
