@@ -74,6 +74,7 @@ pub(crate) struct Recipe {
     pub(crate) max_body_bytes: usize,
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
+    pub(crate) limits: ingress::Limits,
 }
 
 impl Recipe {
@@ -91,6 +92,7 @@ impl Recipe {
             max_body_bytes: 262_144,
             deadline: Duration::from_secs(4),
             max_in_flight: 4096,
+            limits: ingress::Limits::default(),
         }
     }
 
@@ -152,8 +154,9 @@ impl TestApp {
             keys: ingress::Keys::parse(recipe.keys).expect("secrets"),
             senders: recipe.senders,
             max_body_bytes: recipe.max_body_bytes,
-            deadline: recipe.deadline,
+            confirm_deadline: recipe.deadline,
             max_in_flight: recipe.max_in_flight,
+            limits: recipe.limits,
         };
         let ingress = banklink.ingress(settings, stop_ingress.clone());
         let is_ready = async || ingress.readiness().await.is_ready().then_some(());
