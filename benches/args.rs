@@ -1,57 +1,58 @@
-//! The command line: what to measure, and how long to take over it.
+//! The command line.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures banklink beside what the machine allows. Needs RabbitMQ and PostgreSQL: `make bench` brings them up.
+/// Measures banklink and compares it with minimal programs on the same machine. Needs RabbitMQ and PostgreSQL, which
+/// `make bench` starts
 #[derive(Debug, Parser)]
 #[command(name = "banklink-bench", version, max_term_width = 120)]
 pub(crate) struct Args {
     /// Only these sections
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<Section>,
-    /// Only on these databases, where a section has both
+    /// Only on these databases, in sections that measure both
     #[arg(long, value_delimiter = ',')]
     pub(crate) database: Vec<Database>,
     /// Only with these batch sizes
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) batch: Vec<u32>,
-    /// Webhooks in one run at the default batch size; smaller batches get fewer
+    /// Webhooks in one run at the default batch size; runs with smaller batches use fewer
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     pub(crate) count: Option<u32>,
-    /// Runs of everything; the table shows their median
+    /// Runs of each measurement; the table shows their median
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeat: Option<u32>,
-    /// Everything once and small, within two minutes: shows that it works, and little else
+    /// One small run of each measurement, within two minutes; the figures mean little
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Where every single value goes
+    /// Where to write every value
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     pub(crate) json: PathBuf,
-    /// The banklink to measure; by default the one beside this program
+    /// The banklink to measure; by default the one in the directory of this program
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
-/// What is measured, in this order.
+/// The sections, in the order of their measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Section {
-    /// Worker and relay: a full queue drained to rows and confirmed events
+    /// Worker and relay: a full queue drained into rows and confirmed events
     Drain,
-    /// Ingress: signed posts accepted, and how long they take
+    /// Ingress: throughput and latency of signed posts
     Ingress,
     /// From the post to the event in a subscriber's queue, at a steady rate
     EndToEnd,
-    /// Many dead letters: recorded, counted, listed, replayed
+    /// Many dead letters: recorded, counted, listed and replayed
     DeadLetters,
-    /// The drain again, with millions of rows and with a million messages
+    /// The drain with millions of rows in the table, and with a backlog of a million messages
     Growth,
-    /// The largest resident size of each role at full load
+    /// The maximum resident size of each role at full load
     Memory,
-    /// From the start of a process until it is ready
+    /// The time from the start of a process until it is ready
     Startup,
 }
 
@@ -60,7 +61,6 @@ impl Section {
         [Self::Drain, Self::Ingress, Self::EndToEnd, Self::DeadLetters, Self::Growth, Self::Memory, Self::Startup];
 }
 
-/// Where rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Database {
     Postgres,
@@ -78,7 +78,7 @@ impl Database {
     }
 }
 
-/// The ceilings are processes of their own, as banklink is.
+/// The ceilings run as separate processes, like banklink.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(hide = true)]
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     CeilingIngress(CeilingIngress),
 }
 
-/// AMQP_URL and DATABASE_URL say where.
+/// The rest is in AMQP_URL and DATABASE_URL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CeilingDrain {
     #[arg(long)]
@@ -96,7 +96,7 @@ pub(crate) struct CeilingDrain {
     pub(crate) count: usize,
 }
 
-/// AMQP_URL and LEAN_WEBHOOK_SECRETS say the rest.
+/// The rest is in AMQP_URL and LEAN_WEBHOOK_SECRETS.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CeilingIngress {
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! RabbitMQ, by hand: what the bench itself does there, and what its ceilings stand on.
+//! Direct access to RabbitMQ, for the bench itself and for its ceilings.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +7,24 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 
-/// The longest wait for anything that RabbitMQ is asked.
+/// Deadline of every request to RabbitMQ.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 const PERSISTENT: u8 = 2;
 
 pub(crate) async fn connect(url: &str) -> Result<Connection> {
-    let connected = in_time(Connection::connect(url, ConnectionProperties::default())).await;
+    let connected = with_deadline(Connection::connect(url, ConnectionProperties::default())).await;
     connected.context("cannot connect to RabbitMQ")
 }
 
-/// A channel that confirms what is published. Only one task may use it: lapin mixes up confirms when several do.
+/// Opens a channel with publisher confirms. Only one task may use it: when several publish on one channel, lapin attributes
+/// confirms to the wrong messages.
 pub(crate) async fn confirming(connection: &Connection) -> Result<Channel> {
-    let channel = in_time(connection.create_channel()).await?;
-    in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    let channel = with_deadline(connection.create_channel()).await?;
+    with_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
-/// Publishes, mandatory, and waits until RabbitMQ has confirmed and routed it.
+/// Publishes a mandatory message, and waits until RabbitMQ has confirmed and routed it.
 pub(crate) async fn publish(
     channel: &Channel,
     exchange: &str,
@@ -34,11 +35,11 @@ pub(crate) async fn publish(
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     match channel.basic_publish(exchange.into(), key.into(), options, body, properties).await?.await? {
         Confirmation::Ack(None) => Ok(()),
-        other => bail!("RabbitMQ did not take a message: {other:?}"),
+        other => bail!("RabbitMQ did not accept a message: {other:?}"),
     }
 }
 
-/// The properties that every message has.
+/// The properties that all messages have in common.
 pub(crate) fn properties(id: &str, content_type: &str) -> BasicProperties {
     BasicProperties::default()
         .with_message_id(id.into())
@@ -48,7 +49,7 @@ pub(crate) fn properties(id: &str, content_type: &str) -> BasicProperties {
         .with_delivery_mode(PERSISTENT)
 }
 
-/// The properties of a webhook as the ingress gives them.
+/// The properties of a webhook as the ingress publishes it.
 pub(crate) fn webhook_properties() -> BasicProperties {
     let id = uuid::Uuid::now_v7().to_string();
     let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
@@ -59,38 +60,38 @@ pub(crate) fn webhook_properties() -> BasicProperties {
     properties(&id, "application/json").with_headers(headers)
 }
 
-/// The properties of a dead message as the worker gives them.
+/// The properties of a dead message as the worker publishes it.
 pub(crate) fn dead_properties() -> BasicProperties {
     let properties = webhook_properties();
     let mut headers = properties.headers().clone().unwrap_or_default();
-    for (name, value) in [("x-failure-class", "panicked"), ("x-failure", "a bug that was mended since")] {
+    for (name, value) in [("x-failure-class", "panicked"), ("x-failure", "a panic at src/bug.rs:1")] {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
     properties.with_headers(headers)
 }
 
-/// Waits until at least `count` messages are ready on a queue. A quorum queue whose leader is busy says 0.
-pub(crate) async fn holds(channel: &Channel, queue: &str, count: usize) -> Result<()> {
+/// Waits until at least `count` messages are ready on a queue.
+pub(crate) async fn until_ready(channel: &Channel, queue: &str, count: usize) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let ready = ready(channel, queue).await?;
         if ready as usize >= count {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{ready} of {count} messages are on {queue}");
+        ensure!(Instant::now() < deadline, "only {ready} of {count} messages are on {queue}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// How many messages are ready on a queue, or 0 if it is too busy to say.
+/// The number of messages ready on a queue. A quorum queue whose leader is busy reports 0.
 pub(crate) async fn ready(channel: &Channel, queue: &str) -> Result<u32> {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    Ok(in_time(channel.queue_declare(queue.into(), options, FieldTable::default())).await?.message_count())
+    Ok(with_deadline(channel.queue_declare(queue.into(), options, FieldTable::default())).await?.message_count())
 }
 
-/// Waits for RabbitMQ's answer no longer than is reasonable.
-pub(crate) async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+/// Waits for RabbitMQ at most until the deadline.
+pub(crate) async fn with_deadline<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
     let answer = tokio::time::timeout(DEADLINE, work).await;
-    ensure!(answer.is_ok(), "RabbitMQ gave no answer within {DEADLINE:?}");
+    ensure!(answer.is_ok(), "RabbitMQ did not answer within {DEADLINE:?}");
     Ok(answer??)
 }

@@ -1,7 +1,7 @@
-//! The operator's commands on a bad night: many dead letters recorded, counted, listed and replayed, on both databases.
+//! Many dead letters: the time to record, count, list and replay them, on both databases.
 //!
-//! The replay stands beside the drain of as many fresh webhooks in the same run: a worker that is fed by a replay should keep
-//! at least half of that pace, although each letter is claimed, kept and resolved beside being handled.
+//! The replay is compared with the drain of as many fresh webhooks in the same run. It should reach at least half of that
+//! rate, although each letter is claimed, confirmed and resolved in addition to being handled.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,23 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::args::Database;
+use crate::bench::Bench;
 use crate::drain;
 use crate::fill::{fill, fill_dead};
-use crate::place::Place;
 use crate::process::{self, Running};
-use crate::report::{Figure, shown};
+use crate::progress;
+use crate::report::{Figure, format_value};
+use crate::sandbox::Sandbox;
 use crate::settings::DEFAULT_BATCH;
-use crate::{Bench, progress};
 
-/// A recording or a replay that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Deadline of a recording and of a command.
+const DEADLINE: Duration = Duration::from_secs(600);
 /// How often the letters are counted while they are recorded.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What one run came to.
+/// One value of each figure for each run.
 #[derive(Default)]
-struct Night {
+struct Values {
     recorded: Vec<f64>,
     stats: Vec<f64>,
     list: Vec<f64>,
@@ -35,71 +36,71 @@ struct Night {
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for database in &bench.settings.databases {
-        let mut night = Night::default();
+        let mut values = Values::default();
         for _ in 0..bench.settings.repeat {
-            night.live_through(bench, *database).await?;
+            values.measure(bench, *database).await?;
         }
         let name = |what: &str| format!("{what} dead letters, {}", database.name());
         figures.extend([
-            Figure::new(name("recording"), "/s", night.recorded),
-            Figure::new(name("stats of all"), "ms", night.stats),
-            Figure::new(name("list of the newest"), "ms", night.list),
-            Figure::new(name("replay of all"), "/s", night.replayed).beside("drain", night.drained),
+            Figure::new(name("recording"), "/s", values.recorded),
+            Figure::new(name("stats of all"), "ms", values.stats),
+            Figure::new(name("list of the newest"), "ms", values.list),
+            Figure::new(name("replay of all"), "/s", values.replayed).compared_to("drain", values.drained),
         ]);
     }
     Ok(figures)
 }
 
-impl Night {
-    async fn live_through(&mut self, bench: &Bench, database: Database) -> Result<()> {
+impl Values {
+    async fn measure(&mut self, bench: &Bench, database: Database) -> Result<()> {
         let count = bench.settings.letters as usize;
-        let place = bench.places.make(bench, database).await?;
-        fill(bench, &place, count).await?;
-        let (process, rates) = drain::banklink(bench, &place, DEFAULT_BATCH, count, "drain").await?;
+        let sandbox = bench.sandbox(database).await?;
+        fill(&sandbox, count).await?;
+        let (process, rates) = drain::banklink(&sandbox, DEFAULT_BATCH, count, "drain").await?;
         process.stop().await?;
         self.drained.push(rates.events);
 
-        fill_dead(bench, &place, count).await?;
-        let mut process = Running::start(process::banklink(bench, &place, &["run", "worker", "relay"]))?;
+        fill_dead(&sandbox, count).await?;
+        let mut process = Running::start(sandbox.banklink(&["run", "worker", "relay"]))?;
         process.ready().await?;
-        self.recorded.push(count as f64 / recording(bench, &place, count).await?.as_secs_f64());
-        self.stats.push(1e3 * timed(bench, &place, &["dead-letters", "stats"]).await?.0.as_secs_f64());
-        self.list.push(1e3 * timed(bench, &place, &["dead-letters", "list"]).await?.0.as_secs_f64());
+        self.recorded.push(count as f64 / recording(&sandbox, count).await?.as_secs_f64());
+        self.stats.push(1e3 * timed(&sandbox, &["dead-letters", "stats"]).await?.0.as_secs_f64());
+        self.list.push(1e3 * timed(&sandbox, &["dead-letters", "list"]).await?.0.as_secs_f64());
         let replay = ["dead-letters", "replay", "--class", "panicked", "--yes", "--json", "--by", "bench"];
-        let (took, totals) = timed(bench, &place, &replay).await?;
-        let totals: Value = serde_json::from_str(totals.trim()).context("the totals")?;
+        let (took, totals) = timed(&sandbox, &replay).await?;
+        let totals: Value = serde_json::from_str(totals.trim()).context("the totals of replay")?;
         ensure!(totals["applied"].as_u64() == Some(count as u64), "not every letter was applied: {totals}");
         self.replayed.push(count as f64 / took.as_secs_f64());
         process.stop().await?;
-        bench.places.remove(bench, &place).await;
-        let last = |values: &[f64]| shown(values.last().copied().unwrap_or_default());
+        bench.remove(&sandbox).await;
+        let last = |values: &[f64]| format_value(values.last().copied().unwrap_or_default());
         let (replayed, drained) = (last(&self.replayed), last(&self.drained));
-        progress::say(&format!("replay, {}: {replayed}/s beside a drain of {drained}/s", database.name()));
+        progress::print(&format!("replay, {}: {replayed}/s, drain {drained}/s", database.name()));
         Ok(())
     }
 }
 
-/// Waits until the worker has recorded every letter; how long it took from here.
-async fn recording(bench: &Bench, place: &Place, count: usize) -> Result<Duration> {
+/// Waits until the worker has recorded every letter, and returns how long that took.
+async fn recording(sandbox: &Sandbox, count: usize) -> Result<Duration> {
     let bar = progress::bar("recording", count);
     let start = Instant::now();
     loop {
-        let kinds = process::output(process::banklink(bench, place, &["dead-letters", "stats", "--json"])).await?;
-        let kinds = kinds.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-        let dead: u64 = kinds.iter().filter_map(|kind| kind["count"].as_u64()).sum();
+        let groups = process::output(sandbox.banklink(&["dead-letters", "stats", "--json"])).await?;
+        let groups = groups.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+        let dead: u64 = groups.iter().filter_map(|group| group["count"].as_u64()).sum();
         if dead >= count as u64 {
             return Ok(start.elapsed());
         }
-        ensure!(start.elapsed() < PATIENCE, "{dead} of {count} letters are recorded after {PATIENCE:?}");
+        ensure!(start.elapsed() < DEADLINE, "only {dead} of {count} letters are recorded after {DEADLINE:?}");
         bar.set_position(dead);
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Runs a command to its end; how long it took, start of the process included, and what it printed.
-async fn timed(bench: &Bench, place: &Place, arguments: &[&str]) -> Result<(Duration, String)> {
+/// Runs a command to its end. Returns how long that took, the start of the process included, and its output.
+async fn timed(sandbox: &Sandbox, arguments: &[&str]) -> Result<(Duration, String)> {
     let _spinner = progress::spinner(arguments[1]);
     let start = Instant::now();
-    let printed = process::output_within(process::banklink(bench, place, arguments), PATIENCE).await?;
-    Ok((start.elapsed(), printed))
+    let output = process::output_within(sandbox.banklink(arguments), DEADLINE).await?;
+    Ok((start.elapsed(), output))
 }

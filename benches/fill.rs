@@ -1,30 +1,30 @@
-//! Fills the work queue, as the ingress would, or the dead queue, as the worker would.
+//! Fills the work queue as the ingress does, or the dead queue as the worker does.
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::BasicProperties;
 use uuid::Uuid;
 
-use crate::place::Place;
-use crate::{Bench, broker, progress, webhook};
+use crate::sandbox::Sandbox;
+use crate::{broker, progress, webhook};
 
-/// Publishes in flight.
+/// Maximum number of unconfirmed publishes.
 const IN_FLIGHT: usize = 1000;
 
-/// Publishes `count` webhooks, each about another bank link, and sees that they are on the queue.
-pub(crate) async fn fill(bench: &Bench, place: &Place, count: usize) -> Result<()> {
-    publish(bench, &place.webhooks(), count, broker::webhook_properties).await
+/// Publishes `count` webhooks, each about another bank link, and waits until they are on the queue.
+pub(crate) async fn fill(sandbox: &Sandbox, count: usize) -> Result<()> {
+    publish(sandbox, &sandbox.webhooks(), count, broker::webhook_properties).await
 }
 
-/// Publishes as many dead ones, onto the queue from which the worker records them.
-pub(crate) async fn fill_dead(bench: &Bench, place: &Place, count: usize) -> Result<()> {
-    publish(bench, &place.dead(), count, broker::dead_properties).await
+/// Publishes `count` dead messages, each about another bank link, and waits until they are on the dead queue.
+pub(crate) async fn fill_dead(sandbox: &Sandbox, count: usize) -> Result<()> {
+    publish(sandbox, &sandbox.dead(), count, broker::dead_properties).await
 }
 
-/// To an exchange, and onto the queue of the same name.
-async fn publish(bench: &Bench, exchange: &str, count: usize, properties: fn() -> BasicProperties) -> Result<()> {
+/// Publishes to an exchange whose queue has the same name.
+async fn publish(sandbox: &Sandbox, exchange: &str, count: usize, properties: fn() -> BasicProperties) -> Result<()> {
     let bar = progress::bar("filling the queue", count);
-    let connection = broker::connect(&bench.settings.amqp_url).await?;
+    let connection = broker::connect(&sandbox.amqp_url).await?;
     let channel = broker::confirming(&connection).await?;
     stream::iter(0..count)
         .map(|_| async {
@@ -42,6 +42,6 @@ async fn publish(bench: &Bench, exchange: &str, count: usize, properties: fn() -
         .buffer_unordered(IN_FLIGHT)
         .try_collect::<Vec<()>>()
         .await?;
-    broker::holds(&channel, exchange, count).await?;
-    broker::in_time(connection.close(200, "filled".into())).await
+    broker::until_ready(&channel, exchange, count).await?;
+    broker::with_deadline(connection.close(200, "done".into())).await
 }

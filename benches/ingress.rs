@@ -1,14 +1,15 @@
-//! The ingress: signed posts accepted in a second, and how long each takes, beside a bare handler.
+//! The ingress: throughput and latency of signed posts, compared with a minimal handler.
 
 use anyhow::{Context, Result};
 
 use crate::args::Database;
+use crate::bench::Bench;
 use crate::load::{self, Load};
-use crate::process::{self, Running};
-use crate::report::{Figure, shown};
-use crate::{Bench, broker, progress, stats};
+use crate::process::Running;
+use crate::report::{Figure, format_value};
+use crate::{broker, progress, stats};
 
-/// Connections that post at the same time.
+/// Numbers of concurrent connections.
 const CONNECTIONS: [usize; 2] = [64, 256];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Ingress {
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        let (mut banklink, mut ceiling) = (Vec::new(), Vec::new());
+        let (mut banklink_loads, mut ceiling_loads) = (Vec::new(), Vec::new());
         for run in 0..bench.settings.repeat {
             let mut order = [Ingress::Banklink, Ingress::Ceiling];
             if run % 2 == 1 {
@@ -39,19 +40,21 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
                 let what = format!("ingress, {connections} connections, {}", ingress.name());
                 let load = post_to(bench, ingress, connections, &what).await.context(what)?;
                 match ingress {
-                    Ingress::Banklink => banklink.push(load),
-                    Ingress::Ceiling => ceiling.push(load),
+                    Ingress::Banklink => banklink_loads.push(load),
+                    Ingress::Ceiling => ceiling_loads.push(load),
                 }
             }
         }
         let name = format!("ingress, {connections} connections");
-        let values = |of: fn(&Load) -> f64| [&banklink, &ceiling].map(|loads| loads.iter().map(of).collect::<Vec<_>>());
-        let [ours, theirs] = values(|load| load.rate);
-        figures.push(Figure::new(&name, "/s", ours).beside("ceiling", theirs));
-        let [ours, theirs] = values(|load| stats::quantile(&load.took, 0.5));
-        figures.push(Figure::new(format!("{name}, p50"), "ms", ours).beside("ceiling", theirs));
-        let [ours, theirs] = values(|load| stats::quantile(&load.took, 0.99));
-        figures.push(Figure::new(format!("{name}, p99"), "ms", ours).beside("ceiling", theirs));
+        let values = |of: fn(&Load) -> f64| {
+            [&banklink_loads, &ceiling_loads].map(|loads| loads.iter().map(of).collect::<Vec<_>>())
+        };
+        let [banklink, ceiling] = values(|load| load.rate);
+        figures.push(Figure::new(&name, "/s", banklink).compared_to("ceiling", ceiling));
+        let [banklink, ceiling] = values(|load| stats::quantile(&load.latencies, 0.5));
+        figures.push(Figure::new(format!("{name}, p50"), "ms", banklink).compared_to("ceiling", ceiling));
+        let [banklink, ceiling] = values(|load| stats::quantile(&load.latencies, 0.99));
+        figures.push(Figure::new(format!("{name}, p99"), "ms", banklink).compared_to("ceiling", ceiling));
     }
     Ok(figures)
 }
@@ -59,10 +62,10 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str) -> Result<Load> {
     let posts = load::posts(bench.settings.count as usize)?;
     let count = posts.len();
-    let place = bench.places.make(bench, Database::Sqlite).await?;
+    let sandbox = bench.sandbox(Database::Sqlite).await?;
     let command = match ingress {
-        Ingress::Banklink => process::banklink(bench, &place, &["run", "ingress"]),
-        Ingress::Ceiling => process::ceiling(&place, &["ceiling-ingress", "--namespace", &place.namespace])?,
+        Ingress::Banklink => sandbox.banklink(&["run", "ingress"]),
+        Ingress::Ceiling => sandbox.ceiling(&["ceiling-ingress", "--namespace", &sandbox.namespace])?,
     };
     let mut process = Running::start(command)?;
     if ingress == Ingress::Banklink {
@@ -74,11 +77,11 @@ async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str
     drop(spinner);
     process.stop().await?;
 
-    let connection = broker::connect(&place.amqp_url).await?;
-    let channel = broker::in_time(connection.create_channel()).await?;
-    broker::holds(&channel, &place.webhooks(), count).await?;
-    broker::in_time(connection.close(200, "counted".into())).await?;
-    bench.places.remove(bench, &place).await;
-    progress::say(&format!("{what}: {}/s", shown(load.rate)));
+    let connection = broker::connect(&sandbox.amqp_url).await?;
+    let channel = broker::with_deadline(connection.create_channel()).await?;
+    broker::until_ready(&channel, &sandbox.webhooks(), count).await?;
+    broker::with_deadline(connection.close(200, "done".into())).await?;
+    bench.remove(&sandbox).await;
+    progress::print(&format!("{what}: {}/s", format_value(load.rate)));
     Ok(load)
 }

@@ -1,6 +1,6 @@
-//! Posts as fast as they are answered, over a fixed number of connections.
+//! Maximum load: each of a fixed number of connections sends its next post as soon as the last one is answered.
 //!
-//! It shares the processors with what it measures, so all of it is one thread, and everything is signed beforehand.
+//! The load shares the processors with what it measures, so it uses one thread, and everything is signed beforehand.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,55 +11,54 @@ use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use crate::http::Client;
-use crate::process::SECRET;
 use crate::progress;
 use crate::webhook;
 
-/// A load that takes longer has failed.
+/// Deadline of the whole load.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// What came of it.
+/// The result of a load.
 pub(crate) struct Load {
-    /// Accepted posts a second.
+    /// Accepted posts per second.
     pub(crate) rate: f64,
-    /// How long each took, sorted.
-    pub(crate) took: Vec<Duration>,
+    /// The latency of each post, sorted.
+    pub(crate) latencies: Vec<Duration>,
 }
 
-/// That many posts, signed, each about another bank link.
+/// Creates `count` signed posts, each about another bank link.
 pub(crate) fn posts(count: usize) -> Result<Vec<Vec<u8>>> {
-    let key = webhook::key(SECRET)?;
+    let key = webhook::key(webhook::SECRET)?;
     Ok((0..count).map(|_| webhook::post(&key, &webhook::created(Uuid::new_v4()))).collect())
 }
 
-/// Sends all of them to `address`; each has to be accepted.
+/// Sends all posts to `address`, each until it is accepted.
 pub(crate) async fn send_all(address: &str, posts: Vec<Vec<u8>>, connections: usize) -> Result<Load> {
     let address = address.to_owned();
     let load = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sending = async { tokio::time::timeout(DEADLINE, send(&address, &posts, connections)).await };
-        runtime.block_on(sending).context("the posts were not answered in time")?
+        runtime.block_on(sending).context("not every post was accepted in time")?
     });
     load.await?
 }
 
 async fn send(address: &str, posts: &[Vec<u8>], connections: usize) -> Result<Load> {
     let clients = try_join_all((0..connections).map(|_| Client::connect(address))).await?;
-    let (next, took) = (Rc::new(Cell::new(0)), RefCell::new(Vec::with_capacity(posts.len())));
+    let (next, latencies) = (Rc::new(Cell::new(0)), RefCell::new(Vec::with_capacity(posts.len())));
     let refused = Cell::new(0);
     let start = Instant::now();
     try_join_all(clients.into_iter().map(async |mut client| {
         while let Some(post) = posts.get(next.replace(next.get() + 1)) {
             let sent = Instant::now();
             refused.set(refused.get() + client.post(post).await?);
-            took.borrow_mut().push(sent.elapsed());
+            latencies.borrow_mut().push(sent.elapsed());
         }
         anyhow::Ok(())
     }))
     .await?;
-    progress::say_refused(refused.get());
+    progress::print_refused(refused.get());
     let rate = posts.len() as f64 / start.elapsed().as_secs_f64();
-    let mut took = took.into_inner();
-    took.sort_unstable();
-    Ok(Load { rate, took })
+    let mut latencies = latencies.into_inner();
+    latencies.sort_unstable();
+    Ok(Load { rate, latencies })
 }

@@ -1,9 +1,10 @@
-//! `make bench`: what banklink does in a second, beside what a program without features does on the same machine at the same time.
+//! `make bench`: measures banklink, and compares it with minimal programs (ceilings) on the same machine in the same run.
 //!
-//! The product is measured from outside: the release binary, as processes, through its settings and its metrics. Each run has
-//! a namespace and a database of its own, which are gone afterwards, also after Ctrl-C. Nothing here is ever asserted.
+//! banklink is measured from outside: the release binary runs as processes and is observed through its metrics. Each run has
+//! its own namespace and database, which are deleted afterwards, even after Ctrl-C. No figure is ever asserted.
 
 mod args;
+mod bench;
 mod broker;
 mod ceiling;
 mod dead_letters;
@@ -15,10 +16,10 @@ mod http;
 mod ingress;
 mod load;
 mod memory;
-mod place;
 mod process;
 mod progress;
 mod report;
+mod sandbox;
 mod settings;
 mod startup;
 mod stats;
@@ -32,15 +33,9 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Args, Command, Section};
-use place::Places;
+use bench::Bench;
 use report::Figure;
 use settings::Settings;
-
-/// What every section works with.
-struct Bench {
-    settings: Settings,
-    places: Places,
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -51,7 +46,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::say(&format!("banklink-bench: {error:#}"));
+            progress::print(&format!("banklink-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -61,27 +56,26 @@ async fn execute(args: Args) -> Result<()> {
     match args.command {
         Some(Command::CeilingDrain(drain)) => ceiling::drain::run(&drain).await,
         Some(Command::CeilingIngress(ingress)) => ceiling::ingress::run(&ingress).await,
-        None => bench(args).await,
+        None => run(args).await,
     }
 }
 
-async fn bench(args: Args) -> Result<()> {
-    let settings = Settings::resolve(args)?;
-    let bench = Bench { places: Places::new(&settings), settings };
+async fn run(args: Args) -> Result<()> {
+    let bench = Bench::new(Settings::resolve(args)?);
     let mut figures = Vec::new();
-    let ended = tokio::select! {
-        ended = measure_all(&bench, &mut figures) => ended,
+    let result = tokio::select! {
+        result = measure_all(&bench, &mut figures) => result,
         name = interrupted() => Err(anyhow::anyhow!("stopped by {}", name?)),
     };
-    // Whatever a section left because it failed or was interrupted. What others measured is good all the same.
-    bench.places.remove_all(&bench).await;
+    // Sections that failed or were interrupted leave their sandboxes. The figures of the others are valid.
+    bench.remove_all().await;
     report::write_json(&bench.settings, &figures)?;
     report::print(&figures)?;
-    ended
+    result
 }
 
-/// Measures one section after the other. One that fails keeps none of the others from being measured; why it failed is said
-/// below the figures, where somebody who has only the end of a log sees it.
+/// Measures one section after the other. If one fails, the others are still measured, and its error is printed after the
+/// figures, at the end of the log.
 async fn measure_all(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
     let mut failures = Vec::new();
     for section in &bench.settings.sections {

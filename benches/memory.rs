@@ -1,21 +1,22 @@
-//! The largest resident size of each role at full load: each by itself, and all in one process.
+//! The maximum resident size of each role at full load: each in a process of its own, and all in one process.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::args::Database;
-use crate::place::Place;
-use crate::process::{self, Running};
-use crate::report::{Figure, shown};
-use crate::{Bench, load, progress};
+use crate::bench::Bench;
+use crate::process::Running;
+use crate::report::{Figure, format_value};
+use crate::sandbox::Sandbox;
+use crate::{load, progress};
 
 const CONNECTIONS: usize = 256;
-const LOOK: Duration = Duration::from_millis(200);
-/// A load that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Deadline for handling the whole load.
+const DEADLINE: Duration = Duration::from_secs(300);
 
-/// What runs in the process. In this order each takes in what the one before it put out.
+/// The roles of one process. They are measured in this order, and each consumes what the one before produced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Ingress,
@@ -49,50 +50,51 @@ impl Role {
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut peaks: [Vec<f64>; 4] = Default::default();
     for _ in 0..bench.settings.repeat {
-        let place = bench.places.make(bench, Database::Postgres).await?;
+        let sandbox = bench.sandbox(Database::Postgres).await?;
         for (role, peaks) in Role::EACH.into_iter().zip(&mut peaks) {
             let what = format!("memory, {}", role.name());
-            let peak = peak(bench, &place, role, &what).await.context(what.clone())?;
-            progress::say(&format!("{what}: {} MB", shown(peak)));
+            let peak = peak(bench, &sandbox, role, &what).await.context(what.clone())?;
+            progress::print(&format!("{what}: {} MB", format_value(peak)));
             peaks.push(peak);
         }
-        bench.places.remove(bench, &place).await;
+        bench.remove(&sandbox).await;
     }
     let figures = peaks.into_iter().zip(Role::EACH);
     Ok(figures.map(|(peaks, role)| Figure::new(format!("memory, {}, peak", role.name()), "MB", peaks)).collect())
 }
 
-async fn peak(bench: &Bench, place: &Place, role: Role, what: &str) -> Result<f64> {
+/// The peak of a process with this role under load, in MB.
+async fn peak(bench: &Bench, sandbox: &Sandbox, role: Role, what: &str) -> Result<f64> {
     let spinner = progress::spinner(what);
     let count = bench.settings.count as usize;
-    let (rows_before, _) = place.rows().await?;
-    let mut process = Running::start(process::banklink(bench, place, role.arguments()))?;
+    let (rows_before, _) = sandbox.count_rows().await?;
+    let mut process = Running::start(sandbox.banklink(role.arguments()))?;
     process.ready().await?;
     if matches!(role, Role::Ingress | Role::All) {
         load::send_all(&process.ingress().await?, load::posts(count)?, CONNECTIONS).await?;
     }
-    let (rows, no_event_left) = match role {
+    let (rows, outbox_empty) = match role {
         Role::Ingress => (rows_before, false),
         Role::Worker => (rows_before + count, false),
         Role::Relay => (rows_before, true),
         Role::All => (rows_before + count, true),
     };
-    until(place, rows, no_event_left).await.with_context(|| process.log())?;
+    until(sandbox, rows, outbox_empty).await.with_context(|| process.log())?;
     let peak = process.peak_megabytes()?;
     process.stop().await?;
     drop(spinner);
     Ok(peak)
 }
 
-/// Waits until there are so many bank links, and, if that is asked, no event is left to publish.
-async fn until(place: &Place, count: usize, no_event_left: bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until there are `count` bank links and, if `outbox_empty`, every event is published.
+async fn until(sandbox: &Sandbox, count: usize, outbox_empty: bool) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
     loop {
-        let (rows, events) = place.rows().await?;
-        if rows >= count && (events == 0 || !no_event_left) {
+        let (rows, events) = sandbox.count_rows().await?;
+        if rows >= count && (events == 0 || !outbox_empty) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{rows} rows of {count}, {events} events left after {PATIENCE:?}");
-        tokio::time::sleep(LOOK).await;
+        ensure!(Instant::now() < deadline, "{rows} rows of {count}, {events} unpublished events after {DEADLINE:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

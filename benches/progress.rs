@@ -1,33 +1,33 @@
-//! What is going on, on stderr: a bar on a terminal, and a line for each figure as it comes in.
+//! Progress on stderr: bars and spinners on a terminal, and a line for each figure.
 
 use std::io::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// Says something that is no result.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+/// Prints a line to stderr.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// A bar of that length; it takes itself away when it is dropped.
+/// Shows a progress bar until it is dropped.
 pub(crate) fn bar(what: &str, length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:48} {wide_bar} {human_pos}/{human_len} {per_sec:>12}");
     let bar = ProgressBar::new(length as u64).with_message(what.to_owned());
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.with_finish(indicatif::ProgressFinish::AndClear)
+    bar.with_finish(ProgressFinish::AndClear)
 }
 
-/// A spinner, for what nobody can tell the length of.
+/// Shows a spinner until it is dropped.
 pub(crate) fn spinner(what: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(200));
-    spinner.with_finish(indicatif::ProgressFinish::AndClear)
+    spinner.with_finish(ProgressFinish::AndClear)
 }
 
-/// Tells of posts that were answered 503 and came again, if there were any: they count as one post that took long.
-pub(crate) fn say_refused(posts: u32) {
+/// Prints how many posts were answered 503 and sent again, if any. Each counts as one post with a long latency.
+pub(crate) fn print_refused(posts: u32) {
     if posts > 0 {
-        say(&format!("{posts} posts were answered 503 and sent again"));
+        print(&format!("{posts} posts were answered 503 and sent again"));
     }
 }

@@ -1,4 +1,4 @@
-//! The table at the end, and every single value as JSON.
+//! The results: a table of the figures, and every value as JSON.
 
 use std::io::Write;
 
@@ -10,36 +10,36 @@ use crate::progress;
 use crate::settings::Settings;
 use crate::stats::median;
 
-/// Something measured, once in each run.
+/// A figure, with one value for each run.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) unit: &'static str,
     pub(crate) values: Vec<f64>,
-    pub(crate) beside: Option<Beside>,
+    pub(crate) baseline: Option<Baseline>,
 }
 
-/// What a figure is compared with, measured in the same runs.
+/// The values that a figure is compared with, measured in the same runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Beside {
+pub(crate) struct Baseline {
     pub(crate) name: String,
     pub(crate) values: Vec<f64>,
 }
 
 impl Figure {
     pub(crate) fn new(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, values, beside: None }
+        Self { name: name.into(), unit, values, baseline: None }
     }
 
-    pub(crate) fn beside(mut self, name: impl Into<String>, values: Vec<f64>) -> Self {
-        self.beside = Some(Beside { name: name.into(), values });
+    pub(crate) fn compared_to(mut self, name: impl Into<String>, values: Vec<f64>) -> Self {
+        self.baseline = Some(Baseline { name: name.into(), values });
         self
     }
 
-    /// The median of the ratios within each run, which noise that lasts longer than a run does not touch.
+    /// The median of the ratios within each run. Noise that lasts longer than a run does not affect it.
     fn ratio(&self) -> Option<f64> {
-        let beside = self.beside.as_ref()?;
-        Some(median(&self.values.iter().zip(&beside.values).map(|(value, beside)| value / beside).collect::<Vec<_>>()))
+        let baseline = self.baseline.as_ref()?;
+        Some(median(&self.values.iter().zip(&baseline.values).map(|(value, base)| value / base).collect::<Vec<_>>()))
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn print(figures: &[Figure]) -> Result<()> {
         "MIN",
         "MEDIAN",
         "MAX",
-        "BESIDE IT",
+        "COMPARED TO",
         "MIN",
         "MEDIAN",
         "MAX",
@@ -61,19 +61,19 @@ pub(crate) fn print(figures: &[Figure]) -> Result<()> {
     for figure in figures {
         let mut row = vec![figure.name.clone(), figure.unit.to_owned()];
         row.extend(spread(&figure.values));
-        match &figure.beside {
-            Some(beside) => {
-                row.push(beside.name.clone());
-                row.extend(spread(&beside.values));
+        match &figure.baseline {
+            Some(baseline) => {
+                row.push(baseline.name.clone());
+                row.extend(spread(&baseline.values));
             }
             None => row.extend(std::iter::repeat_n(String::new(), 4)),
         }
         row.push(figure.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}")));
         table.add_row(row);
     }
-    for (place, column) in table.column_iter_mut().enumerate() {
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        if !matches!(place, 0 | 1 | 5) {
+        if !matches!(index, 0 | 1 | 5) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -84,15 +84,15 @@ pub(crate) fn print(figures: &[Figure]) -> Result<()> {
     Ok(())
 }
 
-/// Writes the figures, and what they were measured on, to the file that the settings name.
+/// Writes the figures and how they were measured to the file in the settings.
 pub(crate) fn write_json(settings: &Settings, figures: &[Figure]) -> Result<()> {
     let figures: Vec<Value> = figures
         .iter()
         .map(|figure| {
             json!({
                 "figure": figure.name, "unit": figure.unit, "median": median(&figure.values), "values": figure.values,
-                "beside": figure.beside.as_ref().map(|beside| json!({
-                    "name": beside.name, "median": median(&beside.values), "values": beside.values,
+                "baseline": figure.baseline.as_ref().map(|baseline| json!({
+                    "name": baseline.name, "median": median(&baseline.values), "values": baseline.values,
                 })),
                 "ratio": figure.ratio(),
             })
@@ -108,17 +108,18 @@ pub(crate) fn write_json(settings: &Settings, figures: &[Figure]) -> Result<()> 
     });
     let written = std::fs::write(&settings.json, format!("{report:#}\n"));
     written.with_context(|| format!("cannot write {}", settings.json.display()))?;
-    progress::say(&format!("every value: {}", settings.json.display()));
+    progress::print(&format!("every value: {}", settings.json.display()));
     Ok(())
 }
 
+/// Minimum, median and maximum.
 fn spread(values: &[f64]) -> [String; 3] {
-    let (least, most) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
-    [shown(least), shown(median(values)), shown(most)]
+    let (min, max) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    [format_value(min), format_value(median(values)), format_value(max)]
 }
 
-/// Three or four digits that count.
-pub(crate) fn shown(value: f64) -> String {
+/// Formats a value with at least three significant digits.
+pub(crate) fn format_value(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),

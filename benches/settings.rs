@@ -1,4 +1,4 @@
-//! What the arguments and the environment come to: sizes, sections, servers.
+//! The settings, from arguments and environment.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use url::Url;
 use crate::args::{Args, Database, Section};
 
 const UNREACHABLE: &str = "run `make bench`, or `deploy/services up` and export what it prints";
-/// The batch sizes that are measured.
+/// The measured batch sizes.
 const BATCHES: [u32; 5] = [1, 16, 64, 256, 1000];
-/// banklink's own default batch size, which its ceiling uses as well.
+/// The default batch size of banklink, which its ceiling uses too.
 pub(crate) const DEFAULT_BATCH: u32 = 256;
 
 pub(crate) struct Settings {
@@ -20,9 +20,9 @@ pub(crate) struct Settings {
     pub(crate) repeat: u32,
     /// Webhooks in one run at the default batch size.
     pub(crate) count: u32,
-    /// Seconds at each steady rate.
+    /// How long each steady rate is kept up, in seconds.
     pub(crate) seconds: u32,
-    /// Rows that are there before the drain, in rising order.
+    /// Rows in the table before the drain, in ascending order.
     pub(crate) rows: [u32; 2],
     /// Messages on the queue before the drain.
     pub(crate) backlog: u32,
@@ -36,16 +36,20 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn resolve(args: Args) -> Result<Self> {
-        let beside = std::env::current_exe()?.with_file_name("banklink");
-        let program = args.program.unwrap_or(beside);
-        ensure!(program.is_file(), "there is no {}: cargo build --release --features bench", program.display());
+        let default_program = std::env::current_exe()?.with_file_name("banklink");
+        let program = args.program.unwrap_or(default_program);
+        ensure!(
+            program.is_file(),
+            "{} does not exist: run `cargo build --release --features bench`",
+            program.display()
+        );
         let amqp_url = std::env::var("AMQP_URL").with_context(|| format!("AMQP_URL is not set: {UNREACHABLE}"))?;
         let postgres_url =
             std::env::var("DATABASE_URL").ok().and_then(|url| Url::parse(&url).ok()).filter(Url::has_host);
         Ok(Self {
-            sections: all_unless(args.only, &Section::ALL),
-            databases: all_unless(args.database, &Database::ALL),
-            batches: all_unless(args.batch, &BATCHES),
+            sections: chosen_or_all(args.only, &Section::ALL),
+            databases: chosen_or_all(args.database, &Database::ALL),
+            batches: chosen_or_all(args.batch, &BATCHES),
             repeat: args.repeat.unwrap_or(if args.quick { 1 } else { 3 }),
             count: args.count.unwrap_or(if args.quick { 4_000 } else { 40_000 }),
             seconds: if args.quick { 2 } else { 15 },
@@ -61,6 +65,6 @@ impl Settings {
     }
 }
 
-fn all_unless<T: Copy>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
+fn chosen_or_all<T: Copy>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
     if chosen.is_empty() { all.to_vec() } else { chosen }
 }

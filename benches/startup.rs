@@ -1,28 +1,29 @@
-//! From the start of a process until it says that it is ready, with services up and the schema and the topology there.
+//! The time from the start of a process until it is ready, with all services, the schema and the topology available.
 
 use anyhow::{Context, Result};
 
 use crate::args::Database;
+use crate::bench::Bench;
 use crate::memory::Role;
-use crate::process::{self, Running};
-use crate::report::{Figure, shown};
-use crate::{Bench, progress};
+use crate::process::Running;
+use crate::progress;
+use crate::report::{Figure, format_value};
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let place = bench.places.make(bench, Database::Postgres).await?;
+    let sandbox = bench.sandbox(Database::Postgres).await?;
     let mut figures = Vec::new();
     for role in Role::EACH {
         let what = format!("start to ready, {}", role.name());
-        let mut took = Vec::new();
+        let mut durations = Vec::new();
         for _ in 0..bench.settings.repeat {
-            let mut process = Running::start(process::banklink(bench, &place, role.arguments()))?;
+            let mut process = Running::start(sandbox.banklink(role.arguments()))?;
             process.ready().await.with_context(|| what.clone())?;
-            took.push(process.started.elapsed().as_secs_f64() * 1e3);
+            durations.push(process.started.elapsed().as_secs_f64() * 1e3);
             process.stop().await?;
         }
-        progress::say(&format!("{what}: {} ms", shown(took[0])));
-        figures.push(Figure::new(what, "ms", took));
+        progress::print(&format!("{what}: {} ms", format_value(durations[0])));
+        figures.push(Figure::new(what, "ms", durations));
     }
-    bench.places.remove(bench, &place).await;
+    bench.remove(&sandbox).await;
     Ok(figures)
 }

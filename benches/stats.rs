@@ -1,8 +1,8 @@
-//! What many values come to.
+//! Median and quantiles.
 
 use std::time::Duration;
 
-/// The middle value.
+/// The median, or NaN of no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -13,9 +13,9 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The time, in milliseconds, that this share of the `sorted` times do not exceed.
+/// The quantile `share` (0 to 1) of the `sorted` times, in milliseconds.
 pub(crate) fn quantile(sorted: &[Duration], share: f64) -> f64 {
-    debug_assert!(sorted.is_sorted(), "quantiles need an order");
-    let place = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    debug_assert!(sorted.is_sorted(), "quantiles need sorted times");
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }

@@ -1,4 +1,4 @@
-//! Posts at a steady rate, whether or not earlier ones have been answered.
+//! Load at a steady rate: posts are sent on a schedule, whether or not earlier ones are answered.
 
 use std::time::{Duration, Instant};
 
@@ -9,34 +9,34 @@ use tokio::task::JoinSet;
 use crate::http::Client;
 use crate::progress;
 
-/// Connections, so many that none has to be waited for.
+/// Number of connections: enough that an idle one is always available.
 const CONNECTIONS: usize = 256;
 
-/// Sends all of them to `address`; when each left. Each has to be accepted. Whoever calls keeps the time.
+/// Sends all posts to `address`, each until it is accepted, and returns when each was sent. There is no deadline.
 pub(crate) async fn post_steadily(address: &str, posts: Vec<Vec<u8>>, rate: u32) -> Result<Vec<Instant>> {
-    let (give_back, mut idle) = mpsc::channel(CONNECTIONS);
+    let (release, mut idle) = mpsc::channel(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        give_back.send(Client::connect(address).await?).await?;
+        release.send(Client::connect(address).await?).await?;
     }
-    let (mut left, mut under_way, mut refused) = (Vec::with_capacity(posts.len()), JoinSet::new(), 0);
-    let begin = tokio::time::Instant::now();
+    let (mut sent, mut in_progress, mut refused) = (Vec::with_capacity(posts.len()), JoinSet::new(), 0);
+    let start = tokio::time::Instant::now();
     for (post, number) in posts.into_iter().zip(0_u32..) {
-        tokio::time::sleep_until(begin + Duration::from_secs(1) * number / rate).await;
-        left.push(Instant::now());
-        let mut client: Client = idle.recv().await.context("no connection is left")?;
-        let give_back = give_back.clone();
-        under_way.spawn(async move {
+        tokio::time::sleep_until(start + Duration::from_secs(1) * number / rate).await;
+        sent.push(Instant::now());
+        let mut client: Client = idle.recv().await.context("every connection has failed")?;
+        let release = release.clone();
+        in_progress.spawn(async move {
             let refused = client.post(&post).await?;
-            let _ = give_back.send(client).await;
+            let _ = release.send(client).await;
             anyhow::Ok(refused)
         });
-        while let Some(answered) = under_way.try_join_next() {
+        while let Some(answered) = in_progress.try_join_next() {
             refused += answered??;
         }
     }
-    while let Some(answered) = under_way.join_next().await {
+    while let Some(answered) = in_progress.join_next().await {
         refused += answered??;
     }
-    progress::say_refused(refused);
-    Ok(left)
+    progress::print_refused(refused);
+    Ok(sent)
 }

@@ -1,4 +1,4 @@
-//! The webhooks that are posted: an `entity.created` as Lean documents it, each about another bank link.
+//! The webhooks that are posted: `entity.created` as Lean documents it.
 
 use anyhow::{Result, anyhow};
 use chrono::{SecondsFormat, Utc};
@@ -6,7 +6,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
 use uuid::Uuid;
 
-/// The body of one about that bank link.
+/// The secret that posts are signed with.
+pub(crate) const SECRET: &str = "bench-secret";
+
+/// The body of a webhook about the bank link `entity`.
 pub(crate) fn created(entity: Uuid) -> String {
     let customer = Uuid::new_v4();
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
@@ -15,12 +18,12 @@ pub(crate) fn created(entity: Uuid) -> String {
     )
 }
 
-/// The key that webhooks are signed with.
+/// Creates the HMAC key of a secret.
 pub(crate) fn key(secret: &str) -> Result<Hmac<Sha512>> {
-    Hmac::new_from_slice(secret.as_bytes()).map_err(|error| anyhow!("no key: {error}"))
+    Hmac::new_from_slice(secret.as_bytes()).map_err(|error| anyhow!("invalid secret: {error}"))
 }
 
-/// A post of `body`, signed, as it is written on the wire.
+/// Creates a whole HTTP request that posts `body`, signed.
 pub(crate) fn post(key: &Hmac<Sha512>, body: &str) -> Vec<u8> {
     let signature = hex::encode(key.clone().chain_update(body).finalize().into_bytes());
     let length = body.len();

@@ -22,7 +22,7 @@ use crate::server;
 const MAX_CONNECTIONS: usize = 64;
 
 /// How often the histograms are drained, so that they do not grow without a scraper.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves probes and metrics on `listener` until `stop`. `readiness` reports on the named role of this process, or on all.
 pub async fn run<R, F>(listener: TcpListener, metrics: PrometheusHandle, readiness: R, stop: CancellationToken)
@@ -37,12 +37,13 @@ where
         .route("/readyz/{role}", get(async move |Path(role): Path<String>| respond(of_one(Some(role)).await)))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], scraped.render())));
     let upkeep = async {
-        while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
             metrics.run_upkeep();
         }
     };
-    let answer = move |_peer, request: Request<Incoming>| router.clone().call(request);
-    tokio::join!(server::serve(listener, MAX_CONNECTIONS, answer, stop.clone()), upkeep);
+    let limits = server::Limits::with_max_connections(MAX_CONNECTIONS);
+    let handler = move |_, request: Request<Incoming>| router.clone().call(request);
+    tokio::join!(server::serve(listener, limits, handler, stop.clone()), upkeep);
 }
 
 /// 200 only if there is a role to report on and every one is ready; else 503. The body names each check's state.

@@ -1,18 +1,18 @@
-//! Test-only: makes the program fail in ways that no input should, at points that no test could hit by luck. Compiled with
-//! the feature `faults` and never into a release.
+//! Test-only: makes the program fail at points and in ways that no input can. Without the feature `failpoints`, which is
+//! never part of a release, these functions do nothing.
 
-/// Fails the way that a webhook's body asks for, if it does: `{"banklink_fault":"panic"}` or `"abort"`.
+/// Panics or aborts if `body` contains `"banklink_fault":"panic"` or `"banklink_fault":"abort"`.
 #[cfg(feature = "failpoints")]
 pub fn failpoint_for_body(body: &[u8]) {
-    let asks = |fault: &str| body.windows(fault.len()).any(|window| window == fault.as_bytes());
-    if asks(r#""banklink_fault":"abort""#) {
+    let requests = |fault: &str| body.windows(fault.len()).any(|window| window == fault.as_bytes());
+    if requests(r#""banklink_fault":"abort""#) {
         std::process::abort();
     }
-    // As indiscreet as a panic can be.
-    assert!(!asks(r#""banklink_fault":"panic""#), "asked to by {}", String::from_utf8_lossy(body));
+    // The message contains the body, so that tests can check that it is not logged.
+    assert!(!requests(r#""banklink_fault":"panic""#), "requested by {}", String::from_utf8_lossy(body));
 }
 
-/// Ends the process at `point`, if BANKLINK_FAULT names it.
+/// Aborts the process if the environment variable BANKLINK_FAULT is `point`.
 #[cfg(feature = "failpoints")]
 pub fn failpoint(point: &str) {
     if std::env::var("BANKLINK_FAULT").is_ok_and(|fault| fault == point) {
@@ -20,10 +20,10 @@ pub fn failpoint(point: &str) {
     }
 }
 
-/// Nothing.
+/// Does nothing.
 #[cfg(not(feature = "failpoints"))]
 pub fn failpoint_for_body(_body: &[u8]) {}
 
-/// Nothing.
+/// Does nothing.
 #[cfg(not(feature = "failpoints"))]
 pub fn failpoint(_point: &str) {}

@@ -1,25 +1,26 @@
-//! Panics: where, and never what. What is said in one may quote what the code had in hand, a webhook's body for instance:
-//! slicing a `str` in the wrong place does.
+//! Logs where a panic occurred, but not its message: that may quote a webhook, for example after slicing a `str` at the
+//! wrong index.
 
 use std::cell::RefCell;
 
 use tracing::error;
 
 thread_local! {
-    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LAST_LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on a panic anywhere in the process is logged with its place, and with nothing else.
+/// Replaces the panic hook of the process by one that logs only the location.
 pub fn log_locations() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
-        error!(place, "a panic, which is a bug");
-        LAST.set(Some(place));
+        let location = panic.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
+        error!(location, "panicked, which is a bug");
+        LAST_LOCATION.set(Some(location));
     }));
 }
 
-/// Where this thread panicked last: `src/…rs:120`. `None` if nobody has asked to be told.
+/// Takes the location of the last panic on this thread, such as `src/lib.rs:120`. `None` unless [`log_locations`] was called
+/// before it.
 #[must_use]
 pub fn last_location() -> Option<String> {
-    LAST.take()
+    LAST_LOCATION.take()
 }

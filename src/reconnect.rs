@@ -1,19 +1,19 @@
-//! Trying again until it works: the one use of the `backoff` crate.
+//! Retries with exponential backoff and without a time limit: the only use of the `backoff` crate.
 //!
-//! `backoff` is unmaintained (RUSTSEC-2025-0012) and asked for by the product's owner; it stays behind this page so that
-//! replacing it is one small change. Its defaults give up silently after 15 minutes, ours never do.
+//! `backoff` is required by the product's owner and unmaintained (RUSTSEC-2025-0012), so it is confined to this module. Its
+//! default gives up after 15 minutes; the policy here has no time limit.
 
 use std::time::Duration;
 
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
-/// The longest pause before jitter; with it, no pause exceeds 1.5 s. The contract promises that work resumes within 5 s of a
-/// dependency's return; two pauses may follow each other, a connection's and that of who waits for it, and the attempts
-/// take time as well.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum delay before jitter; with jitter it is 1.5 s. Work has to resume within 5 s of a dependency's return
+/// (docs/CONTRACT.md#1-promises), in which up to two delays (of a connection and of whoever waits for it) and the attempts
+/// themselves have to fit.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Growing pauses, with jitter, without end.
+/// Increasing delays with jitter, without end.
 pub struct Backoff(ExponentialBackoff);
 
 impl Default for Backoff {
@@ -22,7 +22,7 @@ impl Default for Backoff {
             .with_initial_interval(Duration::from_millis(100))
             .with_multiplier(2.0)
             .with_randomization_factor(0.5)
-            .with_max_interval(LONGEST_PAUSE)
+            .with_max_interval(MAX_INTERVAL)
             .with_max_elapsed_time(None)
             .build();
         Self(policy)
@@ -30,26 +30,26 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next pause: from about 100 ms to at most 1.5 s.
+    /// The next delay: about 100 ms at first, at most 1.5 s.
     pub fn next_delay(&mut self) -> Duration {
-        self.0.next_backoff().unwrap_or(LONGEST_PAUSE)
+        self.0.next_backoff().unwrap_or(MAX_INTERVAL)
     }
 }
 
-/// Calls `attempt` until it succeeds. `failed` is told of each failure and the pause that follows. Dropping the future ends
-/// it at any await.
-pub async fn retry_until_ok<T, E, F>(mut attempt: impl FnMut() -> F, mut failed: impl FnMut(&E, Duration)) -> T
+/// Calls `attempt` until it succeeds. After each failure, calls `on_failure` with the error and the delay before the next
+/// attempt. The future may be dropped at any time.
+pub async fn retry_until_ok<T, E, F>(mut attempt: impl FnMut() -> F, mut on_failure: impl FnMut(&E, Duration)) -> T
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut pauses = Backoff::default();
+    let mut backoff = Backoff::default();
     loop {
         match attempt().await {
-            Ok(done) => return done,
+            Ok(value) => return value,
             Err(error) => {
-                let pause = pauses.next_delay();
-                failed(&error, pause);
-                tokio::time::sleep(pause).await;
+                let delay = backoff.next_delay();
+                on_failure(&error, delay);
+                tokio::time::sleep(delay).await;
             }
         }
     }
@@ -60,14 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_second_and_a_half_at_most_and_there_is_always_another() {
-        let mut pauses = Backoff::default();
-        let pauses: Vec<Duration> = (0..1_000).map(|_| pauses.next_delay()).collect();
-        assert!(pauses[0] <= Duration::from_millis(150));
-        assert!(
-            pauses[10..]
-                .iter()
-                .all(|pause| (Duration::from_millis(500)..=Duration::from_millis(1_500)).contains(pause))
-        );
+    fn delays_grow_to_at_most_a_second_and_a_half_and_never_end() {
+        let mut backoff = Backoff::default();
+        let delays: Vec<Duration> = (0..1_000).map(|_| backoff.next_delay()).collect();
+        assert!(delays[0] <= Duration::from_millis(150));
+        let range = Duration::from_millis(500)..=Duration::from_millis(1_500);
+        assert!(delays[10..].iter().all(|delay| range.contains(delay)));
     }
 }

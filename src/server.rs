@@ -1,8 +1,7 @@
-//! Accepts connections and serves HTTP on them, with a bound on everything a stranger could use up: connections, the time
-//! and memory that a request's headers take, and file descriptors.
+//! An HTTP/1.1 server with bounds on what its clients may use: connections, header size, time and open files.
 //!
-//! A newcomer always gets in. When all connections are taken, the oldest makes room: at once if nothing is asked on it, else
-//! when that is answered. So idle connections, however many, keep nobody out.
+//! When the maximum number of connections is reached, the oldest one is evicted for each new one: at once if no request is
+//! being handled on it, else after the response. So idle connections, however many, never keep a new client out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,157 +20,185 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// How long a request's headers may take, and how long a connection may idle before them.
-const HEADERS_DEADLINE: Duration = Duration::from_secs(30);
-/// The most that a request's headers may take up, and what is read ahead of a body or of the next request.
-const HEADERS_BYTES: usize = 16 * 1024;
-/// How long what is under way on a connection may take once it is told to end.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
-/// The pause after a connection could not be accepted, mostly for want of file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// How long one connection has to make room before the next is asked to.
-const MAKE_ROOM: Duration = Duration::from_millis(100);
-/// File descriptors that strangers never get: for RabbitMQ, the database, files, and other listeners.
+/// Maximum size of a request's headers, and of what is read ahead of the body or of the next request.
+const MAX_BUFFER_BYTES: usize = 16 * 1024;
+/// Delay after a failed accept. The usual cause is a lack of file descriptors.
+const ACCEPT_DELAY: Duration = Duration::from_millis(100);
+/// How long an evicted connection may take to close before the next one is evicted as well.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+/// File descriptors that are not used for connections: for RabbitMQ, the database, files and other listeners.
 const RESERVED_FILES: u64 = 256;
 
-/// Serves on `listener` until `stop`, on at most `most` connections at a time; then answers what is under way. `answer` is asked
-/// with the peer's address and a request.
-pub async fn serve<A, F, B>(listener: TcpListener, most: usize, answer: A, stop: CancellationToken)
+/// Limits of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Maximum number of connections. The limit on open files may lower it.
+    pub max_connections: usize,
+    /// How long a request's headers may take to arrive, the idle time before them included.
+    pub headers_deadline: Duration,
+    /// How long the current request may take once its connection is evicted or the server stops.
+    pub drain_deadline: Duration,
+}
+
+impl Limits {
+    /// The default limits, with this maximum number of connections.
+    #[must_use]
+    pub fn with_max_connections(max_connections: usize) -> Self {
+        let (headers_deadline, drain_deadline) = (Duration::from_secs(30), Duration::from_secs(15));
+        Self { max_connections, headers_deadline, drain_deadline }
+    }
+}
+
+/// Serves connections on `listener` until `stop`, then returns once the requests in progress are answered, or the drain
+/// deadline has passed. `handler` is called with the client's address and each request.
+pub async fn serve<H, F, B>(listener: TcpListener, mut limits: Limits, handler: H, stop: CancellationToken)
 where
-    A: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let room = room_in_files();
-    if room < most {
-        warn!(connections = room, usual = most, "few files may be open, so few connections are taken at a time");
+    let max_by_files = max_connections_by_open_files();
+    if max_by_files < limits.max_connections {
+        warn!(
+            connections = max_by_files,
+            default = limits.max_connections,
+            "the limit on open files lowers the maximum number of connections"
+        );
+        limits.max_connections = max_by_files;
     }
-    let mut connections = Connections::at_most(most.min(room));
-    let under_way = TaskTracker::new();
-    while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
-        let Some((permit, told)) = stop.run_until_cancelled(connections.admit()).await else { break };
-        let connection = converse(stream, peer, answer.clone(), told);
-        under_way.spawn(async move {
+    let mut connections = Connections::new(limits.max_connections);
+    let tasks = TaskTracker::new();
+    while let Some((stream, client)) = stop.run_until_cancelled(accept(&listener)).await {
+        let Some((permit, eviction)) = stop.run_until_cancelled(connections.add()).await else { break };
+        let connection = serve_connection(stream, client, limits, handler.clone(), eviction);
+        tasks.spawn(async move {
             connection.await;
             drop(permit);
         });
     }
     drop(listener);
-    // Tells those that are left.
+    // Begins the graceful shutdown of every open connection.
     drop(connections);
-    under_way.close();
-    if tokio::time::timeout(DRAIN_DEADLINE, under_way.wait()).await.is_err() {
-        warn!("some requests were not finished in time");
+    tasks.close();
+    if timeout(limits.drain_deadline, tasks.wait()).await.is_err() {
+        warn!("requests were aborted at the drain deadline");
     }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are small and waited for.
+            Ok((stream, client)) => {
+                // Responses are small and clients wait for them. Without this option they would only be slower.
                 let _ = stream.set_nodelay(true);
-                return (stream, peer);
+                return (stream, client);
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                sleep(ACCEPT_DELAY).await;
             }
         }
     }
 }
 
-/// Tells a connection to make room; dropped, that the process is to stop.
-struct MakeRoom;
+/// Sent to a connection to evict it. If the sender is dropped instead, the server is stopping.
+struct Evict;
 
-/// The connections that are open.
+/// The open connections.
 struct Connections {
-    most: usize,
-    free: Arc<Semaphore>,
-    /// How each of them is told to end, the oldest in front; some may have ended already.
-    open: VecDeque<oneshot::Sender<MakeRoom>>,
+    max: usize,
+    permits: Arc<Semaphore>,
+    /// One sender for each connection, the oldest first. Those of closed connections are removed from time to time.
+    evictions: VecDeque<oneshot::Sender<Evict>>,
 }
 
 impl Connections {
-    fn at_most(most: usize) -> Self {
-        Self { most, free: Arc::new(Semaphore::new(most)), open: VecDeque::new() }
+    fn new(max: usize) -> Self {
+        Self { max, permits: Arc::new(Semaphore::new(max)), evictions: VecDeque::new() }
     }
 
-    /// Has one more, if need be once another has made room.
-    async fn admit(&mut self) -> (Option<OwnedSemaphorePermit>, oneshot::Receiver<MakeRoom>) {
-        if self.free.available_permits() == 0 {
-            self.make_room();
-        }
+    /// Adds a connection, and evicts older ones until there is a permit for it.
+    async fn add(&mut self) -> (OwnedSemaphorePermit, oneshot::Receiver<Evict>) {
         let permit = loop {
-            match tokio::time::timeout(MAKE_ROOM, Arc::clone(&self.free).acquire_owned()).await {
-                Ok(permit) => break permit.ok(),
-                Err(_) => self.make_room(),
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                break permit;
+            }
+            self.evict_oldest();
+            if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, Arc::clone(&self.permits).acquire_owned()).await {
+                break permit;
             }
         };
-        if self.open.len() >= 2 * self.most {
-            self.open.retain(|connection| !connection.is_closed());
+        if self.evictions.len() >= 2 * self.max {
+            self.evictions.retain(|connection| !connection.is_closed());
         }
-        let (tell, told) = oneshot::channel();
-        self.open.push_back(tell);
-        (permit, told)
+        let (sender, receiver) = oneshot::channel();
+        self.evictions.push_back(sender);
+        (permit, receiver)
     }
 
-    fn make_room(&mut self) {
-        while let Some(oldest) = self.open.pop_front() {
-            if oldest.send(MakeRoom).is_ok() {
+    fn evict_oldest(&mut self) {
+        // Sending fails if the connection has closed in the meantime.
+        while let Some(oldest) = self.evictions.pop_front() {
+            if oldest.send(Evict).is_ok() {
                 break;
             }
         }
     }
 }
 
-/// Serves one connection to its end, or until it is told.
-async fn converse<A, F, B>(stream: TcpStream, peer: SocketAddr, answer: A, told: oneshot::Receiver<MakeRoom>)
-where
-    A: Fn(SocketAddr, Request<Incoming>) -> F,
+/// Serves one connection until it closes, is evicted, or the server stops.
+async fn serve_connection<H, F, B>(
+    stream: TcpStream,
+    client: SocketAddr,
+    limits: Limits,
+    handler: H,
+    eviction: oneshot::Receiver<Evict>,
+) where
+    H: Fn(SocketAddr, Request<Incoming>) -> F,
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
-    let asked = AtomicBool::new(false);
+    let is_handling = AtomicBool::new(false);
     let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
-        let answer = answer(peer, request);
+        is_handling.store(true, Ordering::Relaxed);
+        let response = handler(client, request);
         async {
-            let answer = answer.await;
-            asked.store(false, Ordering::Relaxed);
-            answer
+            let response = response.await;
+            is_handling.store(false, Ordering::Relaxed);
+            response
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_DEADLINE)
-        .max_buf_size(HEADERS_BYTES)
+        .header_read_timeout(limits.headers_deadline)
+        .max_buf_size(MAX_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    // A connection that breaks is its peer's affair: what it asked for was answered or comes again.
-    let told = tokio::select! {
+    let is_evicted = tokio::select! {
         biased;
+        // Errors are the client's: it disconnected or sent malformed HTTP. A webhook without an answer is sent again.
         _ = connection.as_mut() => return,
-        told = told => told,
+        eviction = eviction => eviction.is_ok(),
     };
-    if told.is_ok() && !asked.load(Ordering::Relaxed) {
+    if is_evicted && !is_handling.load(Ordering::Relaxed) {
         return;
     }
     connection.as_mut().graceful_shutdown();
-    // A peer that never reads its answers would hold it open for ever.
-    let _ = tokio::time::timeout(DRAIN_DEADLINE, connection).await;
+    // A client that does not read its responses would keep the connection open without end.
+    let _ = timeout(limits.drain_deadline, connection).await;
 }
 
-/// How many connections there are file descriptors for, once as many may be open as the system lets this process have.
-fn room_in_files() -> usize {
+/// Raises the limit on open files to the maximum for this process, and returns how many connections it allows.
+fn max_connections_by_open_files() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    // Where it names no limit there is none.
+    // `None` means unlimited.
     let files = if raised.is_ok() { maximum } else { current }.unwrap_or(u64::MAX);
-    let room = files.saturating_sub(RESERVED_FILES).max(files / 2);
-    usize::try_from(room).unwrap_or(usize::MAX)
+    let connections = files.saturating_sub(RESERVED_FILES).max(files / 2);
+    usize::try_from(connections).unwrap_or(usize::MAX)
 }

@@ -1,36 +1,37 @@
-//! The end of the program: a token that SIGTERM or SIGINT cancels. It cancels waiting, never work.
+//! Graceful shutdown: a token that SIGTERM or SIGINT cancels. It ends waiting, and never interrupts work that has begun.
 
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-/// How soon after the first signal another is taken for the same one, sent to the process and its group alike.
+/// A SIGINT this soon after the first signal does not abort: Ctrl-C may reach the process twice, from the terminal and from
+/// a parent that forwards it.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A later SIGINT, from somebody at a terminal who cannot wait for
-/// the drain, ends the process at once.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A later SIGINT (a second Ctrl-C) ends the process at once with
+/// status 1.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
+    let stop = CancellationToken::new();
+    let token = stop.clone();
     tokio::spawn(async move {
-        let first = tokio::select! {
+        let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        info!(signal = first, "stopping: no new work, what is in hand is finished");
-        cancelled.cancel();
-        let since = Instant::now();
-        while since.elapsed() < SAME_SIGNAL {
+        info!(signal, "shutting down: finishing what is in flight");
+        stop.cancel();
+        let first = Instant::now();
+        while first.elapsed() < SAME_SIGNAL {
             interrupt.recv().await;
         }
-        tracing::warn!("stopping at once: what was in hand comes back from the broker");
+        warn!("aborted by a second signal; RabbitMQ delivers unacknowledged messages again");
         std::process::exit(1);
     });
     Ok(token)

@@ -1,7 +1,8 @@
-//! Logs, metrics and traces: set up once, by the program, and used everywhere.
+//! Logs, metrics and traces, set up once at the start of the program.
 //!
-//! No log line of ours carries a body or a secret. Those of libraries might, at whatever level RUST_LOG asks for: nothing is
-//! let through of those that handle either, whose errors are logged where they are handled, and of others only warnings.
+//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So log lines of the
+//! libraries that handle bodies or secrets are dropped (banklink logs their errors), and of other libraries all but warnings
+//! and errors.
 
 use std::io::IsTerminal;
 
@@ -17,25 +18,25 @@ use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries that carry bodies and secrets, and may log them at any level.
-const INDISCREET: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
-/// Seconds; from half a millisecond, which one confirm takes, over what is promised and the longest that a batch is kept, to
-/// what a webhook has behind it after its last retry.
-const DURATIONS: [f64; 18] =
+/// Libraries that handle bodies or secrets, and may log them at any level.
+const SENSITIVE_LIBRARIES: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
+/// Histogram buckets in seconds: from the time of one confirm (0.5 ms) to the age of a webhook after its last retry (2 h). 5 s
+/// is the promised time to resume, 300 s the maximum time for which a batch is held.
+const SECONDS_BUCKETS: [f64; 18] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 300.0, 1800.0, 7200.0];
-const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For machines: one JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogFormat {
-    /// Reads `text` or `json`; of an empty text, what suits stderr.
+    /// Parses `text` or `json`. An empty string means `text` if stderr is a terminal, else `json`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -48,16 +49,16 @@ impl LogFormat {
     }
 }
 
-/// What must be finished when the program ends.
+/// Running telemetry. Call [`finish`](Self::finish) before the program ends, or the last traces are lost.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Begins to log to stderr what is at least of `level`, unless RUST_LOG says otherwise, and, given an endpoint, to send traces
-/// there. Once per process; call it inside the runtime.
+/// Starts logging to stderr at `level`, unless RUST_LOG overrides it, and exporting traces to `otlp_endpoint`, if there is one.
+/// Call it once per process, inside the Tokio runtime.
 ///
 /// # Errors
-/// When RUST_LOG or the endpoint makes no sense, or logging has begun already: which of them, and why.
+/// A message that names the cause, when RUST_LOG or the endpoint is invalid, or logging was started before.
 pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>) -> Result<Telemetry, String> {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
     let filter = filter.map_err(|error| format!("RUST_LOG: {error}"))?;
@@ -73,7 +74,7 @@ pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>)
         tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
     });
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter).with_filter(filter_fn(is_discreet)))
+        .with(lines.with_filter(filter).with_filter(filter_fn(is_loggable)))
         .with(spans)
         .try_init()
         .map_err(|error| error.to_string())?;
@@ -81,7 +82,7 @@ pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>)
 }
 
 impl Telemetry {
-    /// Sends what traces are left.
+    /// Exports the traces that are still buffered.
     pub fn finish(self) {
         if let Some(traces) = self.traces {
             let _ = traces.shutdown();
@@ -89,18 +90,18 @@ impl Telemetry {
     }
 }
 
-/// Begins to collect metrics. Once per process.
+/// Starts collecting metrics. Call it once per process.
 ///
 /// # Errors
-/// When metrics are collected already.
+/// [`BuildError::FailedToSetGlobalRecorder`] when it was called before.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
-        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)?
         .install_recorder()
 }
 
-/// A `traceparent` header as others sent it, if it is one (W3C Trace Context, version 00).
+/// Returns `header` if it is a `traceparent` (W3C Trace Context, version 00).
 #[must_use]
 pub fn valid_traceparent(header: &str) -> Option<&str> {
     let shape = "00-................................-................-..";
@@ -108,15 +109,16 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
-/// The current span as a `traceparent` header (W3C Trace Context), or what came in where no traces are sent.
+/// The current span as a `traceparent` header (W3C Trace Context). If traces are not exported, returns `received`, so that the
+/// trace of the sender continues behind banklink.
 #[must_use]
-pub fn traceparent(came_in: Option<&str>) -> Option<String> {
+pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
-    carrier.remove("traceparent").or_else(|| came_in.map(str::to_owned))
+    carrier.remove("traceparent").or_else(|| received.map(str::to_owned))
 }
 
-/// Makes `span` a child of the span that a `traceparent` header names.
+/// Makes `span` a child of the span in a `traceparent` header.
 pub fn set_parent(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {
         let carrier = std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
@@ -136,27 +138,23 @@ fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_ot
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// What the process is called: as OTEL_SERVICE_NAME says, else as OTEL_RESOURCE_ATTRIBUTES does (`None`: the library reads
+/// The name of the service: OTEL_SERVICE_NAME, else the one in OTEL_RESOURCE_ATTRIBUTES (`None`, because the library reads
 /// it), else `banklink`.
 fn service_name() -> Option<String> {
-    let given = |variable: &str| std::env::var(variable).unwrap_or_default();
-    let among_attributes = || {
-        let attributes = given("OTEL_RESOURCE_ATTRIBUTES");
-        attributes
-            .split(',')
-            .any(|attribute| attribute.split('=').next().is_some_and(|key| key.trim() == "service.name"))
-    };
-    match given("OTEL_SERVICE_NAME") {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_service_name = |attribute: &str| attribute.split('=').next().is_some_and(|key| key.trim() == "service.name");
+    match variable("OTEL_SERVICE_NAME") {
         name if !name.is_empty() => Some(name),
-        _ if among_attributes() => None,
+        _ if variable("OTEL_RESOURCE_ATTRIBUTES").split(',').any(is_service_name) => None,
         _ => Some("banklink".to_owned()),
     }
 }
 
-fn is_discreet(metadata: &Metadata<'_>) -> bool {
+/// Whether a line may be logged: see the module's documentation.
+fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target.starts_with("banklink")
-        || (*metadata.level() <= Level::WARN && !INDISCREET.iter().any(|library| target.starts_with(library)))
+        || (*metadata.level() <= Level::WARN && !SENSITIVE_LIBRARIES.iter().any(|library| target.starts_with(library)))
 }
 
 #[cfg(test)]
@@ -164,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_traceparent_of_the_right_shape_is_one() {
+    fn a_malformed_traceparent_is_refused() {
         let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(valid_traceparent(right), Some(right));
         for wrong in [

@@ -1,4 +1,4 @@
-//! A webhook read for its row, and the event that follows from it.
+//! Converts a webhook into the row and the event that follow from it.
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
@@ -41,7 +41,7 @@ struct Bank {
     bank_type: Option<String>,
 }
 
-/// The columns of a new bank link, and its event.
+/// The columns of a new bank link, and the columns of its event.
 pub(super) struct Linked {
     pub(super) entity_id: Uuid,
     pub(super) customer_id: String,
@@ -62,7 +62,7 @@ pub(super) struct Linked {
 impl Linked {
     pub(super) fn read(delivery: &Delivery) -> Result<Self> {
         let webhook: Webhook = serde_json::from_slice(&delivery.data)?;
-        ensure!(webhook.event_type == "entity.created", "{} is none of ours", webhook.event_type);
+        ensure!(webhook.event_type == "entity.created", "unexpected type {}", webhook.event_type);
         let Webhook { event_id, payload, timestamp, .. } = webhook;
         let Payload { id: entity_id, customer_id, app_user_id, mut permissions, bank_details: bank } = payload;
         let bank = [
@@ -77,20 +77,20 @@ impl Linked {
         ]
         .map(|text| text.filter(|text| !text.is_empty()));
         permissions.sort_unstable();
-        let instant = DateTime::parse_from_rfc3339(&timestamp)?.to_utc();
-        let version = instant.timestamp_nanos_opt().context("a time out of range")?;
+        let timestamp = DateTime::parse_from_rfc3339(&timestamp)?.to_utc();
+        let version = timestamp.timestamp_nanos_opt().context("the timestamp is out of range")?;
         let mut link = Self {
             entity_id,
             customer_id,
             app_user_id,
             bank,
             permissions: serde_json::to_string(&permissions)?,
-            occurred_at: instant.trunc_subsecs(6),
+            occurred_at: timestamp.trunc_subsecs(6),
             version,
             last_event_id: event_id,
             event_id: Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("urn:banklink:{LINKED}:{entity_id}").as_bytes()),
             event: String::new(),
-            received_at: received_at(delivery).context("no time of receipt")?.trunc_subsecs(6),
+            received_at: received_at(delivery).context("x-received-at is missing or invalid")?.trunc_subsecs(6),
         };
         link.event = serde_json::to_string(&link.event(&permissions))?;
         Ok(link)

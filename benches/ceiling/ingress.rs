@@ -1,6 +1,6 @@
-//! The ceiling of the ingress: verifies the same signature, publishes the same message with a confirm, and nothing else.
+//! The ceiling of the ingress: verifies the same signature and publishes the same message with a confirm.
 //!
-//! What it leaves out: limits on size, time, senders and publishes in flight, reconnecting, draining, metrics, logs, traces.
+//! It omits: limits on size, time, senders and publishes in flight, reconnecting, draining, metrics, logs, traces.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::args::CeilingIngress;
 use crate::process::LISTENING;
 use crate::{broker, progress, webhook};
 
-/// Posts that wait for the task that publishes.
-const WAITING: usize = 4096;
+/// Capacity of the channel to the publishing task.
+const CAPACITY: usize = 4096;
 
-/// A body, and who wants to know whether RabbitMQ has it.
+/// A body, and where to send whether RabbitMQ has confirmed it.
 type Request = (Bytes, oneshot::Sender<bool>);
 
 struct Ingress {
@@ -39,19 +39,19 @@ struct Ingress {
 pub(crate) async fn run(args: &CeilingIngress) -> Result<()> {
     let connection = broker::connect(&std::env::var("AMQP_URL")?).await?;
     let channel = broker::confirming(&connection).await?;
-    let (requests, received) = mpsc::channel(WAITING);
+    let (requests, received) = mpsc::channel(CAPACITY);
     tokio::spawn(publish_all(channel, format!("{}.webhooks", args.namespace), received));
     let key = webhook::key(&std::env::var("LEAN_WEBHOOK_SECRETS")?)?;
     let router = Router::new().route("/webhooks/lean", post(receive)).with_state(Arc::new(Ingress { key, requests }));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    progress::say(&json!({ "message": LISTENING, "listen": listener.local_addr()?.to_string() }).to_string());
+    progress::print(&json!({ "message": LISTENING, "listen": listener.local_addr()?.to_string() }).to_string());
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         served = axum::serve(listener, router) => served?,
         _ = terminate.recv() => {}
     }
-    // The channel may be closing by itself just now, which is as good.
-    let _ = broker::in_time(connection.close(200, "done".into())).await;
+    // The publishing task may have closed the channel already.
+    let _ = broker::with_deadline(connection.close(200, "done".into())).await;
     Ok(())
 }
 
@@ -63,20 +63,20 @@ async fn receive(State(ingress): State<Arc<Ingress>>, headers: HeaderMap, body: 
     {
         return StatusCode::UNAUTHORIZED;
     }
-    let (verdict, told) = oneshot::channel();
-    if ingress.requests.send((body, verdict)).await.is_ok() && told.await == Ok(true) {
+    let (sender, confirmed) = oneshot::channel();
+    if ingress.requests.send((body, sender)).await.is_ok() && confirmed.await == Ok(true) {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     }
 }
 
-/// Owns the channel: lapin mixes up confirms when several tasks publish on one.
+/// Owns the channel: when several tasks publish on one, lapin attributes confirms to the wrong messages.
 async fn publish_all(channel: Channel, exchange: String, mut requests: mpsc::Receiver<Request>) {
     let mut in_flight = FuturesUnordered::new();
-    let publish = async |(body, verdict): Request| {
+    let publish = async |(body, sender): Request| {
         let published = broker::publish(&channel, &exchange, "lean", &body, broker::webhook_properties()).await;
-        let _ = verdict.send(published.is_ok());
+        let _ = sender.send(published.is_ok());
     };
     loop {
         tokio::select! {

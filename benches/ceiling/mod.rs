@@ -1,9 +1,10 @@
-//! What a competent program without features does with the same broker and the same database: the measure for banklink.
+//! The ceilings: what a competent program without banklink's features reaches with the same broker and database.
 //!
-//! Nothing of banklink's own code is used here but its schema and its topology.
+//! They use banklink's schema and topology, and none of its code.
 
 pub(crate) mod drain;
 mod event;
 pub(crate) mod ingress;
+mod outbox;
 mod postgres;
 mod sqlite;

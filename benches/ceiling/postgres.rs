@@ -1,4 +1,4 @@
-//! The ceiling's SQL on PostgreSQL: one statement text and one array for each column, whatever the batch.
+//! The ceiling's SQL on PostgreSQL: one array for each column, so the statement's text does not depend on the batch size.
 
 use std::str::FromStr;
 
@@ -7,8 +7,8 @@ use chrono::{TimeDelta, Utc};
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::{self, ConnectOptions, Connection, PgConnection};
 
-use super::drain::{BATCH, Events, Pending};
 use super::event::{LINKED, Linked};
+use super::outbox::{BATCH_SIZE, EventPublisher, OutboxEvent};
 
 const UPSERT: &str = "\
     INSERT INTO bank_links (entity_id, customer_id, app_user_id, bank_identifier, bank_name, bank_logo, bank_main_color, \
@@ -41,13 +41,13 @@ const CLAIM: &str = "\
     ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED";
 
 pub(super) async fn connect(url: &str) -> Result<PgConnection> {
-    // What banklink asks the planner for.
+    // The planner settings of banklink.
     let planner = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
     let options = PgConnectOptions::from_str(url)?.options(planner);
     Ok(options.disable_statement_logging().connect().await?)
 }
 
-/// Rows and events in one transaction.
+/// Writes rows and events in one transaction.
 pub(super) async fn write(connection: &mut PgConnection, links: &[Linked]) -> Result<()> {
     let now = Utc::now();
     let mut transaction = connection.begin().await?;
@@ -79,11 +79,11 @@ pub(super) async fn write(connection: &mut PgConnection, links: &[Linked]) -> Re
     Ok(())
 }
 
-/// Claims, publishes and deletes a batch of events in one transaction; how many.
-pub(super) async fn relay(connection: &mut PgConnection, events: &Events) -> Result<usize> {
+/// Claims, publishes and deletes a batch of events in one transaction, and returns how many.
+pub(super) async fn relay(connection: &mut PgConnection, publisher: &EventPublisher) -> Result<usize> {
     let mut transaction = connection.begin().await?;
-    let claimed: Vec<Pending> = sqlx::query_as(CLAIM).bind(BATCH as i64).fetch_all(&mut *transaction).await?;
-    events.publish(&claimed).await?;
+    let claimed: Vec<OutboxEvent> = sqlx::query_as(CLAIM).bind(BATCH_SIZE as i64).fetch_all(&mut *transaction).await?;
+    publisher.publish(&claimed).await?;
     let ids: Vec<_> = claimed.iter().map(|(id, ..)| *id).collect();
     sqlx::query("DELETE FROM outbox_events WHERE id = ANY($1)").bind(ids).execute(&mut *transaction).await?;
     transaction.commit().await?;

@@ -1,4 +1,4 @@
-//! The ceiling's SQL on SQLite: as many rows in one statement as the batch has.
+//! The ceiling's SQL on SQLite: one statement for all rows of a batch.
 
 use std::str::FromStr;
 
@@ -7,13 +7,13 @@ use chrono::{TimeDelta, Utc};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::drain::{BATCH, Events, Pending};
 use super::event::{LINKED, Linked};
+use super::outbox::{BATCH_SIZE, EventPublisher, OutboxEvent};
 
 const COLUMNS: &str = "entity_id, customer_id, app_user_id, bank_identifier, bank_name, bank_logo, bank_main_color, \
     bank_background_color, bank_swift_code, bank_account_type, bank_type, permissions, linked_at, reconnected_at, \
     occurred_at, version, revision, last_event_id, instants, created_at, updated_at";
-/// Fifteen values differ from row to row; a time is used three times, the moment of writing twice.
+/// `linked_at` and `occurred_at` are the same time, and so are `created_at` and `updated_at`.
 const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, 1, ?, '{}', ?, ?)";
 const CONFLICT: &str = "ON CONFLICT (entity_id) DO UPDATE SET customer_id = excluded.customer_id, \
     app_user_id = excluded.app_user_id, bank_identifier = excluded.bank_identifier, bank_name = excluded.bank_name, \
@@ -25,7 +25,7 @@ const CONFLICT: &str = "ON CONFLICT (entity_id) DO UPDATE SET customer_id = excl
 const CLAIM: &str = "\
     SELECT id, routing_key, payload FROM outbox_events WHERE refusals < 1 ORDER BY created_at LIMIT ?";
 
-/// As durable as banklink: a commit waits for the disk. With as large a cache, and as rare checkpoints.
+/// Connects with banklink's settings: a commit waits for the disk, and cache and checkpoint interval have the same size.
 pub(super) async fn connect(url: &str) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Wal)
@@ -35,11 +35,11 @@ pub(super) async fn connect(url: &str) -> Result<SqliteConnection> {
     Ok(options.disable_statement_logging().connect().await?)
 }
 
-/// Rows and events in one transaction.
+/// Writes rows and events in one transaction.
 pub(super) async fn write(connection: &mut SqliteConnection, links: &[Linked]) -> Result<()> {
     let now = Utc::now();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let sql = format!("INSERT INTO bank_links ({COLUMNS}) VALUES {} {CONFLICT}", repeated(ROW, links.len()));
+    let sql = format!("INSERT INTO bank_links ({COLUMNS}) VALUES {} {CONFLICT}", repeat(ROW, links.len()));
     let mut upsert = sqlx::query(AssertSqlSafe(sql));
     for link in links {
         upsert = upsert.bind(link.entity_id).bind(&link.customer_id).bind(&link.app_user_id);
@@ -53,7 +53,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, links: &[Linked]) -
     let sql = format!(
         "INSERT INTO outbox_events (id, event_type, routing_key, entity_id, payload, received_at, created_at) VALUES {} \
          ON CONFLICT (id) DO NOTHING",
-        repeated("(?, ?, ?, ?, ?, ?, ?)", links.len())
+        repeat("(?, ?, ?, ?, ?, ?, ?)", links.len())
     );
     let mut append = sqlx::query(AssertSqlSafe(sql));
     for (link, after) in links.iter().zip(0..) {
@@ -66,11 +66,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, links: &[Linked]) -
     Ok(())
 }
 
-/// Reads, publishes and deletes a batch of events; how many. No lock is held while the network is waited for.
-pub(super) async fn relay(connection: &mut SqliteConnection, events: &Events) -> Result<usize> {
-    let claimed: Vec<Pending> = sqlx::query_as(CLAIM).bind(BATCH as i64).fetch_all(&mut *connection).await?;
-    events.publish(&claimed).await?;
-    let sql = format!("DELETE FROM outbox_events WHERE id IN ({})", repeated("?", claimed.len()));
+/// Reads, publishes and deletes a batch of events, and returns how many. No lock is held while it waits for RabbitMQ.
+pub(super) async fn relay(connection: &mut SqliteConnection, publisher: &EventPublisher) -> Result<usize> {
+    let claimed: Vec<OutboxEvent> = sqlx::query_as(CLAIM).bind(BATCH_SIZE as i64).fetch_all(&mut *connection).await?;
+    publisher.publish(&claimed).await?;
+    let sql = format!("DELETE FROM outbox_events WHERE id IN ({})", repeat("?", claimed.len()));
     let mut delete = sqlx::query(AssertSqlSafe(sql));
     for (id, ..) in &claimed {
         delete = delete.bind(*id);
@@ -79,6 +79,6 @@ pub(super) async fn relay(connection: &mut SqliteConnection, events: &Events) ->
     Ok(claimed.len())
 }
 
-fn repeated(text: &str, times: usize) -> String {
+fn repeat(text: &str, times: usize) -> String {
     vec![text; times].join(", ")
 }

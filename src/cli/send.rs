@@ -90,7 +90,7 @@ async fn post_all(
         webhooks = rest;
         let Some(body) = next else { break };
         if let Some(pace) = &mut pace {
-            pace.admit(1).await;
+            pace.acquire(1).await;
         }
         under_way.spawn(post(client.clone(), url.clone(), Arc::clone(&keys), body?));
         while let Some(answer) = under_way.try_join_next() {

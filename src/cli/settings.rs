@@ -60,8 +60,9 @@ pub(super) fn ingress(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) 
         keys: keys?,
         senders: ingress::Senders { allowed: allowed?, trusted: trusted? },
         max_body_bytes: max_body_bytes?,
-        deadline: deadline?,
+        confirm_deadline: deadline?,
         max_in_flight: max_in_flight?,
+        limits: ingress::Limits::default(),
     })
 }
 

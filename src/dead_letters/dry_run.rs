@@ -73,7 +73,7 @@ impl DryRun {
                         _ => "stale",
                     };
                     let Some(after) = merged.after else { return result(verdict, None, Vec::new()) };
-                    let follow = event::between(before.as_ref(), &after, "");
+                    let follow = event::for_change(before.as_ref(), &after, "");
                     *before = Some(after);
                     result(verdict, None, follow.into_iter().map(|event| event.event_type).collect())
                 }

@@ -116,7 +116,7 @@ impl Replay<'_> {
         let at_once = self.plan.rate.map_or(MAX_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MAX_AT_ONCE));
         for letters in batches(letters, at_once) {
             if let Some(pace) = &mut pace {
-                self.stop.run_until_cancelled(pace.admit(letters.len())).await;
+                self.stop.run_until_cancelled(pace.acquire(letters.len())).await;
             }
             if self.stop.is_cancelled() {
                 return Ok(Some(ReplayEnd::Interrupted));

@@ -1,9 +1,8 @@
-//! The bank link, and what webhooks do to it.
+//! The bank link, and how webhooks change it (docs/CONTRACT.md#how-rows-change).
 //!
-//! A bank link is a map of fields in which the newest writer of each field wins: every value remembers the instant it is
-//! from, and only something newer replaces it. So rows converge whatever the order, number and batching of webhooks, and
-//! a field that a webhook does not carry is never erased by it. [`merge`] is all there is to it, for the worker and for a
-//! dry run alike.
+//! A bank link is a last-writer-wins map: each field keeps the timestamp of the webhook that its value is from, and only a
+//! newer value replaces it. So rows converge whatever the order, number and batching of webhooks, and a webhook never
+//! erases a field that it does not carry. The worker and a replay's dry run both call [`merge`].
 
 use uuid::Uuid;
 
@@ -13,13 +12,13 @@ use super::outcome::{DeliveryResult, Outcome};
 use super::timestamp::Timestamp;
 use super::webhook::{Kind, Webhook};
 
-/// A value and the instant it is from. The greater one stays: the newer, and of one instant the greater text in byte
-/// order, so that the order of arrival never decides.
+/// A field's value with its timestamp. They are ordered by timestamp, then by the bytes of the value, and a merge keeps the
+/// greater one, so that the result does not depend on the order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldValue {
-    /// The instant of the webhook that carried the value.
+    /// The timestamp of the webhook that carried the value.
     pub since: Timestamp,
-    /// The value: text as it was sent, permissions as their JSON.
+    /// The text as it was sent; permissions as a JSON array ([`Permissions::to_json`](super::field::Permissions::to_json)).
     pub value: String,
 }
 
@@ -28,34 +27,40 @@ pub struct FieldValue {
 pub struct BankLink {
     /// Lean's entity id.
     pub entity_id: Uuid,
-    /// What is known of each [`Field`], in the order of [`Field::ALL`].
+    /// The value of each [`Field`], in the order of [`Field::ALL`].
     pub fields: [Option<FieldValue>; Field::COUNT],
-    /// The time of the earliest `entity.created`.
+    /// The timestamp of the earliest `entity.created`.
     pub linked_at: Option<Timestamp>,
-    /// The time of the latest `entity.reconnected`.
+    /// The timestamp of the latest `entity.reconnected`.
     pub reconnected_at: Option<Timestamp>,
-    /// The instant of the newest webhook applied.
+    /// The timestamp of the newest webhook applied.
     pub version: Timestamp,
-    /// 1, 2, 3, …: one for each write of the row.
+    /// Starts at 1 and increases by 1 with each write of the row.
     pub revision: i64,
 }
 
 impl BankLink {
-    /// What is held for `field`.
+    /// A bank link without any values, at revision 0.
     #[must_use]
-    pub fn get(&self, field: Field) -> Option<&str> {
-        self.fields[field as usize].as_ref().map(|held| held.value.as_str())
+    pub fn empty(entity_id: Uuid, version: Timestamp) -> Self {
+        Self { entity_id, fields: Default::default(), linked_at: None, reconnected_at: None, version, revision: 0 }
     }
 
-    /// The granted permissions as a JSON array; none where no webhook has spoken of them.
+    /// The value of `field`.
+    #[must_use]
+    pub fn get(&self, field: Field) -> Option<&str> {
+        self.fields[field as usize].as_ref().map(|field| field.value.as_str())
+    }
+
+    /// The granted permissions as a JSON array; empty while no webhook has carried any.
     #[must_use]
     pub fn permissions(&self) -> &str {
         self.get(Field::Permissions).unwrap_or("[]")
     }
 
-    /// Whether customer, app user, bank and permissions are the same in both: what subscribers are told of.
+    /// Whether customer, app user, bank and permissions are equal: the values that `customer.bank_link_updated` reports.
     #[must_use]
-    pub fn looks_like(&self, other: &Self) -> bool {
+    pub fn has_same_values(&self, other: &Self) -> bool {
         Field::ALL.into_iter().all(|field| match field {
             Field::LastEventId => true,
             Field::Permissions => self.permissions() == other.permissions(),
@@ -63,43 +68,39 @@ impl BankLink {
         })
     }
 
-    /// A link of which nothing is known yet.
-    #[must_use]
-    pub fn unknown(entity_id: Uuid, version: Timestamp) -> Self {
-        Self { entity_id, fields: Default::default(), linked_at: None, reconnected_at: None, version, revision: 0 }
-    }
-
-    /// Takes over what is newer than what is held; says whether anything was.
+    /// Takes over what is newer in `webhook`, and returns whether that changed anything.
     fn apply(&mut self, webhook: &Webhook) -> bool {
         let before = self.clone();
-        let instant = webhook.instant;
+        let timestamp = webhook.timestamp;
         for (field, value) in &webhook.carried {
-            let carried = Some(FieldValue { since: instant, value: value.clone() });
-            let held = &mut self.fields[*field as usize];
-            if carried > *held {
-                *held = carried;
+            let carried = Some(FieldValue { since: timestamp, value: value.clone() });
+            let current = &mut self.fields[*field as usize];
+            if carried > *current {
+                *current = carried;
             }
         }
         match webhook.kind {
-            Kind::Created => self.linked_at = Some(self.linked_at.map_or(instant, |earliest| earliest.min(instant))),
+            Kind::Created => self.linked_at = Some(self.linked_at.unwrap_or(timestamp).min(timestamp)),
             Kind::Updated => {}
-            Kind::Reconnected => self.reconnected_at = self.reconnected_at.max(Some(instant)),
+            Kind::Reconnected => self.reconnected_at = self.reconnected_at.max(Some(timestamp)),
         }
-        self.version = self.version.max(instant);
+        self.version = self.version.max(timestamp);
         *self != before
     }
 }
 
-/// What a row's webhooks, in queue order, make of it.
+/// The result of merging a row with its webhooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
-    /// The row to write, one revision further; `None` if nothing changed.
+    /// The row to write, with the next revision; `None` if nothing changed.
     pub after: Option<BankLink>,
-    /// What each webhook came to, in the same order: applied, stale, or failed for want of a link to reconnect.
+    /// The result of each webhook, in the order of the webhooks: applied, stale, or failed because there is no bank link to
+    /// reconnect.
     pub results: Vec<DeliveryResult>,
 }
 
-/// Merges a row, or none, with the webhooks that speak of it: one change, one step of `revision`.
+/// Merges the row `before`, or none, with the webhooks about it, in queue order. However many webhooks change it, it is one
+/// change of the row: `revision` increases by 1.
 #[must_use]
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();
@@ -112,7 +113,7 @@ pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &
         }
         let is_new = link.is_none();
         let applied =
-            link.get_or_insert_with(|| BankLink::unknown(webhook.entity_id, webhook.instant)).apply(webhook) || is_new;
+            link.get_or_insert_with(|| BankLink::empty(webhook.entity_id, webhook.timestamp)).apply(webhook) || is_new;
         changed |= applied;
         results.push(DeliveryResult::Handled(if applied { Outcome::Applied } else { Outcome::Stale }));
     }

@@ -1,7 +1,7 @@
-//! What other services are told when a bank link changes: CloudEvents 1.0 in structured JSON.
+//! The events that announce changes of bank links: CloudEvents 1.0 in structured JSON
+//! (docs/CONTRACT.md#which-events-follow-a-change).
 //!
-//! An event's id follows from what it says, so that an event which is published twice has one id and a subscriber that
-//! remembers ids sees it once.
+//! An event's id is derived from its content, so an event that is published twice has the same id both times.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,20 +14,20 @@ use super::timestamp::Timestamp;
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// An event that is ready to be stored and published.
+/// An event, ready to be stored in the outbox and published.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its id: the same each time it is published.
+    /// The CloudEvents `id`.
     pub id: Uuid,
-    /// Its type, which is also its routing key.
+    /// The CloudEvents `type`, which is also the routing key.
     pub event_type: &'static str,
-    /// The bank link it speaks of.
+    /// The bank link that changed.
     pub entity_id: Uuid,
     /// The whole event as JSON.
     pub json: Box<RawValue>,
 }
 
-/// What happened to a bank link, for those who subscribe.
+/// A change of a bank link that is announced to subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Linked,
@@ -44,7 +44,7 @@ impl Change {
         }
     }
 
-    /// Linking happens once per link; the other two once per revision.
+    /// The id of the event for this change. A bank link is linked once; the other changes occur at most once per revision.
     fn id(self, link: &BankLink) -> Uuid {
         let name = match self {
             Self::Linked => format!("urn:banklink:{}:{}", self.event_type(), link.entity_id),
@@ -56,22 +56,23 @@ impl Change {
     }
 }
 
-/// The events that follow from a row before and the row after, under the CloudEvents `source` given.
+/// Returns the events that follow when the row `before` (`None`: it did not exist) becomes the row `after`. `source` is their
+/// CloudEvents `source`.
 ///
-/// Nothing is announced of a link that no `entity.created` has spoken for yet.
+/// A bank link without `linked_at` is not announced: its `entity.created` has not arrived yet.
 #[must_use]
-pub fn between(before: Option<&BankLink>, after: &BankLink, source: &str) -> Vec<Event> {
+pub fn for_change(before: Option<&BankLink>, after: &BankLink, source: &str) -> Vec<Event> {
     if after.linked_at.is_none() {
         return Vec::new();
     }
     let was_linked = before.is_some_and(|link| link.linked_at.is_some());
-    let main = match before {
-        Some(before) if was_linked => (!after.looks_like(before)).then_some(Change::Updated),
+    let linked_or_updated = match before {
+        Some(before) if was_linked => (!after.has_same_values(before)).then_some(Change::Updated),
         _ => Some(Change::Linked),
     };
-    let reconnected = after.reconnected_at > before.and_then(|link| link.reconnected_at);
-    let also = reconnected.then_some(Change::Reconnected);
-    main.into_iter().chain(also).map(|change| event(change, after, source)).collect()
+    let is_reconnected = after.reconnected_at > before.and_then(|link| link.reconnected_at);
+    let reconnected = is_reconnected.then_some(Change::Reconnected);
+    linked_or_updated.into_iter().chain(reconnected).map(|change| event(change, after, source)).collect()
 }
 
 fn event(change: Change, link: &BankLink, source: &str) -> Event {

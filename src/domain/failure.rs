@@ -1,30 +1,30 @@
-//! Why a message could not be handled: its class, and a reason that never repeats a customer's data.
+//! Why a message could not be handled: a class, and a reason that never contains a customer's data.
 
 use std::fmt;
 
-/// What kind of failure made a letter dead.
+/// The kind of a failure (docs/CONTRACT.md#7-dead-letters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
-    /// The body is no JSON.
+    /// The body is not JSON.
     MalformedJson,
-    /// The body is JSON, but not a webhook that can be understood.
+    /// The body is JSON, but a required field is missing or a field has an invalid value.
     InvalidWebhook,
-    /// A reconnect spoke of a bank link that did not come within the retry schedule.
+    /// An `entity.reconnected` whose bank link did not exist even at the last retry.
     UnknownEntity,
-    /// The database refused this one row, while others went through.
+    /// The database rejects this row while it accepts others.
     RejectedByDatabase,
-    /// Handling it panicked.
+    /// The worker panicked while handling the message.
     Panicked,
-    /// The broker gave it out too often without an answer: a crash loop.
+    /// The broker delivered the message more often than the work queue's `x-delivery-limit` without an ack: a crash loop.
     DeliveryLimit,
-    /// It expired on the work queue, through a policy that somebody set.
+    /// The message expired on the work queue, which happens only under an operator's TTL policy.
     Expired,
-    /// There was no work queue to hold it.
+    /// No queue was bound to the exchange for webhooks when the message was published.
     Unrouted,
 }
 
 impl FailureClass {
-    /// Every class, for metrics that show each one from the start.
+    /// Every class.
     pub const ALL: [Self; 8] = [
         Self::MalformedJson,
         Self::InvalidWebhook,
@@ -36,7 +36,7 @@ impl FailureClass {
         Self::Unrouted,
     ];
 
-    /// The name used in headers, tables, metrics and filters.
+    /// The class's name in headers, tables, metrics and filters.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,13 +51,13 @@ impl FailureClass {
         }
     }
 
-    /// The class of that name.
+    /// The class with that name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
-    /// Whether trying again could help. The content of a body never changes, so what is wrong with it stays wrong.
+    /// Whether a retry can succeed. A body never changes, so its own faults are permanent.
     #[must_use]
     pub fn is_worth_a_retry(self) -> bool {
         !matches!(self, Self::MalformedJson | Self::InvalidWebhook)
@@ -70,17 +70,17 @@ impl fmt::Display for FailureClass {
     }
 }
 
-/// One failed attempt at a message, by the message's own fault.
+/// The failure of one attempt, caused by the message itself and not by an outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of failure.
     pub class: FailureClass,
-    /// What went wrong, for an operator's eyes.
+    /// What went wrong, for an operator to read.
     pub reason: String,
 }
 
 impl Failure {
-    /// A failure of that class with that reason.
+    /// Creates a failure.
     pub fn new(class: FailureClass, reason: impl Into<String>) -> Self {
         Self { class, reason: reason.into() }
     }

@@ -1,10 +1,10 @@
-//! The fields of a bank link, and the one whose value is more than a text.
+//! The fields of a bank link that [`merge`](super::bank_link::merge) merges by timestamp, and the set of permissions.
 
 /// Declares [`Field`]: one line for each field, with the column of `bank_links` that holds it. The store derives its
 /// statements from this table (`src/store/bank_link_columns.rs` says what else a new column needs).
 macro_rules! fields {
     ($($field:ident => $column:literal,)+) => {
-        /// A field of a bank link that the newest writer wins.
+        /// A field of a bank link. Each one is a column of `bank_links` (docs/CONTRACT.md#6-in-the-database).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the names are those of the columns, which docs/CONTRACT.md#6-in-the-database explains")]
         pub enum Field {
@@ -17,7 +17,7 @@ macro_rules! fields {
             /// Every field, in the order of [`BankLink::fields`](super::bank_link::BankLink::fields).
             pub const ALL: [Self; Self::COUNT] = [$(Self::$field,)+];
 
-            /// The column that holds it.
+            /// The name of the field's column.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -43,12 +43,12 @@ fields! {
     LastEventId => "last_event_id",
 }
 
-/// The names of what a customer granted: sorted, each once.
+/// The names of the permissions that a customer granted, sorted and without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions(Vec<String>);
 
 impl Permissions {
-    /// The permissions of those names.
+    /// Creates the set from names in any order.
     #[must_use]
     pub fn new(mut names: Vec<String>) -> Self {
         names.sort_unstable();
@@ -56,7 +56,7 @@ impl Permissions {
         Self(names)
     }
 
-    /// The JSON array, which is also what two values from one instant are compared by.
+    /// The names as a JSON array. Two values with the same timestamp are compared by this text.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::Value::from(self.0.as_slice()).to_string()

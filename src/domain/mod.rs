@@ -1,7 +1,7 @@
-//! The language of banklink: what a webhook says, what it does to a bank link, which events follow.
+//! The rules of banklink: what a webhook says, how it changes a bank link, and which events follow.
 //!
-//! Everything here is pure: no I/O, no async, and the time is handed in (`Instant::now` is for those who hand it in). The
-//! same functions serve the worker, the dry run and the tests.
+//! Everything here is pure: no I/O and no async. Functions take the time as an argument. The worker, the dry run of a
+//! replay and the tests call the same functions.
 
 pub mod bank_link;
 pub mod dead_letter;

@@ -1,47 +1,49 @@
-//! The retry schedule: how long a message waits before each further attempt.
+//! The retry schedule: the delays between the attempts at a message.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The longest delay that RabbitMQ's `x-message-ttl` can hold: 32 bits of milliseconds.
-const LONGEST: Duration = Duration::from_millis(u32::MAX as u64);
-/// Long enough that what is put aside costs little, and short enough that nobody misses it.
+/// The maximum of RabbitMQ's `x-message-ttl`: 32 bits of milliseconds, about 49 days.
+const MAX_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
+/// The preferred delay of a deferred message: rare enough to cost little, and short for whoever waits for the row.
 const DEFERRAL: Duration = Duration::from_secs(30);
-/// More tiers than this is a mistake in the setting, and each one is a queue.
+/// Each distinct delay is a queue, and more of them are taken for a mistake in the setting.
 const MAX_RETRIES: usize = 100;
 
 /// The delay before each retry; its length is the number of retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(Vec<Delay>);
 
-/// One delay, in whole milliseconds. It is shown in its largest whole unit, which names its queue: `5s`, `1m`, `1h`.
+/// One delay in whole milliseconds. `Display` uses the largest whole unit: `5s`, `1m`, `1h`. The retry tier's queue is named
+/// after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delay(Duration);
 
 impl Schedule {
-    /// Reads `5s,30s,2m`. `None` unless each is a duration of 1 ms to 49 days in whole milliseconds, and at most 100.
+    /// Parses comma separated delays, such as `5s,30s,2m`. `None` unless there are 1 to 100 of them, each from 1 ms to 49 days
+    /// in whole milliseconds.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let delays: Option<Vec<Delay>> = text.split(',').map(|part| Delay::parse(part.trim())).collect();
         delays.filter(|delays| delays.len() <= MAX_RETRIES).map(Self)
     }
 
-    /// The delay after attempt number `attempt` (1 is the first) has failed; `None` when that was the last one.
+    /// The delay before the next attempt once attempt number `attempt` (the first is 1) has failed; `None` if it was the last.
     #[must_use]
     pub fn after(&self, attempt: u32) -> Option<Delay> {
         let retries_so_far = usize::try_from(attempt.max(1) - 1).ok()?;
         self.0.get(retries_so_far).copied()
     }
 
-    /// How long something waits that is not to spend an attempt: the longest delay of up to half a minute, else the shortest.
+    /// The delay of a deferred message, which does not use up an attempt: the greatest one up to 30 s, or else the smallest.
     #[must_use]
     pub fn deferral(&self) -> Delay {
         let tiers = self.tiers();
-        // There is a first one: no schedule is empty.
+        // A schedule is never empty, so there is always a first tier.
         tiers.iter().rfind(|delay| delay.0 <= DEFERRAL).or(tiers.first()).copied().unwrap_or(Delay(DEFERRAL))
     }
 
-    /// Each delay that occurs, once, the shortest first: the retry tiers.
+    /// The distinct delays in ascending order. Each is a retry tier.
     #[must_use]
     pub fn tiers(&self) -> Vec<Delay> {
         let mut tiers = self.0.clone();
@@ -55,7 +57,7 @@ impl Delay {
     fn parse(text: &str) -> Option<Self> {
         let delay = humantime::parse_duration(text).ok()?;
         let whole = delay.subsec_nanos().is_multiple_of(1_000_000);
-        (whole && !delay.is_zero() && delay <= LONGEST).then_some(Self(delay))
+        (whole && !delay.is_zero() && delay <= MAX_DELAY).then_some(Self(delay))
     }
 
     /// The delay in milliseconds: a retry tier's `x-message-ttl`.
@@ -105,13 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_aside_waits_half_a_minute_or_less_if_it_can() {
-        let aside = |text| Schedule::parse(text).unwrap().deferral().to_string();
-        assert_eq!(["5s,30s,2m", "5s,10s,1h", "1d,2h"].map(aside), ["30s", "10s", "2h"]);
+    fn a_deferred_message_waits_at_most_30_seconds_if_there_is_such_a_tier() {
+        let deferral = |text| Schedule::parse(text).unwrap().deferral().to_string();
+        assert_eq!(["5s,30s,2m", "5s,10s,1h", "1d,2h"].map(deferral), ["30s", "10s", "2h"]);
     }
 
     #[test]
-    fn what_is_no_delay_is_refused() {
+    fn an_invalid_schedule_is_refused() {
         for text in ["", "5", "0s", "5s,,1m", "-1s", "100d", "1us", "soon"] {
             assert_eq!(Schedule::parse(text), None, "{text}");
         }

@@ -1,10 +1,9 @@
-//! Reads a webhook's bytes: what it says of a bank link, that it says nothing of one, or why it cannot be understood.
+//! Parses a webhook's body into a [`Webhook`], a type to ignore, or a failure.
 //!
-//! The type is looked at first, so that a webhook which is none of our business is never refused for the rest of it.
-//! What is wrong is told by the field's name and the kind of fault, never by its value.
+//! The rules are in docs/CONTRACT.md#what-a-webhook-must-have. The type is read first: a webhook of another type is ignored
+//! whatever else is wrong with it. A failure names the field and the kind of fault, never the value.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 
 use serde_json::value::RawValue;
@@ -12,10 +11,10 @@ use uuid::Uuid;
 
 use super::failure::{Failure, FailureClass};
 use super::field::{Field, Permissions};
-use super::json::{self, Fault};
+use super::json::{self, Fault, Object};
 use super::timestamp::Timestamp;
 
-/// The types that Lean publishes and that say nothing of a bank link; ignored, and counted by name.
+/// The types that Lean publishes and that are not about a bank link. They are ignored, and counted by name.
 pub const IGNORED_TYPES: [&str; 16] = [
     "entity.data.refresh.updated",
     "results.ready",
@@ -34,20 +33,21 @@ pub const IGNORED_TYPES: [&str; 16] = [
     "bulk_payment_intent.updated",
     "payment_consent.status.updated",
 ];
-/// What a type that is not published is counted as.
+/// The label under which types are counted that Lean does not publish.
 pub const OTHER_TYPE: &str = "other";
 
-/// The longest `customer_id` or `app_user_id`, in characters.
-const LONGEST_ID: usize = 128;
-/// How far a webhook's time may lie after its receipt: a day. One wrong clock must not freeze a row.
-const LATEST_NANOS: i64 = 24 * 60 * 60 * 1_000_000_000;
+/// Maximum length of `customer_id` and `app_user_id`, in characters.
+const MAX_ID_CHARS: usize = 128;
+/// How far a webhook's timestamp may lie after its receipt: 24 hours, so that one wrong clock does not block all later
+/// changes of a row.
+const MAX_NANOS_AFTER_RECEIPT: i64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// What a body turned out to be.
+/// What a body contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// It speaks of a bank link.
+    /// A webhook about a bank link.
     Link(Webhook),
-    /// It does not; the type as one of [`IGNORED_TYPES`], or [`OTHER_TYPE`].
+    /// A webhook about something else: its type if it is one of [`IGNORED_TYPES`], otherwise [`OTHER_TYPE`].
     Ignored(&'static str),
 }
 
@@ -56,11 +56,11 @@ pub enum Parsed {
 pub struct Webhook {
     /// The bank link's key.
     pub entity_id: Uuid,
-    /// The instant it speaks for: its own time, or when it was received.
-    pub instant: Timestamp,
-    /// Which of the three it is.
+    /// The webhook's own `timestamp`, or the time of its receipt if it has none.
+    pub timestamp: Timestamp,
+    /// What happened.
     pub kind: Kind,
-    /// The values that it carries, each with its field; a field that is absent, `null` or empty is not here.
+    /// The values that the webhook carries. A field that is absent, `null` or an empty string is not among them.
     pub carried: Vec<(Field, String)>,
 }
 
@@ -69,135 +69,130 @@ pub struct Webhook {
 pub enum Kind {
     /// `entity.created`: the customer linked a bank.
     Created,
-    /// `entity.updated`: connected again, or the consent changed or was revoked.
+    /// `entity.updated`: the customer linked again, or the consent was changed or revoked.
     Updated,
-    /// `entity.reconnected`: the customer passed a credential check.
+    /// `entity.reconnected`: the customer's credentials were verified again.
     Reconnected,
 }
 
-/// Reads `body`, received at `received_at`.
+/// Parses `body`, which was received at `received_at`.
 ///
 /// # Errors
-/// [`FailureClass::MalformedJson`] or [`FailureClass::InvalidWebhook`]; trying again cannot help.
+/// [`FailureClass::MalformedJson`] when the body is not JSON in UTF-8, [`FailureClass::InvalidWebhook`] when a required
+/// field is missing or a field that is read has a value that cannot be used. A retry cannot succeed in either case.
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let [event_type, payload, timestamp, event_id] =
-        json::members(raw, ["type", "payload", "timestamp", "event_id"]).map_err(|fault| invalid("webhook", fault))?;
+    let webhook = object(raw, "webhook")?;
 
-    let event_type = event_type.map_or(Ok(None), json::text).map_err(|fault| invalid("type", fault))?;
-    let event_type = event_type.ok_or_else(|| invalid("type", "missing"))?;
-    let kind = match event_type.as_ref() {
-        "entity.created" => Kind::Created,
-        "entity.updated" => Kind::Updated,
-        "entity.reconnected" => Kind::Reconnected,
-        other => return Ok(Parsed::Ignored(published(other))),
+    // The type is not stored, so unlike other texts it may contain U+0000.
+    let event_type = webhook.get("type").map_or(Ok(None), json::text).map_err(|fault| invalid("type", fault))?;
+    let kind = match event_type.as_deref() {
+        Some("entity.created") => Kind::Created,
+        Some("entity.updated") => Kind::Updated,
+        Some("entity.reconnected") => Kind::Reconnected,
+        Some(other) => return Ok(Parsed::Ignored(published_type(other))),
+        None => return Err(invalid("type", "missing")),
     };
-    let payload = payload.ok_or_else(|| invalid("payload", "missing"))?;
+    let payload = object(webhook.get("payload").ok_or_else(|| invalid("payload", "missing"))?, "payload")?;
     let mut carried = match kind {
-        Kind::Created | Kind::Updated => details(payload)?,
+        Kind::Created | Kind::Updated => link_values(&payload)?,
         Kind::Reconnected => Vec::new(),
     };
-    if let Some(event_id) = optional(event_id, "event_id")? {
-        carried.push((Field::LastEventId, event_id.into_owned()));
-    }
+    carried.extend(value(&webhook, "event_id", Field::LastEventId)?);
     Ok(Parsed::Link(Webhook {
-        entity_id: entity_id(payload)?,
-        instant: instant(timestamp, received_at)?,
+        entity_id: entity_id(&payload)?,
+        timestamp: timestamp(&webhook, received_at)?,
         kind,
         carried,
     }))
 }
 
-/// The type and the entity that a body names, as far as it can be read: how a dead letter is found again.
+/// Reads the type and the entity id as far as possible, from bodies that [`parse`] refuses as well. Dead letters are found
+/// by them.
 #[must_use]
-pub fn glimpse(body: &[u8]) -> (Option<String>, Option<Uuid>) {
-    let read = || -> Option<(Option<String>, Option<Uuid>)> {
-        let raw: &RawValue = serde_json::from_slice(body).ok()?;
-        let [event_type, payload] = json::members(raw, ["type", "payload"]).ok()?;
-        let event_type = event_type.and_then(|raw| json::storable_text(raw).ok().flatten()).map(Cow::into_owned);
-        Some((event_type, payload.and_then(|payload| entity_id(payload).ok())))
+pub fn peek_type_and_entity(body: &[u8]) -> (Option<String>, Option<Uuid>) {
+    let peek = || {
+        let webhook = Object::parse(serde_json::from_slice(body).ok()?).ok()?;
+        let event_type = text(&webhook, "type").ok().flatten().map(Cow::into_owned);
+        let payload = webhook.get("payload").and_then(|raw| Object::parse(raw).ok());
+        Some((event_type, payload.and_then(|payload| entity_id(&payload).ok())))
     };
-    // It is asked of bodies that have made the worker panic, too.
-    catch_unwind(read).ok().flatten().unwrap_or_default()
+    // A panic while parsing is one of the ways in which a webhook becomes a dead letter.
+    catch_unwind(peek).ok().flatten().unwrap_or_default()
 }
 
-fn entity_id(payload: &RawValue) -> Result<Uuid, Failure> {
-    let [id] = json::members(payload, ["id"]).map_err(|fault| invalid("payload", fault))?;
-    let id = required(id, "payload.id")?;
-    Uuid::parse_str(&id).map_err(|_| invalid("payload.id", "expected a UUID"))
+fn entity_id(payload: &Object<'_>) -> Result<Uuid, Failure> {
+    let path = "payload.id";
+    let id = text(payload, path)?.ok_or_else(|| invalid(path, "missing"))?;
+    Uuid::parse_str(&id).map_err(|_| invalid(path, "expected a UUID"))
 }
 
-/// What `entity.created` and `entity.updated` carry beside the id.
-fn details(payload: &RawValue) -> Result<Vec<(Field, String)>, Failure> {
-    let [customer, app_user, permissions, bank_details, flat_identifier] =
-        json::members(payload, ["customer_id", "app_user_id", "permissions", "bank_details", "bank_identifier"])
-            .map_err(|fault| invalid("payload", fault))?;
+fn timestamp(webhook: &Object<'_>, received_at: Timestamp) -> Result<Timestamp, Failure> {
+    let path = "timestamp";
+    let Some(text) = text(webhook, path)? else { return Ok(received_at) };
+    let timestamp =
+        Timestamp::parse(&text).ok_or_else(|| invalid(path, "expected an RFC 3339 time between 1970 and 2262"))?;
+    if timestamp.is_later_than(received_at, MAX_NANOS_AFTER_RECEIPT) {
+        return Err(invalid(path, "more than 24 h after its receipt"));
+    }
+    Ok(timestamp)
+}
 
-    let customer = at_most(LONGEST_ID, required(customer, "payload.customer_id")?, "payload.customer_id")?;
-    let mut carried = vec![(Field::CustomerId, customer)];
-    if let Some(app_user) = optional(app_user, "payload.app_user_id")? {
-        carried.push((Field::AppUserId, at_most(LONGEST_ID, app_user, "payload.app_user_id")?));
+/// The values that `entity.created` and `entity.updated` carry in their payload.
+fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
+    let customer_id = id(payload, "payload.customer_id")?.ok_or_else(|| invalid("payload.customer_id", "missing"))?;
+    let mut carried = vec![(Field::CustomerId, customer_id)];
+    carried.extend(id(payload, "payload.app_user_id")?.map(|id| (Field::AppUserId, id)));
+    if let Some(bank_details) = payload.get("bank_details") {
+        bank_values(bank_details, &mut carried)?;
     }
-    if let Some(bank_details) = bank_details {
-        carried.extend(bank(bank_details)?);
+    // Lean's Data API has the bank's identifier here; `bank_details.identifier` takes precedence.
+    let identifier = value(payload, "payload.bank_identifier", Field::BankIdentifier)?;
+    if !carried.iter().any(|(field, _)| *field == Field::BankIdentifier) {
+        carried.extend(identifier);
     }
-    // The Data API's flat shape; where both are there, the webhook's own shape is the more particular one.
-    let flat_identifier = optional(flat_identifier, "payload.bank_identifier")?;
-    if let Some(identifier) = flat_identifier
-        && !carried.iter().any(|(field, _)| *field == Field::BankIdentifier)
-    {
-        carried.push((Field::BankIdentifier, identifier.into_owned()));
-    }
-    if let Some(permissions) = permissions {
-        let granted = granted(permissions).map_err(|fault| invalid("payload.permissions", fault))?;
-        carried.push((Field::Permissions, granted.to_json()));
+    if let Some(raw) = payload.get("permissions") {
+        let permissions = permissions(raw).map_err(|fault| invalid("payload.permissions", fault))?;
+        carried.push((Field::Permissions, permissions.to_json()));
     }
     Ok(carried)
 }
 
-fn bank(bank_details: &RawValue) -> Result<Vec<(Field, String)>, Failure> {
-    const MEMBERS: [(&str, &str, Field); 8] = [
-        ("identifier", "payload.bank_details.identifier", Field::BankIdentifier),
-        ("name", "payload.bank_details.name", Field::BankName),
-        ("logo", "payload.bank_details.logo", Field::BankLogo),
-        ("main_color", "payload.bank_details.main_color", Field::BankMainColor),
-        ("background_color", "payload.bank_details.background_color", Field::BankBackgroundColor),
-        ("swift_code", "payload.bank_details.swift_code", Field::BankSwiftCode),
-        ("account_type", "payload.bank_details.account_type", Field::BankAccountType),
-        ("bank_type", "payload.bank_details.bank_type", Field::BankType),
+fn bank_values(bank_details: &RawValue, carried: &mut Vec<(Field, String)>) -> Result<(), Failure> {
+    const MEMBERS: [(&str, Field); 8] = [
+        ("payload.bank_details.identifier", Field::BankIdentifier),
+        ("payload.bank_details.name", Field::BankName),
+        ("payload.bank_details.logo", Field::BankLogo),
+        ("payload.bank_details.main_color", Field::BankMainColor),
+        ("payload.bank_details.background_color", Field::BankBackgroundColor),
+        ("payload.bank_details.swift_code", Field::BankSwiftCode),
+        ("payload.bank_details.account_type", Field::BankAccountType),
+        ("payload.bank_details.bank_type", Field::BankType),
     ];
-    let values = json::members(bank_details, MEMBERS.map(|(name, _, _)| name))
-        .map_err(|fault| invalid("payload.bank_details", fault))?;
-    let mut carried = Vec::with_capacity(MEMBERS.len());
-    for ((_, path, field), value) in MEMBERS.into_iter().zip(values) {
-        if let Some(value) = optional(value, path)? {
-            carried.push((field, value.into_owned()));
-        }
+    let bank_details = object(bank_details, "payload.bank_details")?;
+    for (path, field) in MEMBERS {
+        carried.extend(value(&bank_details, path, field)?);
     }
-    Ok(carried)
+    Ok(())
 }
 
-/// Both shapes: the webhook's list of names, and the Data API's map of booleans. Names nobody knows yet are kept.
-fn granted(permissions: &RawValue) -> Result<Permissions, Fault> {
+/// Reads either form of permissions: an array of names (webhooks), or an object of booleans (Lean's Data API). Names that
+/// Lean does not document are kept.
+fn permissions(raw: &RawValue) -> Result<Permissions, Fault> {
     let mut names = Vec::new();
-    if permissions.get().starts_with('[') {
-        let list: Vec<&RawValue> = serde_json::from_str(permissions.get()).map_err(|_| "expected names")?;
-        for name in list {
-            names.extend(json::storable_text(name)?.map(Cow::into_owned));
+    if raw.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "expected names")?;
+        for item in items {
+            names.extend(json::storable_text(item)?.map(Cow::into_owned));
         }
         return Ok(Permissions::new(names));
     }
-    // Of two members with one name the last counts: who granted first and then took back has not granted.
-    let mut members = BTreeMap::new();
-    json::each_member(permissions, |name, granted| {
-        members.insert(name, granted.get());
-    })
-    .map_err(|_| "expected a list of names or a map of booleans")?;
-    for (name, granted) in members {
-        match granted {
+    let object = Object::parse(raw).map_err(|_| "expected a list of names or a map of booleans")?;
+    for (name, granted) in object.members() {
+        match granted.get() {
             "true" if name.contains('\0') => return Err("holds U+0000"),
-            "true" if !name.is_empty() => names.push(name.into_owned()),
+            "true" if !name.is_empty() => names.push(name.to_owned()),
             "true" | "false" | "null" => {}
             _ => return Err("expected true or false"),
         }
@@ -205,32 +200,32 @@ fn granted(permissions: &RawValue) -> Result<Permissions, Fault> {
     Ok(Permissions::new(names))
 }
 
-fn instant(timestamp: Option<&RawValue>, received_at: Timestamp) -> Result<Timestamp, Failure> {
-    let Some(timestamp) = optional(timestamp, "timestamp")? else { return Ok(received_at) };
-    let instant = Timestamp::parse(&timestamp)
-        .ok_or_else(|| invalid("timestamp", "expected an RFC 3339 time between 1970 and 2262"))?;
-    if instant.is_later_than(received_at, LATEST_NANOS) {
-        return Err(invalid("timestamp", "more than 24 h after its receipt"));
+/// Reads `raw`, found at `path`, as an object.
+fn object<'a>(raw: &'a RawValue, path: &str) -> Result<Object<'a>, Failure> {
+    Object::parse(raw).map_err(|fault| invalid(path, fault))
+}
+
+/// Reads a text that is going to be stored. `path` leads to it from the root of the webhook; its last segment is the name of
+/// the member of `object`.
+fn text<'a>(object: &Object<'a>, path: &str) -> Result<Option<Cow<'a, str>>, Failure> {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    object.get(name).map_or(Ok(None), json::storable_text).map_err(|fault| invalid(path, fault))
+}
+
+/// Reads a text as the value of `field`.
+fn value(object: &Object<'_>, path: &str, field: Field) -> Result<Option<(Field, String)>, Failure> {
+    Ok(text(object, path)?.map(|text| (field, text.into_owned())))
+}
+
+/// Reads a text of at most [`MAX_ID_CHARS`] characters.
+fn id(object: &Object<'_>, path: &str) -> Result<Option<String>, Failure> {
+    match text(object, path)? {
+        Some(id) if id.chars().nth(MAX_ID_CHARS).is_some() => Err(invalid(path, "longer than 128 characters")),
+        id => Ok(id.map(Cow::into_owned)),
     }
-    Ok(instant)
 }
 
-fn optional<'a>(value: Option<&'a RawValue>, path: &str) -> Result<Option<Cow<'a, str>>, Failure> {
-    value.map_or(Ok(None), |raw| json::storable_text(raw).map_err(|fault| invalid(path, fault)))
-}
-
-fn required<'a>(value: Option<&'a RawValue>, path: &str) -> Result<Cow<'a, str>, Failure> {
-    optional(value, path)?.ok_or_else(|| invalid(path, "missing"))
-}
-
-fn at_most(characters: usize, text: Cow<'_, str>, path: &str) -> Result<String, Failure> {
-    if text.chars().nth(characters).is_some() {
-        return Err(invalid(path, "longer than 128 characters"));
-    }
-    Ok(text.into_owned())
-}
-
-fn published(event_type: &str) -> &'static str {
+fn published_type(event_type: &str) -> &'static str {
     IGNORED_TYPES.into_iter().find(|published| *published == event_type).unwrap_or(OTHER_TYPE)
 }
 
@@ -238,6 +233,6 @@ fn malformed(reason: impl Into<String>) -> Failure {
     Failure::new(FailureClass::MalformedJson, reason)
 }
 
-fn invalid(field: &str, fault: Fault) -> Failure {
-    Failure::new(FailureClass::InvalidWebhook, format!("{field}: {fault}"))
+fn invalid(path: &str, fault: Fault) -> Failure {
+    Failure::new(FailureClass::InvalidWebhook, format!("{path}: {fault}"))
 }

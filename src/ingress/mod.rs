@@ -1,6 +1,6 @@
-//! The ingress: takes webhooks in, and answers 200 only once RabbitMQ has them.
+//! The ingress role: receives webhooks over HTTP and answers 200 once RabbitMQ has confirmed them.
 //!
-//! It never reads what a body means, and needs no database.
+//! It neither parses bodies nor uses the database.
 
 mod problem;
 mod senders;
@@ -25,34 +25,50 @@ use crate::broker::Publisher;
 use crate::readiness::{Readiness, running};
 use crate::server;
 
-/// Connections at a time.
-const MAX_CONNECTIONS: usize = 16_384;
-
-/// What the ingress has to know.
+/// The settings of the ingress.
 pub struct Settings {
-    /// The application's webhook secrets.
+    /// The secrets that webhooks may be signed with.
     pub keys: Keys,
-    /// Who may post.
+    /// The addresses that may post.
     pub senders: Senders,
-    /// The largest body, in bytes.
+    /// Maximum size of a body, in bytes.
     pub max_body_bytes: usize,
-    /// The longest wait for a confirm.
-    pub deadline: Duration,
-    /// Unconfirmed publishes, at most.
+    /// How long to wait for RabbitMQ's confirm before answering 503.
+    pub confirm_deadline: Duration,
+    /// Maximum number of unconfirmed publishes.
     pub max_in_flight: usize,
+    /// Limits on slow clients.
+    pub limits: Limits,
 }
 
-/// The other end of the connection that a request came over.
+/// What a slow or stalled client may use of the ingress. No setting changes it; tests do.
 #[derive(Clone, Copy, Debug)]
-struct Peer(SocketAddr);
+pub struct Limits {
+    /// How long a body may take to arrive.
+    pub body_deadline: Duration,
+    /// How long to keep reading a body that is too large, so that its sender reads the answer (nginx: `lingering_timeout`).
+    pub lingering_timeout: Duration,
+    /// Limits on connections.
+    pub server: server::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_deadline: Duration::from_secs(10),
+            lingering_timeout: Duration::from_secs(1),
+            server: server::Limits::with_max_connections(16_384),
+        }
+    }
+}
 
 /// The ingress role.
 pub struct Ingress {
     settings: Settings,
     publisher: Publisher,
-    /// One permit for each publish that may be unconfirmed at a time.
+    /// One permit for each publish that may be unconfirmed at the same time.
     publish_permits: Semaphore,
-    /// The memory that large bodies may occupy together, in KiB.
+    /// Memory for large bodies, in KiB.
     body_budget: Semaphore,
     stop: CancellationToken,
 }
@@ -66,19 +82,19 @@ impl Ingress {
         Self { settings, publisher, publish_permits, body_budget, stop }
     }
 
-    /// Serves webhooks on `listener` until told to stop, then answers the requests in flight.
+    /// Serves webhooks on `listener` until `stop`, then returns once the requests in progress are answered.
     pub async fn run(self: Arc<Self>, listener: TcpListener) {
         webhooks::register_metrics(self.settings.keys.count());
-        let stop = self.stop.clone();
+        let (limits, stop) = (self.settings.limits.server, self.stop.clone());
         let router = webhooks::router(self);
-        let answer = move |peer, mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
+        let handler = move |client: SocketAddr, mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client);
             router.clone().call(request)
         };
-        server::serve(listener, MAX_CONNECTIONS, answer, stop).await;
+        server::serve(listener, limits, handler, stop).await;
     }
 
-    /// Whether the ingress can do its job: not stopping, and able to publish.
+    /// Whether the ingress can accept webhooks: it is not stopping, and can publish.
     #[expect(clippy::unused_async, reason = "as the readiness of every role")]
     pub async fn readiness(&self) -> Readiness {
         Readiness::new("ingress").check("process", running(&self.stop)).check("broker", self.publisher.ready())

@@ -1,4 +1,4 @@
-//! Why a request is refused, as `application/problem+json` (RFC 9457).
+//! The errors that a sender gets, as `application/problem+json` (RFC 9457).
 
 use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
@@ -8,58 +8,63 @@ use serde_json::json;
 
 use crate::broker;
 
-/// How soon a sender may try again, in seconds.
-const TRY_AGAIN: &str = "5";
+/// When a sender may try again, in seconds.
+const RETRY_AFTER_SECONDS: &str = "5";
 
-/// A refusal, in the order in which they are looked at.
+/// Why a request is rejected. The variants are in the order of the checks (docs/CONTRACT.md#4-http).
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     NotFound,
     MethodNotAllowed,
-    NotAllowed,
-    Draining,
-    Busy,
-    TooLarge,
-    TooSlow,
-    Interrupted,
-    Empty,
-    Unsigned,
+    SenderNotAllowed,
+    ShuttingDown,
+    /// Too many unconfirmed publishes, or no memory left for a large body.
+    Overloaded,
+    BodyTooLarge,
+    BodyTimeout,
+    /// The connection failed, or the body was malformed HTTP.
+    BodyInterrupted,
+    EmptyBody,
+    InvalidSignature,
+    /// RabbitMQ did not confirm the message.
     Unconfirmed(broker::Error),
 }
 
-impl Refusal {
+impl Rejection {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAllowed => StatusCode::FORBIDDEN,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Interrupted | Self::Empty => StatusCode::BAD_REQUEST,
-            Self::Unsigned => StatusCode::UNAUTHORIZED,
-            Self::Draining | Self::Busy | Self::Unconfirmed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SenderNotAllowed => StatusCode::FORBIDDEN,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyInterrupted | Self::EmptyBody => StatusCode::BAD_REQUEST,
+            Self::InvalidSignature => StatusCode::UNAUTHORIZED,
+            Self::ShuttingDown | Self::Overloaded | Self::Unconfirmed(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn detail(&self) -> String {
-        match self {
-            Self::NotFound => "webhooks are posted to /webhooks/lean".to_owned(),
-            Self::MethodNotAllowed => "webhooks are posted".to_owned(),
-            Self::NotAllowed => "the sender's address is not allowed".to_owned(),
-            Self::Draining => "this process is stopping".to_owned(),
-            Self::Busy => "too much is under way already".to_owned(),
-            Self::TooLarge => "the body is larger than the limit".to_owned(),
-            Self::TooSlow => "the body did not arrive in time".to_owned(),
-            Self::Interrupted => "the body broke off".to_owned(),
-            Self::Empty => "the body is empty".to_owned(),
-            Self::Unsigned => "lean-signature is missing, malformed or of no known secret".to_owned(),
-            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => "RabbitMQ failed".to_owned(),
-            Self::Unconfirmed(error) => error.to_string(),
-        }
+        let detail = match self {
+            Self::NotFound => "the path for webhooks is /webhooks/lean",
+            Self::MethodNotAllowed => "the method for webhooks is POST",
+            Self::SenderNotAllowed => "this address is not allowed to send webhooks",
+            Self::ShuttingDown => "the server is shutting down",
+            Self::Overloaded => "too many requests are in progress",
+            Self::BodyTooLarge => "the body is larger than the limit",
+            Self::BodyTimeout => "the body did not arrive in time",
+            Self::BodyInterrupted => "the body could not be read to its end",
+            Self::EmptyBody => "the body is empty",
+            Self::InvalidSignature => "lean-signature is missing, malformed or not of a known secret",
+            // RabbitMQ's own words name its users, queues and exchanges.
+            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => "RabbitMQ failed",
+            Self::Unconfirmed(error) => return error.to_string(),
+        };
+        detail.to_owned()
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let status = self.status();
         let problem = json!({
@@ -72,7 +77,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(TRY_AGAIN));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));

@@ -1,4 +1,4 @@
-//! Who may post: an allow-list of networks, seen through the proxies that are trusted and no others.
+//! Which addresses may post: an allow-list of networks. Behind trusted proxies the sender is taken from `x-forwarded-for`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,19 +7,19 @@ use ipnet::IpNet;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// An address, or a CIDR range.
+/// A CIDR range; an address is the range of itself.
 pub type Network = IpNet;
 
 /// The allow-list and the trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Senders {
-    /// Who may post; empty: everybody.
+    /// The networks that may post; empty means all.
     pub allowed: Vec<Network>,
-    /// Whose `x-forwarded-for` is believed.
+    /// The proxies whose `x-forwarded-for` is trusted.
     pub trusted: Vec<Network>,
 }
 
-/// Reads comma separated addresses and ranges; none of an empty text.
+/// Parses comma separated addresses and CIDR ranges; an empty text is an empty list. `None` if any of them is invalid.
 #[must_use]
 pub fn parse_networks(text: &str) -> Option<Vec<Network>> {
     let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
@@ -27,17 +27,18 @@ pub fn parse_networks(text: &str) -> Option<Vec<Network>> {
 }
 
 impl Senders {
-    /// Whether a request from `peer` with those headers may be looked at.
+    /// Whether a request with these headers, over a connection from `client`, is from an allowed address.
     #[must_use]
-    pub fn allow(&self, peer: SocketAddr, headers: &HeaderMap) -> bool {
-        self.allowed.is_empty() || self.sender(peer, headers).is_some_and(|sender| contains(&self.allowed, sender))
+    pub fn allow(&self, client: SocketAddr, headers: &HeaderMap) -> bool {
+        self.allowed.is_empty() || self.sender(client, headers).is_some_and(|sender| contains(&self.allowed, sender))
     }
 
-    /// The nearest address that no trusted proxy speaks for; `None` where a trusted proxy says something that is no address.
-    fn sender(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let mut sender = peer.ip().to_canonical();
+    /// The last address in the chain of proxies that is not a trusted proxy; `None` if a trusted proxy forwarded something
+    /// that is not an address.
+    fn sender(&self, client: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut sender = client.ip().to_canonical();
         let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
-        // Each proxy appends, so the list is read from its end, and over several lines from the last.
+        // Each proxy appends the address that it received the request from, so the chain is read from its end.
         for line in lines.into_iter().rev() {
             for hop in line.to_str().ok()?.rsplit(',') {
                 if !contains(&self.trusted, sender) {
@@ -50,7 +51,7 @@ impl Senders {
     }
 }
 
-/// An address with or without a port, in brackets or not.
+/// Parses an address with or without a port; an IPv6 address may be in brackets.
 fn address(hop: &str) -> Option<IpAddr> {
     let address = hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
@@ -70,12 +71,12 @@ mod tests {
         Senders { allowed: allowed.unwrap(), trusted: trusted.unwrap() }
     }
 
-    fn allowed(peer: &str, forwarded_for: &[&str]) -> bool {
+    fn allowed(client: &str, forwarded_for: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
         for line in forwarded_for {
             headers.append(FORWARDED_FOR, line.parse().unwrap());
         }
-        senders().allow(peer.parse().unwrap(), &headers)
+        senders().allow(client.parse().unwrap(), &headers)
     }
 
     #[test]
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
+    fn only_the_entries_of_trusted_proxies_count() {
         assert!(allowed("10.1.1.1:1", &["203.0.113.9"]));
         assert!(allowed("10.1.1.1:1", &["203.0.113.9, 10.2.2.2"]));
         assert!(allowed("10.1.1.1:1", &["198.51.100.1", "203.0.113.9:443, 10.2.2.2"]));
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_allows_everybody_and_nonsense_is_no_list() {
+    fn an_empty_list_allows_all_and_invalid_networks_are_refused() {
         assert!(Senders::default().allow("198.51.100.1:1".parse().unwrap(), &HeaderMap::new()));
         assert_eq!(parse_networks(" "), Some(Vec::new()));
         assert_eq!(parse_networks("10.0.0.0/33"), None);

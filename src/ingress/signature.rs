@@ -1,48 +1,49 @@
-//! Lean's signature: HMAC-SHA512 over the raw body bytes and nothing else, as `lean-signature: sha512=<hex>`.
+//! Lean's webhook signature: the header `lean-signature: sha512=<hex>`, an HMAC-SHA512 of the raw body.
 //!
-//! How secrets are rotated is undocumented, so several are accepted at once. The comparison takes the same time whatever
-//! differs (`hmac` verifies in constant time).
+//! Lean does not document how secrets are rotated, so several are accepted at the same time. `hmac` compares in constant
+//! time.
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
 
-/// The header that carries it.
+/// The name of the header.
 pub const HEADER: &str = "lean-signature";
 const PREFIX: &str = "sha512=";
-/// A SHA-512 digest, in bytes.
-const DIGEST: usize = 64;
+/// The length of a SHA-512 digest.
+const DIGEST_BYTES: usize = 64;
 
-/// The secrets, ready to sign with. They are never shown.
+/// The secrets, prepared as HMAC keys. Not `Debug`: they must not get into logs.
 #[derive(Clone)]
 pub struct Keys(Vec<Hmac<Sha512>>);
 
 impl Keys {
-    /// Reads comma separated secrets; `None` if one of them is empty.
+    /// Parses comma separated secrets; `None` if one of them is empty.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let keys: Option<Vec<_>> = text.split(',').map(str::trim).map(key).collect();
         keys.map(Self)
     }
 
-    /// How many there are.
+    /// The number of secrets.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The position of the secret that `body` was signed with, if the one signature among `headers` is of any.
+    /// The index of the secret that `body` was signed with. `None` if no secret matches, or if `headers` do not contain exactly
+    /// one well-formed signature.
     #[must_use]
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Option<usize> {
         let mut signatures = headers.get_all(HEADER).into_iter();
         let (Some(signature), None) = (signatures.next(), signatures.next()) else { return None };
         let hex = signature.to_str().ok()?.strip_prefix(PREFIX)?;
-        let mut digest = [0; DIGEST];
+        let mut digest = [0; DIGEST_BYTES];
         hex::decode_to_slice(hex, &mut digest).ok()?;
         self.0.iter().position(|key| key.clone().chain_update(body).verify_slice(&digest).is_ok())
     }
 
-    /// The signature header of `body` under the first secret.
+    /// The value of the signature header for `body`, signed with the first secret.
     #[must_use]
     pub fn sign(&self, body: &[u8]) -> Option<String> {
         let digest = self.0.first()?.clone().chain_update(body).finalize().into_bytes();
@@ -88,28 +89,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_malformed_or_of_another_secret_is_refused() {
+    fn a_missing_malformed_or_wrong_signature_is_refused() {
         let keys = Keys::parse("secret").unwrap();
-        let right = keys.sign(b"body").unwrap();
-        for wrong in [
+        let valid = keys.sign(b"body").unwrap();
+        for invalid in [
             "",
             "sha512=",
             "sha512=zz",
-            &right[..right.len() - 2],
-            right.trim_start_matches("sha512="),
-            &right.replace("sha512", "sha256"),
+            &valid[..valid.len() - 2],
+            valid.trim_start_matches("sha512="),
+            &valid.replace("sha512", "sha256"),
         ] {
-            assert_eq!(keys.verify(&headers(wrong), b"body"), None, "{wrong}");
+            assert_eq!(keys.verify(&headers(invalid), b"body"), None, "{invalid}");
         }
-        assert_eq!(keys.verify(&headers(&right), b"body "), None);
+        assert_eq!(keys.verify(&headers(&valid), b"body "), None);
         assert_eq!(keys.verify(&HeaderMap::new(), b"body"), None);
-        let mut twice = headers(&right);
-        twice.append(HEADER, right.parse().unwrap());
+        let mut twice = headers(&valid);
+        twice.append(HEADER, valid.parse().unwrap());
         assert_eq!(keys.verify(&twice, b"body"), None);
     }
 
     #[test]
-    fn an_empty_secret_is_no_secret() {
+    fn an_empty_secret_is_refused() {
         assert!(Keys::parse("").is_none() && Keys::parse("a,,b").is_none() && Keys::parse("a,").is_none());
     }
 }

@@ -1,8 +1,10 @@
-//! `POST /webhooks/lean`: one webhook from the socket to the broker's confirm, in the order of the contract's table.
+//! `POST /webhooks/lean`: receives one webhook, publishes it, and answers once RabbitMQ has confirmed it.
+//!
+//! The checks and their order are in docs/CONTRACT.md#4-http.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -13,127 +15,143 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use metrics::{counter, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use serde_json::json;
 use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span, warn};
 
-use super::problem::Refusal;
-use super::{Ingress, Peer};
+use super::Ingress;
+use super::problem::Rejection;
 use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry;
 
-/// What large bodies may take up together, in KiB: 256 MiB. A sender who finds it full is told to come again.
+/// Memory for large bodies, in KiB: 256 MiB. A request that does not fit is answered 503.
 pub(super) const BODY_BUDGET_KIB: usize = 256 * 1024;
-/// A body up to this size, as every honest webhook is, needs no room of its own.
-const SMALL_BYTES: usize = 16 * 1024;
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
-/// How much of a body that is too large is read on before the connection is closed, and for how long: a sender that is
-/// still writing would otherwise never see the answer.
-const LINGER_BYTES: usize = 8 * 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
+/// Bodies up to this size do not count against the budget. Lean's webhooks are far below it.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
+/// How much of a body that is too large is read after the limit.
+const LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
-/// The one route, and refusals for everything else.
+/// A body, and the part of the body budget that it occupies.
+type BudgetedBody<'a> = (Bytes, Option<SemaphorePermit<'a>>);
+
 pub(super) fn router(ingress: Arc<Ingress>) -> Router {
     Router::new()
         .route("/webhooks/lean", post(receive))
-        .method_not_allowed_fallback(async || answer(Err(Refusal::MethodNotAllowed)))
-        .fallback(async || answer(Err(Refusal::NotFound)))
+        .method_not_allowed_fallback(async || respond(Err(Rejection::MethodNotAllowed)))
+        .fallback(async || respond(Err(Rejection::NotFound)))
         .with_state(ingress)
 }
 
 async fn receive(
     State(ingress): State<Arc<Ingress>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(client): Extension<SocketAddr>,
     request: Request,
 ) -> Response {
-    let began = Instant::now();
-    let came_in = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let came_in = came_in.and_then(telemetry::valid_traceparent).map(str::to_owned);
+    let started = Instant::now();
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let traceparent = traceparent.and_then(telemetry::valid_traceparent).map(str::to_owned);
     let span = info_span!("receive webhook");
-    telemetry::set_parent(&span, came_in.as_deref());
-    let accepted = async {
-        let (body, _room) = ingress.check(peer, request).await?;
-        ingress.hand_over(body, came_in.as_deref()).await
+    telemetry::set_parent(&span, traceparent.as_deref());
+    let result = async {
+        let (body, _budget) = ingress.check(client, request).await?;
+        ingress.publish(body, traceparent.as_deref()).await
     };
-    let response = answer(accepted.instrument(span).await);
-    histogram!("banklink_ingress_request_duration_seconds").record(began.elapsed());
+    let response = respond(result.instrument(span).await);
+    histogram!("banklink_ingress_request_duration_seconds").record(started.elapsed());
     response
 }
 
 impl Ingress {
-    /// Everything that is looked at before the broker is troubled; the body, if it is Lean's.
-    async fn check(&self, peer: SocketAddr, request: Request) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    /// Makes every check that does not need RabbitMQ, and returns the body.
+    async fn check(&self, client: SocketAddr, request: Request) -> Result<BudgetedBody<'_>, Rejection> {
         let (head, body) = request.into_parts();
-        if !self.settings.senders.allow(peer, &head.headers) {
-            return Err(Refusal::NotAllowed);
+        if !self.settings.senders.allow(client, &head.headers) {
+            return Err(Rejection::SenderNotAllowed);
         }
         if self.stop.is_cancelled() {
-            return Err(Refusal::Draining);
+            return Err(Rejection::ShuttingDown);
         }
         if self.publish_permits.available_permits() == 0 {
-            return Err(Refusal::Busy);
+            return Err(Rejection::Overloaded);
         }
-        let body = self.read(body, &head.headers);
-        let (body, room) = tokio::time::timeout(BODY_DEADLINE, body).await.map_err(|_| Refusal::TooSlow)??;
+        let body = timeout(self.settings.limits.body_deadline, self.read_body(body, &head.headers)).await;
+        let (body, budget) = body.map_err(|_| Rejection::BodyTimeout)??;
         if body.is_empty() {
-            return Err(Refusal::Empty);
+            return Err(Rejection::EmptyBody);
         }
         let key = self.settings.keys.verify(&head.headers, &body);
         counter!("banklink_ingress_signatures_total", "key" => key_label(key)).increment(1);
-        key.map(|_| (body, room)).ok_or(Refusal::Unsigned)
+        key.map(|_| (body, budget)).ok_or(Rejection::InvalidSignature)
     }
 
-    /// The body and the room it takes up, or why not; one that is too large is refused as soon as that is known.
-    async fn read(&self, mut body: Body, headers: &HeaderMap) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    /// Reads the body, unless it is too large: that is known from its announced length, or while reading.
+    async fn read_body(&self, mut body: Body, headers: &HeaderMap) -> Result<BudgetedBody<'_>, Rejection> {
         let limit = self.settings.max_body_bytes;
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|announced| announced > limit as u64) {
-            return Err(linger(body).await);
+            return Err(self.reject_too_large(body).await);
         }
-        let (mut bytes, mut room) = (BytesMut::new(), None);
+        let (mut bytes, mut budget) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Refusal::Interrupted)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| Rejection::BodyInterrupted)?.into_data() else { continue };
             let length = bytes.len() + data.len();
             if length > limit {
-                return Err(linger(body).await);
+                return Err(self.reject_too_large(body).await);
             }
-            if length > SMALL_BYTES && room.is_none() {
-                // As much as it may grow to, so that nobody waits for more with half of it taken.
-                let most = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
-                room = Some(self.body_budget.try_acquire_many(most).map_err(|_| Refusal::Busy)?);
+            if length > SMALL_BODY_BYTES && budget.is_none() {
+                // Takes the maximum at once: bodies that grow their share step by step could block each other.
+                let max_kib = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
+                budget = Some(self.body_budget.try_acquire_many(max_kib).map_err(|_| Rejection::Overloaded)?);
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((bytes.freeze(), room))
+        Ok((bytes.freeze(), budget))
     }
 
-    /// Has the broker confirm the body; the message's id.
-    async fn hand_over(&self, body: Bytes, came_in: Option<&str>) -> Result<String, Refusal> {
-        let _permit = self.publish_permits.try_acquire().map_err(|_| Refusal::Busy)?;
-        let _counted = InFlight::count();
-        let message = Message::received(body, Timestamp::now(), telemetry::traceparent(came_in));
+    /// Reads and drops the rest of a body for a moment. If the connection were closed at once, a sender that is still writing
+    /// would not see the answer.
+    async fn reject_too_large(&self, mut body: Body) -> Rejection {
+        let read_on = async {
+            let mut read = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                if read > LINGERING_BYTES {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(self.settings.limits.lingering_timeout, read_on).await;
+        Rejection::BodyTooLarge
+    }
+
+    /// Publishes the body and waits for RabbitMQ's confirm. Returns the message's id.
+    async fn publish(&self, body: Bytes, traceparent: Option<&str>) -> Result<String, Rejection> {
+        let _permit = self.publish_permits.try_acquire().map_err(|_| Rejection::Overloaded)?;
+        let _in_flight = InFlight::start();
+        let message = Message::received(body, Timestamp::now(), telemetry::traceparent(traceparent));
         let outgoing = Outgoing::webhook(self.publisher.connection().topology(), &message);
-        let confirmed = self.publisher.publish(outgoing, self.settings.deadline).await;
-        match confirmed {
+        match self.publisher.publish(outgoing, self.settings.confirm_deadline).await {
             Ok(()) => {
                 debug!(message.id, "accepted a webhook");
                 Ok(message.id)
             }
             Err(error) => {
-                warn!(message.id, %error, "turned a webhook away: Lean will send it again");
-                Err(Refusal::Unconfirmed(error))
+                warn!(message.id, %error, "rejected a webhook with 503; Lean sends it again");
+                Err(Rejection::Unconfirmed(error))
             }
         }
     }
 }
 
-/// Counts a publish as unconfirmed for as long as it is held, even if its sender hangs up meanwhile.
+/// Counts one publish in the gauge of unconfirmed publishes. A guard, because a request's future is dropped when its client
+/// disconnects.
 struct InFlight;
 
 impl InFlight {
-    fn count() -> Self {
+    fn start() -> Self {
         gauge!("banklink_ingress_in_flight").increment(1);
         Self
     }
@@ -145,36 +163,33 @@ impl Drop for InFlight {
     }
 }
 
-/// Reads on for a moment and keeps nothing of it.
-async fn linger(mut body: Body) -> Refusal {
-    let read_on = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
-            if read > LINGER_BYTES {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, read_on).await;
-    Refusal::TooLarge
-}
-
-fn answer(accepted: Result<String, Refusal>) -> Response {
-    let (status, response) = match accepted {
+fn respond(result: Result<String, Rejection>) -> Response {
+    let (status, response) = match result {
         Ok(message_id) => (StatusCode::OK, Json(json!({ "message_id": message_id })).into_response()),
-        Err(refusal) => (refusal.status(), refusal.into_response()),
+        Err(rejection) => (rejection.status(), rejection.into_response()),
     };
     counter!("banklink_ingress_requests_total", "status" => status.as_u16().to_string()).increment(1);
     response
 }
 
 fn key_label(key: Option<usize>) -> String {
-    key.map_or_else(|| "none".to_owned(), |position| position.to_string())
+    key.map_or_else(|| "none".to_owned(), |index| index.to_string())
 }
 
-/// Shows the metrics from the start, at 0.
+/// Describes the metrics, and sets those with known labels to 0, so that they are there before the first request.
 pub(super) fn register_metrics(keys: usize) {
+    describe_counter!("banklink_ingress_requests_total", Unit::Count, "Requests answered, by HTTP status");
+    describe_histogram!(
+        "banklink_ingress_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a request's headers to its answer, RabbitMQ's confirm included"
+    );
+    describe_gauge!("banklink_ingress_in_flight", Unit::Count, "Messages published and not yet confirmed");
+    describe_counter!(
+        "banklink_ingress_signatures_total",
+        Unit::Count,
+        "Signatures verified, by the index of the secret in LEAN_WEBHOOK_SECRETS that matched, or none"
+    );
     for status in ["200", "400", "401", "403", "404", "405", "408", "413", "503"] {
         counter!("banklink_ingress_requests_total", "status" => status).absolute(0);
     }

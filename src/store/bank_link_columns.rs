@@ -77,7 +77,7 @@ pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
         Some(Value::Null) => Ok(None),
         Some(nanos) => nanos.as_i64().and_then(Timestamp::from_nanos).map(Some).ok_or_else(Error::unreadable_row),
     };
-    let mut link = BankLink::unknown(row.try_get("", "entity_id")?, version);
+    let mut link = BankLink::empty(row.try_get("", "entity_id")?, version);
     link.revision = row.try_get("", "revision")?;
     for field in Field::ALL {
         let value = match field {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_column_of_the_entity_is_inserted_once_on_both_databases() {
-        let link = BankLink::unknown(uuid::Uuid::nil(), Timestamp::EPOCH);
+        let link = BankLink::empty(uuid::Uuid::nil(), Timestamp::EPOCH);
         for backend in [DbBackend::Postgres, DbBackend::Sqlite] {
             let statements = insert_statements(backend, &[&link], Utc::now()).unwrap();
             let sql = backend.build(&statements[0]).sql;

@@ -7,7 +7,7 @@ use tracing::{debug, field, warn};
 
 use super::classify::{ClassifiedDelivery, DEAD, Disposition, RETRIED};
 use crate::domain::outcome::Outcome;
-use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE, Parsed, glimpse};
+use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE, Parsed, peek_type_and_entity};
 
 /// Describes the worker's metrics and shows its counters from the start, at 0.
 pub(super) fn register_metrics() {
@@ -45,7 +45,7 @@ pub(super) fn record_settlement(delivery: &ClassifiedDelivery<'_>) {
     }
     parsed.span.record("outcome", outcome);
     let _entered = parsed.span.enter();
-    let entity_id = || glimpse(&message.body).1.map(field::display);
+    let entity_id = || peek_type_and_entity(&message.body).1.map(field::display);
     match disposition {
         Disposition::Ack(_) => debug!(message.id, message.attempt, outcome, "handled a webhook"),
         Disposition::Retry(delay, failure) => {

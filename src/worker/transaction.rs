@@ -124,7 +124,7 @@ impl<'a> Written<'a> {
             let applied = DeliveryResult::Handled(Outcome::Applied);
             let last_applied = writes.iter().zip(&merged.results).rfind(|(_, result)| **result == applied);
             if let Some((cause, _)) = last_applied {
-                let events = event::between(before, after, event_source);
+                let events = event::for_change(before, after, event_source);
                 self.events.extend(events.into_iter().map(|event| (cause.index, append(event, cause.message))));
             }
         }

@@ -43,7 +43,7 @@ fn merge_all(webhooks: &[Webhook], order: &[usize], batch_size: usize) -> (Optio
             batch.iter().zip(&merged.results).filter(|(_, result)| matches!(result, DeliveryResult::Failed(_)));
         again.extend(unknown.map(|(index, _)| *index));
         if let Some(after) = merged.after {
-            events.extend(event::between(row.as_ref(), &after, "/banklink"));
+            events.extend(event::for_change(row.as_ref(), &after, "/banklink"));
             row = Some(after);
         }
     }

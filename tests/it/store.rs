@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
     let version = Timestamp::parse("2026-06-01T00:00:00.000000001Z").unwrap();
-    let mut link = BankLink { revision, ..BankLink::unknown(entity, version) };
+    let mut link = BankLink { revision, ..BankLink::empty(entity, version) };
     link.fields[Field::CustomerId as usize] = Some(FieldValue { since: version, value: customer.to_owned() });
     link
 }
@@ -72,7 +72,7 @@ async fn a_bank_link_is_read_as_it_was_written(#[case] on: On) {
         revision: 7,
         linked_at: Some(at(1)),
         reconnected_at: Some(at(1_000_000_001)),
-        ..BankLink::unknown(entity, at(1_000_000_003))
+        ..BankLink::empty(entity, at(1_000_000_003))
     };
     for (index, field) in odd.fields.iter_mut().enumerate() {
         let since = at(i64::try_from(index).unwrap());

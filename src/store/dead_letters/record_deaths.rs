@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Action, Letter, NewEntry, insert_history, saturating_i32, storable};
 use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
-use crate::domain::webhook::glimpse;
+use crate::domain::webhook::peek_type_and_entity;
 use crate::store::id_in::id_in;
 use crate::store::{Error, Transaction};
 
@@ -115,7 +115,7 @@ fn is_replaying(letter: &Letter) -> bool {
 }
 
 fn new_letter(id: Uuid, death: &DeadMessage) -> Letter {
-    let (event_type, entity_id) = glimpse(&death.body);
+    let (event_type, entity_id) = peek_type_and_entity(&death.body);
     // An id that cannot be stored unchanged is left out: a replay that carried another one would not find this letter, but
     // one that carries `message_id` does.
     let has_other_id = death.wire_id != id.to_string() && storable(&death.wire_id) == death.wire_id;

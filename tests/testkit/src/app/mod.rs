@@ -97,8 +97,9 @@ impl TestApp {
             keys: ingress::Keys::parse(builder.keys).expect("secrets"),
             senders: builder.senders,
             max_body_bytes: builder.max_body_bytes,
-            deadline: builder.confirm_deadline,
+            confirm_deadline: builder.confirm_deadline,
             max_in_flight: builder.max_in_flight,
+            limits: ingress::Limits::default(),
         };
         let ingress = banklink.ingress(settings, stop_ingress.clone());
         until("a ready ingress", async || ingress.readiness().await.is_ready()).await;

@@ -36,14 +36,14 @@ pub fn holds(input: &[u8]) {
 fn webhook(bytes: &mut impl Iterator<Item = u8>) -> Webhook {
     let mut next = || bytes.next().unwrap_or(0);
     let kind = [Kind::Created, Kind::Updated, Kind::Updated, Kind::Reconnected][usize::from(next() % 4)];
-    let instant = Timestamp::from_nanos(i64::from(next() % 6)).expect("after 1970");
+    let timestamp = Timestamp::from_nanos(i64::from(next() % 6)).expect("after 1970");
     let fields = u16::from_be_bytes([next(), next()]);
     let carried = Field::ALL.into_iter().enumerate().filter(|(index, field)| match kind {
         Kind::Reconnected => *field == Field::LastEventId && fields & 1 == 1,
         _ => *field == Field::CustomerId || fields >> index & 1 == 1,
     });
     let carried = carried.map(|(_, field)| (field, char::from(b'a' + next() % 3).to_string())).collect();
-    Webhook { entity_id: Uuid::from_u128(7), instant, kind, carried }
+    Webhook { entity_id: Uuid::from_u128(7), timestamp, kind, carried }
 }
 
 /// Merges batch by batch; a reconnect of an unknown link is repeated with the next batch. Returns the row and the number of
@@ -62,7 +62,7 @@ fn merge_all(mut batches: Vec<Vec<&Webhook>>) -> (Option<BankLink>, usize) {
         again = unknown.map(|(webhook, _)| *webhook).collect();
         if let Some(after) = merged.after {
             assert_eq!(after.revision, row.as_ref().map_or(0, |row| row.revision) + 1, "the revision rises by one");
-            let events = event::between(row.as_ref(), &after, "/banklink");
+            let events = event::for_change(row.as_ref(), &after, "/banklink");
             linked += events.iter().filter(|event| event.event_type == "customer.bank_linked").count();
             row = Some(after);
         }
@@ -79,14 +79,14 @@ fn contents(row: &BankLink) -> Contents {
 
 /// The expected contents: of each field the greatest timestamp and value.
 fn expected(webhooks: &[Webhook]) -> Option<Contents> {
-    let of = |kind: Kind| webhooks.iter().filter(move |webhook| webhook.kind == kind).map(|webhook| webhook.instant);
+    let of = |kind: Kind| webhooks.iter().filter(move |webhook| webhook.kind == kind).map(|webhook| webhook.timestamp);
     of(Kind::Created).chain(of(Kind::Updated)).next()?;
     let newest = |field: Field| {
         let values =
-            webhooks.iter().flat_map(|webhook| webhook.carried.iter().map(|carried| (webhook.instant, carried)));
+            webhooks.iter().flat_map(|webhook| webhook.carried.iter().map(|carried| (webhook.timestamp, carried)));
         let values = values.filter(|(_, (carried, _))| *carried == field);
         values.map(|(since, (_, value))| FieldValue { since, value: value.clone() }).max()
     };
-    let version = webhooks.iter().map(|webhook| webhook.instant).max()?;
+    let version = webhooks.iter().map(|webhook| webhook.timestamp).max()?;
     Some((Field::ALL.map(newest), of(Kind::Created).min(), of(Kind::Reconnected).max(), version))
 }

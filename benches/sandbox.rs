@@ -1,0 +1,176 @@
+//! The sandbox of one run: a namespace on RabbitMQ and a database, both deleted after the run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use serde_json::Value;
+use url::Url;
+
+use crate::args::Database;
+use crate::settings::Settings;
+use crate::{broker, process, webhook};
+
+/// Deadline of a database statement. The longest one is to vacuum millions of rows.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) namespace: String,
+    pub(crate) amqp_url: String,
+    pub(crate) database_url: String,
+    database: Database,
+    /// The directory of the SQLite file.
+    directory: PathBuf,
+    /// The server that PostgreSQL databases are created on.
+    postgres_url: Url,
+    /// The banklink to measure.
+    program: PathBuf,
+}
+
+impl Sandbox {
+    /// Names the sandbox, and creates nothing yet.
+    pub(crate) fn new(settings: &Settings, number: u32, database: Database) -> Self {
+        let namespace = format!("banklink_bench_{}_{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&namespace);
+        let database_url = match database {
+            Database::Postgres => with_path(&settings.postgres_url, &namespace),
+            Database::Sqlite => format!("sqlite://{}?mode=rwc", directory.join("banklink.db").display()),
+        };
+        let (amqp_url, postgres_url) = (settings.amqp_url.clone(), settings.postgres_url.clone());
+        let program = settings.program.clone();
+        Self { namespace, amqp_url, database_url, database, directory, postgres_url, program }
+    }
+
+    /// Creates the database, and lets banklink migrate it and declare its topology.
+    pub(crate) async fn create(&self) -> Result<()> {
+        match self.database {
+            Database::Postgres => {
+                self.execute_on_server(&format!("CREATE DATABASE {}", self.namespace)).await?;
+                // This run should not pay for what earlier runs wrote. Not every user may request a checkpoint.
+                let _ = self.execute_on_server("CHECKPOINT").await;
+            }
+            Database::Sqlite => std::fs::create_dir(&self.directory)?,
+        }
+        process::output(self.banklink(&["migrate", "up"])).await?;
+        process::output(self.banklink(&["topology", "apply"])).await?;
+        Ok(())
+    }
+
+    /// Deletes the database, the queues and the exchanges.
+    pub(crate) async fn delete(&self) -> Result<()> {
+        if self.directory.exists() {
+            std::fs::remove_dir_all(&self.directory)?;
+        }
+        if self.database == Database::Postgres {
+            self.execute_on_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.namespace)).await?;
+        }
+        let definitions = process::output(self.banklink(&["topology", "show", "--json"])).await?;
+        let definitions: Value = serde_json::from_str(&definitions)?;
+        let names = |kind: &str| {
+            let listed = definitions[kind].as_array().cloned().unwrap_or_default();
+            listed.into_iter().filter_map(|entry| Some(entry["name"].as_str()?.to_owned()))
+        };
+        let connection = broker::connect(&self.amqp_url).await?;
+        let channel = broker::with_deadline(connection.create_channel()).await?;
+        for queue in names("queues").chain([self.subscriber()]) {
+            broker::with_deadline(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())).await?;
+        }
+        for exchange in names("exchanges") {
+            let options = ExchangeDeleteOptions::default();
+            broker::with_deadline(channel.exchange_delete(exchange.as_str().into(), options)).await?;
+        }
+        broker::with_deadline(connection.close(200, "done".into())).await
+    }
+
+    /// banklink with these arguments, in this sandbox and otherwise with its defaults.
+    pub(crate) fn banklink(&self, arguments: &[&str]) -> Command {
+        self.command(&self.program, arguments)
+    }
+
+    /// A ceiling, which is this program with these arguments, in this sandbox.
+    pub(crate) fn ceiling(&self, arguments: &[&str]) -> Result<Command> {
+        Ok(self.command(&std::env::current_exe()?, arguments))
+    }
+
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("AMQP_URL", &self.amqp_url)
+            .env("DATABASE_URL", &self.database_url)
+            .env("BANKLINK_NAMESPACE", &self.namespace)
+            .env("BANKLINK_LISTEN", "127.0.0.1:0")
+            .env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("BANKLINK_LOG_FORMAT", "json")
+            .env("LEAN_WEBHOOK_SECRETS", webhook::SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// The exchange, and the queue, of webhooks.
+    pub(crate) fn webhooks(&self) -> String {
+        format!("{}.webhooks", self.namespace)
+    }
+
+    /// The exchange, and the queue, of dead messages.
+    pub(crate) fn dead(&self) -> String {
+        format!("{}.webhooks.dead", self.namespace)
+    }
+
+    /// The exchange of events.
+    pub(crate) fn events(&self) -> String {
+        format!("{}.events", self.namespace)
+    }
+
+    /// The queue of the bench's own subscriber.
+    pub(crate) fn subscriber(&self) -> String {
+        format!("{}.subscriber", self.namespace)
+    }
+
+    /// The numbers of bank links and of unpublished events.
+    pub(crate) async fn count_rows(&self) -> Result<(usize, usize)> {
+        const COUNT: &str = "SELECT (SELECT count(*) FROM bank_links), (SELECT count(*) FROM outbox_events)";
+        let counted: Result<(i64, i64)> = with_deadline(async {
+            match self.database {
+                Database::Postgres => {
+                    let mut connection = PgConnection::connect(&self.database_url).await?;
+                    sqlx::query_as(COUNT).fetch_one(&mut connection).await
+                }
+                Database::Sqlite => {
+                    let mut connection = SqliteConnection::connect(&self.database_url).await?;
+                    sqlx::query_as(COUNT).fetch_one(&mut connection).await
+                }
+            }
+        })
+        .await;
+        let (rows, events) = counted?;
+        Ok((rows as usize, events as usize))
+    }
+
+    async fn execute_on_server(&self, sql: &str) -> Result<()> {
+        let work = async {
+            let mut server = PgConnection::connect(self.postgres_url.as_str()).await?;
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await?;
+            server.close().await
+        };
+        with_deadline(work).await.context("PostgreSQL")
+    }
+}
+
+/// Waits for a database at most until its deadline.
+pub(crate) async fn with_deadline<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    Ok(tokio::time::timeout(STATEMENT_DEADLINE, work).await.context("the database did not answer in time")??)
+}
+
+fn with_path(server: &Url, path: &str) -> String {
+    let mut url = server.clone();
+    url.set_path(path);
+    url.into()
+}
