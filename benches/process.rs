@@ -20,7 +20,7 @@ const SHOWN_LOG_LINES: usize = 5;
 /// How often a log or a process is polled.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The log message of an ingress that listens; the ceiling logs the same.
-pub(crate) const LISTENING: &str = "taking webhooks in at /webhooks/lean";
+pub(crate) const LISTENING: &str = "accepting webhooks at /webhooks/lean";
 
 /// A running process. Dropping it kills the process.
 pub(crate) struct Running {
@@ -89,7 +89,7 @@ impl Running {
 
     /// Connects to the admin server.
     pub(crate) async fn admin(&mut self) -> Result<Client> {
-        let line = self.logged("probes and metrics", DEADLINE, POLL_INTERVAL).await?;
+        let line = self.logged("serving probes and metrics", DEADLINE, POLL_INTERVAL).await?;
         Client::connect(line["listen"].as_str().context("no address")?).await
     }
 

@@ -63,7 +63,7 @@ impl Process {
             roles.worker = settings.worker.map(|settings| app.worker(settings, store, stop.clone()));
             roles.relay = settings.relay.then(|| app.relay(store, stop.clone()));
         }
-        info!(listen = %admin_listener.local_addr()?, "probes and metrics");
+        info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
         let reported = roles.clone();
         let readiness = move |role: Option<String>| {
             let roles = reported.clone();
@@ -76,7 +76,7 @@ impl Process {
     /// Runs the roles until a signal or a permanent failure, then drains.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         if let (Some(ingress), Some(listener)) = (&self.roles.ingress, self.listener.take()) {
-            info!(listen = %listener.local_addr()?, "taking webhooks in at /webhooks/lean");
+            info!(listen = %listener.local_addr()?, "accepting webhooks at /webhooks/lean");
             self.running.spawn(Arc::clone(ingress).run(listener));
         }
         let ended = tokio::select! {

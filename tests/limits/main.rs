@@ -43,7 +43,7 @@ async fn valid_posts_are_accepted_beside_ten_thousand_idle_connections() {
 async fn at_the_limit_of_connections_the_oldest_idle_one_is_closed() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n 300").await;
-    ingress.until_log("few files may be open").await;
+    ingress.until_log("the limit on open files lowers").await;
     let mut active = send(&url, format!("{REQUEST_HEAD}content-length: 10\r\n\r\n")).await;
     let mut idle = Vec::new();
     for number in 0..400 {

@@ -182,12 +182,12 @@ impl Running {
 
     /// The address of its probes and metrics, once it listens.
     pub async fn admin(&self) -> String {
-        self.address("probes and metrics").await
+        self.address("serving probes and metrics").await
     }
 
     /// The URL that it takes webhooks at, once it listens.
     pub async fn url(&self) -> String {
-        format!("http://{}/webhooks/lean", self.address("taking webhooks in at /webhooks/lean").await)
+        format!("http://{}/webhooks/lean", self.address("accepting webhooks at /webhooks/lean").await)
     }
 
     /// Waits until the log contains `text`.
