@@ -29,6 +29,7 @@ mod relay;
 mod runbook;
 mod send;
 mod settings;
+mod steps;
 mod store;
 mod tidy;
 mod topology;

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex};
 use banklink::app::App;
 use banklink::broker::{Address, Topology};
 use banklink::domain::retry::Schedule;
+use banklink::ingress;
+use banklink::relay::Relay;
 use banklink::store::{IfMissing, Store};
-use banklink::{ingress, worker};
+use banklink::worker::{self, Worker};
 use lapin::Channel;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -135,17 +137,27 @@ impl TestApp {
         app
     }
 
-    /// Starts a worker.
-    pub fn start_worker(&self) {
+    /// A worker that is not running, for tests that call its steps. Drop it before the app.
+    pub fn worker(&self) -> Arc<Worker> {
         let settings =
             worker::Settings { batch_size: self.batch_size, prefetch: 1024, event_source: "/banklink".to_owned() };
-        let worker = self.banklink().worker(settings, &self.store, self.stop.clone());
+        self.banklink().worker(settings, &self.store, self.stop.clone())
+    }
+
+    /// A relay that is not running, for tests that call its steps. Drop it before the app.
+    pub fn relay(&self) -> Arc<Relay> {
+        self.banklink().relay(&self.store, self.stop.clone())
+    }
+
+    /// Starts a worker.
+    pub fn start_worker(&self) {
+        let worker = self.worker();
         self.roles.spawn(async move { worker.run().await });
     }
 
     /// Starts a relay.
     pub fn start_relay(&self) {
-        let relay = self.banklink().relay(&self.store, self.stop.clone());
+        let relay = self.relay();
         self.roles.spawn(async move { relay.run().await });
     }
 
