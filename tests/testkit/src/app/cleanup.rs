@@ -61,13 +61,20 @@ impl TestApp {
         self.database.drop().await;
     }
 
+    /// Runs on a thread of its own: a nested `block_on` on the test's thread would consume the wake-ups of other futures that the
+    /// test awaits at the same time.
     fn finish_blocking(&mut self, check: bool) -> Vec<String> {
+        let runtime = Handle::current();
+        let finish = async {
+            self.stop().await;
+            let leftovers = if check { self.leftovers().await } else { Vec::new() };
+            self.clean_up().await;
+            leftovers
+        };
         tokio::task::block_in_place(|| {
-            Handle::current().block_on(async {
-                self.stop().await;
-                let leftovers = if check { self.leftovers().await } else { Vec::new() };
-                self.clean_up().await;
-                leftovers
+            std::thread::scope(|scope| match scope.spawn(|| runtime.block_on(finish)).join() {
+                Ok(leftovers) => leftovers,
+                Err(panic) => std::panic::resume_unwind(panic),
             })
         })
     }
