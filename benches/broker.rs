@@ -16,8 +16,8 @@ pub(crate) async fn connect(url: &str) -> Result<Connection> {
     connected.context("cannot connect to RabbitMQ")
 }
 
-/// Opens a channel with publisher confirms. Only one task may use it: when several publish on one channel, lapin attributes
-/// confirms to the wrong messages.
+/// Opens a channel with publisher confirms. Only one task may use it: when several publish on one channel, lapin
+/// attributes confirms to the wrong messages.
 pub(crate) async fn confirming(connection: &Connection) -> Result<Channel> {
     let channel = with_deadline(connection.create_channel()).await?;
     with_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;

@@ -1,7 +1,7 @@
 //! Many dead letters: the time to record, count, list and replay them, on both databases.
 //!
-//! The replay is compared with the drain of as many fresh webhooks in the same run. It should reach at least half of that
-//! rate, although each letter is claimed, confirmed and resolved in addition to being handled.
+//! The replay is compared with the drain of as many fresh webhooks in the same run. It should reach at least half of
+//! that rate, although each letter is claimed, confirmed and resolved in addition to being handled.
 
 use std::time::{Duration, Instant};
 

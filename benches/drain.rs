@@ -1,11 +1,11 @@
 //! Worker and relay: a queue, filled beforehand, is drained into rows and confirmed events.
 //!
-//! The clock starts when the first poll of the metrics shows a handled webhook, so that starting up does not count; what was
-//! handled and published by then does not count either. It stops when a poll shows the last event confirmed. The ceiling
-//! measures itself in the same way.
+//! The clock starts when the first poll of the metrics shows a handled webhook, so that starting up does not count;
+//! what was handled and published by then does not count either. It stops when a poll shows the last event confirmed.
+//! The ceiling measures itself in the same way.
 //!
-//! If the machine stalls, a short drain may fit between two polls. The clock then starts with the first of the two, so that
-//! the result is a lower bound of the rate.
+//! If the machine stalls, a short drain may fit between two polls. The clock then starts with the first of the two, so
+//! that the result is a lower bound of the rate.
 
 use std::time::{Duration, Instant};
 
@@ -144,7 +144,8 @@ fn webhooks(bench: &Bench, drainer: Drainer) -> usize {
     }
 }
 
-/// Drains `count` webhooks by banklink's worker and relay in one process, and returns that process, which is still running.
+/// Drains `count` webhooks by banklink's worker and relay in one process, and returns that process, which is still
+/// running.
 pub(crate) async fn banklink(sandbox: &Sandbox, batch: u32, count: usize, what: &str) -> Result<(Running, Rates)> {
     let mut command = sandbox.banklink(&["run", "worker", "relay"]);
     command.env("BANKLINK_BATCH_SIZE", batch.to_string());
@@ -204,7 +205,8 @@ async fn ceiling(sandbox: &Sandbox, count: usize, what: &str) -> Result<Rates> {
     Ok(Rates { rows, events })
 }
 
-/// Verifies that every webhook has become a row, and that outbox and queue are empty. Otherwise the rate would mean nothing.
+/// Verifies that every webhook has become a row, and that outbox and queue are empty. Otherwise the rate would mean
+/// nothing.
 async fn verify_completion(sandbox: &Sandbox, count: usize) -> Result<()> {
     let connection = broker::connect(&sandbox.amqp_url).await?;
     let channel = broker::with_deadline(connection.create_channel()).await?;

@@ -1,8 +1,8 @@
 //! The latency from a post to its event at a subscriber, at a steady rate.
 //!
 //! Posts are sent on a schedule, whether or not earlier ones are answered. The latency runs from the sending until the
-//! subscriber, on a quorum queue as the README recommends, has received the event. The first second is a warm-up and does not
-//! count.
+//! subscriber, on a quorum queue as the README recommends, has received the event. The first second is a warm-up and
+//! does not count.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
-//! The drain into a table with millions of rows, and from a queue with a million messages. On PostgreSQL, at the default batch
-//! size.
+//! The drain into a table with millions of rows, and from a queue with a million messages. On PostgreSQL, at the
+//! default batch size.
 //!
-//! One table is filled in steps. At each step, drains into it alternate with drains into an empty one. There is one checkpoint
-//! per step, not one per drain: after a checkpoint PostgreSQL writes each page in full once, which would dominate a short run.
+//! One table is filled in steps. At each step, drains into it alternate with drains into an empty one. There is one
+//! checkpoint per step, not one per drain: after a checkpoint PostgreSQL writes each page in full once, which would
+//! dominate a short run.
 
 use anyhow::{Context, Result};
 use sea_orm::sqlx::{self, Connection, PgConnection};
@@ -72,7 +73,8 @@ async fn with_backlog(bench: &Bench, empty: &Sandbox) -> Result<Figure> {
     Ok(Figure::new(&name, "/s", long).compared_to("short queue", short))
 }
 
-/// Measures `drain` and the drain into the empty sandbox in turn, so that a temporary slowness of the machine affects both.
+/// Measures `drain` and the drain into the empty sandbox in turn, so that a temporary slowness of the machine affects
+/// both.
 async fn alternate(bench: &Bench, drain: impl AsyncFn() -> Result<f64>, empty: &Sandbox) -> Result<[Vec<f64>; 2]> {
     let (mut rates, mut empty_rates) = (Vec::new(), Vec::new());
     for run in 0..bench.settings.repeat {

@@ -30,8 +30,8 @@ impl Client {
         Ok(Self { stream, buffer: Vec::with_capacity(32 << 10) })
     }
 
-    /// Sends `request`, a whole post, until it is accepted, and returns how often it was answered 503. That happens when a
-    /// disk stalls for seconds and RabbitMQ confirms nothing; Lean would post again too. There is no deadline.
+    /// Sends `request`, a whole post, until it is accepted, and returns how often it was answered 503. That happens
+    /// when a disk stalls for seconds and RabbitMQ confirms nothing; Lean would post again too. There is no deadline.
     pub(crate) async fn post(&mut self, request: &[u8]) -> Result<u32> {
         let (mut refused, started) = (0, Instant::now());
         loop {

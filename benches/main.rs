@@ -1,7 +1,8 @@
-//! `make bench`: measures banklink, and compares it with minimal programs (ceilings) on the same machine in the same run.
+//! `make bench`: measures banklink, and compares it with minimal programs (ceilings) on the same machine in the same
+//! run.
 //!
-//! banklink is measured from outside: the release binary runs as processes and is observed through its metrics. Each run has
-//! its own namespace and database, which are deleted afterwards, even after Ctrl-C. No figure is ever asserted.
+//! banklink is measured from outside: the release binary runs as processes and is observed through its metrics. Each
+//! run has its own namespace and database, which are deleted afterwards, even after Ctrl-C. No figure is ever asserted.
 
 mod args;
 mod bench;
@@ -74,8 +75,8 @@ async fn run(args: Args) -> Result<()> {
     result
 }
 
-/// Measures one section after the other. If one fails, the others are still measured, and its error is printed after the
-/// figures, at the end of the log.
+/// Measures one section after the other. If one fails, the others are still measured, and its error is printed after
+/// the figures, at the end of the log.
 async fn measure_all(bench: &Bench, figures: &mut Vec<Figure>) -> Result<()> {
     let mut failures = Vec::new();
     for section in &bench.settings.sections {

@@ -1,5 +1,5 @@
-//! Test-only: makes the program fail at points and in ways that no input can. Without the feature `failpoints`, which is
-//! never part of a release, these functions do nothing.
+//! Test-only: makes the program fail at points and in ways that no input can. Without the feature `failpoints`, which
+//! is never part of a release, these functions do nothing.
 
 /// Panics or aborts if `body` contains `"banklink_fault":"panic"` or `"banklink_fault":"abort"`.
 #[cfg(feature = "failpoints")]

@@ -18,8 +18,8 @@ pub fn log_locations() {
     }));
 }
 
-/// Takes the location of the last panic on this thread, such as `src/lib.rs:120`. `None` unless [`log_locations`] was called
-/// before it.
+/// Takes the location of the last panic on this thread, such as `src/lib.rs:120`. `None` unless [`log_locations`] was
+/// called before it.
 #[must_use]
 pub fn last_location() -> Option<String> {
     LAST_LOCATION.take()

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of a stall is made up for. It keeps the average rate up, and limits the burst after a stall to one second's worth.
+/// How much of a stall is made up for. It keeps the average rate up, and limits the burst after a stall to one second's
+/// worth.
 const MAX_CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Limits operations to a rate: within any period there are at most as many as the rate allows for that period and one

@@ -1,7 +1,7 @@
 //! Retries with exponential backoff and without a time limit: the only use of the `backoff` crate.
 //!
-//! `backoff` is required by the product's owner and unmaintained (RUSTSEC-2025-0012), so it is confined to this module. Its
-//! default gives up after 15 minutes; the policy here has no time limit.
+//! `backoff` is required by the product's owner and unmaintained (RUSTSEC-2025-0012), so it is confined to this module.
+//! Its default gives up after 15 minutes; the policy here has no time limit.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 /// The maximum delay before jitter; with jitter it is 1.5 s. Work has to resume within 5 s of a dependency's return
-/// (docs/CONTRACT.md#1-promises), in which up to two delays (of a connection and of whoever waits for it) and the attempts
-/// themselves have to fit.
+/// (docs/CONTRACT.md#1-promises), in which up to two delays (of the connection, and of the task that waits for it) and
+/// the attempts themselves have to fit.
 const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Increasing delays with jitter, without end.
@@ -36,8 +36,8 @@ impl Backoff {
     }
 }
 
-/// Calls `attempt` until it succeeds. After each failure, calls `on_failure` with the error and the delay before the next
-/// attempt. The future may be dropped at any time.
+/// Calls `attempt` until it succeeds. After each failure, calls `on_failure` with the error and the delay before the
+/// next attempt. The future may be dropped at any time.
 pub async fn retry_until_ok<T, E, F>(mut attempt: impl FnMut() -> F, mut on_failure: impl FnMut(&E, Duration)) -> T
 where
     F: Future<Output = Result<T, E>>,

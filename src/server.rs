@@ -1,7 +1,7 @@
 //! An HTTP/1.1 server with bounds on what its clients may use: connections, header size, time and open files.
 //!
-//! When the maximum number of connections is reached, the oldest one is evicted for each new one: at once if no request is
-//! being handled on it, else after the response. So idle connections, however many, never keep a new client out.
+//! When the maximum number of connections is reached, the oldest one is evicted for each new one: at once if no request
+//! is being handled on it, else after the response. So idle connections, however many, never keep a new client out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1,8 +1,8 @@
 //! Logs, metrics and traces, set up once at the start of the program.
 //!
 //! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So log lines of the
-//! libraries that handle bodies or secrets are dropped (banklink logs their errors), and of other libraries all but warnings
-//! and errors.
+//! libraries that handle bodies or secrets are dropped (banklink logs their errors), and of other libraries all but
+//! warnings and errors.
 
 use std::io::IsTerminal;
 
@@ -20,8 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Libraries that handle bodies or secrets, and may log them at any level.
 const SENSITIVE_LIBRARIES: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
-/// Histogram buckets in seconds: from the time of one confirm (0.5 ms) to the age of a webhook after its last retry (2 h). 5 s
-/// is the promised time to resume, 300 s the maximum time for which a batch is held.
+/// Histogram buckets in seconds: from the time of one confirm (0.5 ms) to the age of a webhook after its last retry (2
+/// h). 5 s is the promised time to resume, 300 s the maximum time for which a batch is held.
 const SECONDS_BUCKETS: [f64; 18] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 300.0, 1800.0, 7200.0];
 const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -54,8 +54,8 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts logging to stderr at `level`, unless RUST_LOG overrides it, and exporting traces to `otlp_endpoint`, if there is one.
-/// Call it once per process, inside the Tokio runtime.
+/// Starts logging to stderr at `level`, unless RUST_LOG overrides it, and exporting traces to `otlp_endpoint`, if there
+/// is one. Call it once per process, inside the Tokio runtime.
 ///
 /// # Errors
 /// A message that names the cause, when RUST_LOG or the endpoint is invalid, or logging was started before.
@@ -109,8 +109,8 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
-/// The current span as a `traceparent` header (W3C Trace Context). If traces are not exported, returns `received`, so that the
-/// trace of the sender continues behind banklink.
+/// The current span as a `traceparent` header (W3C Trace Context). If traces are not exported, returns `received`, so
+/// that the trace of the sender continues behind banklink.
 #[must_use]
 pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();
@@ -138,8 +138,8 @@ fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_ot
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// The name of the service: OTEL_SERVICE_NAME, else the one in OTEL_RESOURCE_ATTRIBUTES (`None`, because the library reads
-/// it), else `banklink`.
+/// The name of the service: OTEL_SERVICE_NAME, else the one in OTEL_RESOURCE_ATTRIBUTES (`None`, because the library
+/// reads it), else `banklink`.
 fn service_name() -> Option<String> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_service_name = |attribute: &str| attribute.split('=').next().is_some_and(|key| key.trim() == "service.name");

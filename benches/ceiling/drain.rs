@@ -1,7 +1,9 @@
-//! The ceiling of worker and relay: lapin and hand-written SQL, one batch after the other, and the stages of a batch in turn.
+//! The ceiling of worker and relay: lapin and hand-written SQL, one batch after the other, and the stages of a batch in
+//! turn.
 //!
-//! It writes the same rows and publishes the same events with the same durability. It omits: several webhooks about one bank
-//! link in a batch, values older than the row, retries, dead letters, poison messages, outages, metrics, logs, shutdown.
+//! It writes the same rows and publishes the same events with the same durability. It omits: several webhooks about one
+//! bank link in a batch, values older than the row, retries, dead letters, poison messages, outages, metrics, logs,
+//! shutdown.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The ceiling's SQL on PostgreSQL: one array for each column, so the statement's text does not depend on the batch size.
+//! The ceiling's SQL on PostgreSQL: one array for each column, so the statement's text does not depend on the batch
+//! size.
 
 use std::str::FromStr;
 

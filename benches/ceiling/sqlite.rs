@@ -25,7 +25,8 @@ const CONFLICT: &str = "ON CONFLICT (entity_id) DO UPDATE SET customer_id = excl
 const CLAIM: &str = "\
     SELECT id, routing_key, payload FROM outbox_events WHERE refusals < 1 ORDER BY created_at LIMIT ?";
 
-/// Connects with banklink's settings: a commit waits for the disk, and cache and checkpoint interval have the same size.
+/// Connects with banklink's settings: a commit waits for the disk, and cache and checkpoint interval have the same
+/// size.
 pub(super) async fn connect(url: &str) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Wal)

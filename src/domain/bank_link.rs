@@ -1,8 +1,8 @@
 //! The bank link, and how webhooks change it (docs/CONTRACT.md#how-rows-change).
 //!
-//! A bank link is a last-writer-wins map: each field keeps the timestamp of the webhook that its value is from, and only a
-//! newer value replaces it. So rows converge whatever the order, number and batching of webhooks, and a webhook never
-//! erases a field that it does not carry. The worker and a replay's dry run both call [`merge`].
+//! A bank link is a last-writer-wins map: each field keeps the timestamp of the webhook that its value is from, and
+//! only a newer value replaces it. So rows converge whatever the order, number and batching of webhooks, and a webhook
+//! never erases a field that it does not carry. The worker and a replay's dry run both call [`merge`].
 
 use uuid::Uuid;
 
@@ -12,13 +12,14 @@ use super::outcome::{DeliveryResult, Outcome};
 use super::timestamp::Timestamp;
 use super::webhook::{Kind, Webhook};
 
-/// A field's value with its timestamp. They are ordered by timestamp, then by the bytes of the value, and a merge keeps the
-/// greater one, so that the result does not depend on the order of arrival.
+/// A field's value with its timestamp. They are ordered by timestamp, then by the bytes of the value, and a merge keeps
+/// the greater one, so that the result does not depend on the order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldValue {
     /// The timestamp of the webhook that carried the value.
     pub since: Timestamp,
-    /// The text as it was sent; permissions as a JSON array ([`Permissions::to_json`](super::field::Permissions::to_json)).
+    /// The text as it was sent; permissions as a JSON array
+    /// ([`Permissions::to_json`](super::field::Permissions::to_json)).
     pub value: String,
 }
 
@@ -58,7 +59,8 @@ impl BankLink {
         self.get(Field::Permissions).unwrap_or("[]")
     }
 
-    /// Whether customer, app user, bank and permissions are equal: the values that `customer.bank_link_updated` reports.
+    /// Whether customer, app user, bank and permissions are equal: the values that `customer.bank_link_updated`
+    /// reports.
     #[must_use]
     pub fn has_same_values(&self, other: &Self) -> bool {
         Field::ALL.into_iter().all(|field| match field {
@@ -94,13 +96,13 @@ impl BankLink {
 pub struct Merged {
     /// The row to write, with the next revision; `None` if nothing changed.
     pub after: Option<BankLink>,
-    /// The result of each webhook, in the order of the webhooks: applied, stale, or failed because there is no bank link to
-    /// reconnect.
+    /// The result of each webhook, in the order of the webhooks: applied, stale, or failed because there is no bank
+    /// link to reconnect.
     pub results: Vec<DeliveryResult>,
 }
 
-/// Merges the row `before`, or none, with the webhooks about it, in queue order. However many webhooks change it, it is one
-/// change of the row: `revision` increases by 1.
+/// Merges the row `before`, or none, with the webhooks about it, in queue order. However many webhooks change it, it is
+/// one change of the row: `revision` increases by 1.
 #[must_use]
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();

@@ -85,8 +85,8 @@ impl State {
     }
 }
 
-/// The id of the letter of a message whose own id is missing, not a UUID, or already used for another body: a UUID v5 of id and
-/// body, so that a redelivery gets the same one.
+/// The id of the letter of a message whose own id is missing, not a UUID, or already used for another body: a UUID v5
+/// of id and body, so that a redelivery gets the same one.
 #[must_use]
 pub fn derived_id(message_id: &str, body: &[u8]) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &[message_id.as_bytes(), body].concat())

@@ -44,7 +44,8 @@ impl Change {
         }
     }
 
-    /// The id of the event for this change. A bank link is linked once; the other changes occur at most once per revision.
+    /// The id of the event for this change. A bank link is linked once; the other changes occur at most once per
+    /// revision.
     fn id(self, link: &BankLink) -> Uuid {
         let name = match self {
             Self::Linked => format!("urn:banklink:{}:{}", self.event_type(), link.entity_id),
@@ -56,8 +57,8 @@ impl Change {
     }
 }
 
-/// Returns the events that follow when the row `before` (`None`: it did not exist) becomes the row `after`. `source` is their
-/// CloudEvents `source`.
+/// Returns the events that follow when the row `before` (`None`: it did not exist) becomes the row `after`. `source` is
+/// their CloudEvents `source`.
 ///
 /// A bank link without `linked_at` is not announced: its `entity.created` has not arrived yet.
 #[must_use]

@@ -15,7 +15,8 @@ pub enum FailureClass {
     RejectedByDatabase,
     /// The worker panicked while handling the message.
     Panicked,
-    /// The broker delivered the message more often than the work queue's `x-delivery-limit` without an ack: a crash loop.
+    /// The broker delivered the message more often than the work queue's `x-delivery-limit` without an ack: a crash
+    /// loop.
     DeliveryLimit,
     /// The message expired on the work queue, which happens only under an operator's TTL policy.
     Expired,

@@ -1,7 +1,8 @@
 //! A point in time in whole nanoseconds, by which webhooks are ordered.
 //!
-//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. The order of webhooks must not depend on the
-//! database, so timestamps are compared and stored as integers; only timestamp columns and events are cut to microseconds.
+//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. The order of webhooks must not depend
+//! on the database, so timestamps are compared and stored as integers; only timestamp columns and events are cut to
+//! microseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -32,7 +33,8 @@ impl Timestamp {
         Some(Self(nanos))
     }
 
-    /// Parses an RFC 3339 time. Fraction digits after the ninth are cut off. `None` if it is not one, or outside 1970–2262.
+    /// Parses an RFC 3339 time. Fraction digits after the ninth are cut off. `None` if it is not one, or outside
+    /// 1970–2262.
     #[must_use]
     pub fn parse(rfc3339: &str) -> Option<Self> {
         Self::from_time(&DateTime::parse_from_rfc3339(rfc3339).ok()?.to_utc())

@@ -1,7 +1,7 @@
 //! Parses a webhook's body into a [`Webhook`], a type to ignore, or a failure.
 //!
-//! The rules are in docs/CONTRACT.md#what-a-webhook-must-have. The type is read first: a webhook of another type is ignored
-//! whatever else is wrong with it. A failure names the field and the kind of fault, never the value.
+//! The rules are in docs/CONTRACT.md#what-a-webhook-must-have. The type is read first: a webhook of another type is
+//! ignored whatever else is wrong with it. A failure names the field and the kind of fault, never the value.
 
 use std::borrow::Cow;
 use std::panic::catch_unwind;
@@ -108,8 +108,8 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
     }))
 }
 
-/// Reads the type and the entity id as far as possible, from bodies that [`parse`] refuses as well. Dead letters are found
-/// by them.
+/// Reads the type and the entity id as far as possible, from bodies that [`parse`] refuses as well. Dead letters are
+/// found by them.
 #[must_use]
 pub fn peek_type_and_entity(body: &[u8]) -> (Option<String>, Option<Uuid>) {
     let peek = || {
@@ -177,8 +177,8 @@ fn bank_values(bank_details: &RawValue, carried: &mut Vec<(Field, String)>) -> R
     Ok(())
 }
 
-/// Reads either form of permissions: an array of names (webhooks), or an object of booleans (Lean's Data API). Names that
-/// Lean does not document are kept.
+/// Reads either form of permissions: an array of names (webhooks), or an object of booleans (Lean's Data API). Names
+/// that Lean does not document are kept.
 fn permissions(raw: &RawValue) -> Result<Permissions, Fault> {
     let mut names = Vec::new();
     if raw.get().starts_with('[') {
@@ -205,8 +205,8 @@ fn object<'a>(raw: &'a RawValue, path: &str) -> Result<Object<'a>, Failure> {
     Object::parse(raw).map_err(|fault| invalid(path, fault))
 }
 
-/// Reads a text that is going to be stored. `path` leads to it from the root of the webhook; its last segment is the name of
-/// the member of `object`.
+/// Reads a text that is going to be stored. `path` leads to it from the root of the webhook; its last segment is the
+/// name of the member of `object`.
 fn text<'a>(object: &Object<'a>, path: &str) -> Result<Option<Cow<'a, str>>, Failure> {
     let name = path.rsplit('.').next().unwrap_or(path);
     object.get(name).map_or(Ok(None), json::storable_text).map_err(|fault| invalid(path, fault))

@@ -1,4 +1,5 @@
-//! Which addresses may post: an allow-list of networks. Behind trusted proxies the sender is taken from `x-forwarded-for`.
+//! Which addresses may post: an allow-list of networks. Behind trusted proxies the sender is taken from
+//! `x-forwarded-for`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,8 +34,8 @@ impl Senders {
         self.allowed.is_empty() || self.sender(client, headers).is_some_and(|sender| contains(&self.allowed, sender))
     }
 
-    /// The last address in the chain of proxies that is not a trusted proxy; `None` if a trusted proxy forwarded something
-    /// that is not an address.
+    /// The last address in the chain of proxies that is not a trusted proxy; `None` if a trusted proxy forwarded
+    /// something that is not an address.
     fn sender(&self, client: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let mut sender = client.ip().to_canonical();
         let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! Lean's webhook signature: the header `lean-signature: sha512=<hex>`, an HMAC-SHA512 of the raw body.
 //!
-//! Lean does not document how secrets are rotated, so several are accepted at the same time. `hmac` compares in constant
-//! time.
+//! Lean does not document how secrets are rotated, so several are accepted at the same time. `hmac` compares in
+//! constant time.
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -31,8 +31,8 @@ impl Keys {
         self.0.len()
     }
 
-    /// The index of the secret that `body` was signed with. `None` if no secret matches, or if `headers` do not contain exactly
-    /// one well-formed signature.
+    /// The index of the secret that `body` was signed with. `None` if no secret matches, or if `headers` do not contain
+    /// exactly one well-formed signature.
     #[must_use]
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Option<usize> {
         let mut signatures = headers.get_all(HEADER).into_iter();
