@@ -1,6 +1,8 @@
 //! Test-only: makes the program fail at points and in ways that no input can. Without the feature `failpoints`, which
 //! is never part of a release, these functions do nothing.
 
+use std::time::Duration;
+
 /// Panics or aborts if `body` contains `"banklink_fault":"panic"` or `"banklink_fault":"abort"`.
 #[cfg(feature = "failpoints")]
 pub fn failpoint_for_body(body: &[u8]) {
@@ -20,6 +22,14 @@ pub fn failpoint(point: &str) {
     }
 }
 
+/// `deadline` divided by the environment variable BANKLINK_DEADLINE_DIVISOR, so that a test need not wait for all of it.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn deadline(deadline: Duration) -> Duration {
+    let divisor = std::env::var("BANKLINK_DEADLINE_DIVISOR").ok().and_then(|divisor| divisor.parse().ok());
+    deadline / divisor.unwrap_or(1).max(1)
+}
+
 /// Does nothing.
 #[cfg(not(feature = "failpoints"))]
 pub fn failpoint_for_body(_body: &[u8]) {}
@@ -27,3 +37,10 @@ pub fn failpoint_for_body(_body: &[u8]) {}
 /// Does nothing.
 #[cfg(not(feature = "failpoints"))]
 pub fn failpoint(_point: &str) {}
+
+/// Returns `deadline`.
+#[cfg(not(feature = "failpoints"))]
+#[must_use]
+pub fn deadline(deadline: Duration) -> Duration {
+    deadline
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 
 use super::deadline::DEADLINE;
+use crate::failpoints;
 
 /// Seconds between two heartbeats unless the URL has a `heartbeat` parameter. A half-open connection is detected within
 /// two of them.
@@ -24,7 +25,7 @@ impl Address {
     pub fn parse(url: &str) -> Option<Self> {
         let mut uri = AMQPUri::from_str(url).ok()?;
         uri.query.heartbeat = Some(heartbeat_to_request(uri.query.heartbeat.unwrap_or(DEFAULT_HEARTBEAT)));
-        Some(Self { uri, deadline: DEADLINE })
+        Some(Self { uri, deadline: failpoints::deadline(DEADLINE) })
     }
 
     /// The same address with another deadline than [`DEADLINE`] for connecting and for each request, so that tests need

@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use super::Error;
+use crate::failpoints;
 
 /// The deadlines of a [`Store`](super::Store). Tests shorten them; the program uses the defaults. None may be less than 1 ms:
 /// PostgreSQL reads 0 as "no limit".
@@ -43,8 +44,8 @@ impl Default for Deadlines {
             connect: Duration::from_secs(3),
             health_check: Duration::from_secs(1),
             lock: Duration::from_secs(5),
-            statement: Duration::from_secs(25),
-            transaction: Duration::from_secs(30),
+            statement: failpoints::deadline(Duration::from_secs(25)),
+            transaction: failpoints::deadline(Duration::from_secs(30)),
             idle_in_transaction: Duration::from_secs(60),
             probe: Duration::from_secs(3),
         }

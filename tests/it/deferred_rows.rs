@@ -1,6 +1,9 @@
 //! A row that cannot be written while other rows can: its webhook is deferred without spending an attempt, and the rest of the
 //! batch is written.
 
+use std::time::Duration;
+
+use banklink::store::Deadlines;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use rstest::rstest;
@@ -13,12 +16,14 @@ use uuid::Uuid;
 use crate::outages::rules::refusing_trigger;
 
 const TIER: &str = "500ms";
+/// How long a statement waits for a lock. The worker waits several times until it has found the locked row.
+const LOCK_DEADLINE: Duration = Duration::from_millis(300);
 
 /// An app without a worker, whose retry copies can be read from the queue "copies".
 async fn app_with_copies() -> TestApp {
-    let schedule = "500ms,500ms";
-    let builder = TestApp::builder(On::Postgres).workers(0).unsubscribed().delivery_limit(1).schedule(schedule);
-    let app = builder.build().await;
+    let deadlines = Deadlines { lock: LOCK_DEADLINE, ..Deadlines::default() };
+    let builder = TestApp::builder(On::Postgres).workers(0).unsubscribed().delivery_limit(1).schedule("500ms,500ms");
+    let app = builder.store_deadlines(deadlines).build().await;
     app.subscribe("copies", &app.topology.retry(), TIER).await;
     app
 }

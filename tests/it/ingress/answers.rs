@@ -1,6 +1,8 @@
 //! Every status code of the ingress.
 
-use banklink::ingress::{Senders, parse_networks};
+use std::time::Duration;
+
+use banklink::ingress::{Limits, Senders, parse_networks};
 use testkit::http::Answer;
 use testkit::raw_http::{REQUEST_HEAD, read_to_end, send, statuses_for};
 use testkit::{On, SECRET, TestApp, fixtures};
@@ -49,7 +51,8 @@ async fn a_body_that_is_too_large_is_refused_with_and_without_content_length() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_arrive_in_time_is_refused() {
-    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let limits = Limits { body_deadline: Duration::from_millis(500), ..Limits::default() };
+    let app = TestApp::builder(On::Sqlite).ingress_only().ingress_limits(limits).build().await;
     let mut stream = send(&app.url, format!("{REQUEST_HEAD}content-length: 10\r\n\r\nhalf")).await;
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

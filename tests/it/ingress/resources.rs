@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use banklink::ingress::Limits;
 use futures_util::future::join_all;
 use serde_json::json;
 use testkit::raw_http::{
@@ -13,7 +14,9 @@ use tokio::io::AsyncWriteExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_and_slow_headers_are_cut_off() {
-    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let mut limits = Limits::default();
+    limits.server.headers_deadline = Duration::from_secs(2);
+    let app = TestApp::builder(On::Sqlite).ingress_only().ingress_limits(limits).build().await;
     let silent = async { read_to_end(&mut send(&app.url, "").await).await };
     let answered_once = statuses_for(&app.url, signed_post("{}"));
     let slow_headers = async || {

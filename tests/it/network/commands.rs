@@ -14,7 +14,7 @@ async fn commands_fail_with_the_reason_when_a_server_is_silent_or_refuses_and_wo
     let (silent, healthy) = ((&broker.url, &database.url), (&amqp_url(), &app.database_url()));
     let call = async |arguments: &'static str, (amqp, database): (&String, &String)| {
         let arguments: Vec<&str> = arguments.split(' ').collect();
-        app.command(&arguments).env("AMQP_URL", amqp).env("DATABASE_URL", database).run().await
+        app.command(&arguments).env("AMQP_URL", amqp).env("DATABASE_URL", database).short_deadlines().run().await
     };
     let assert_reason = |output: &Output, reason: &str| {
         assert_eq!(output.code, 1, "{output:?}");

@@ -1,12 +1,13 @@
 //! Every request to RabbitMQ and PostgreSQL has a deadline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use banklink::broker::{
     self, Address, Connection, Consumer, EventSubscription, Inspection, Outgoing, Publisher, Purpose,
 };
 use banklink::store::dead_letters::{self, Filter, Prune};
-use banklink::store::{self, IfMissing, Store, bank_links, outbox};
+use banklink::store::{self, Deadlines, IfMissing, Store, bank_links, outbox};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use testkit::proxy::{Mode, Proxy};
@@ -14,6 +15,9 @@ use testkit::waiting::within;
 use testkit::{On, TestApp, amqp_url};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+/// Deadline of a request in these tests.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Makes every kind of request to RabbitMQ, one after the other.
 async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
@@ -24,14 +28,13 @@ async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::
     let tasks = TaskTracker::new();
     let publisher = Publisher::start(connection.clone(), &tasks);
     let message = broker::Message::received("{}".into(), banklink::domain::timestamp::Timestamp::now(), None);
-    publisher.publish(Outgoing::webhook(&topology, &message), broker::DEADLINE).await?;
+    publisher.publish(Outgoing::webhook(&topology, &message), DEADLINE).await?;
     drop(publisher);
     tasks.close();
     tasks.wait().await;
     let mut consumer = Consumer::open(&connection, &topology.webhooks(), 5).await?;
     // Waiting for deliveries has no deadline: the heartbeat detects a dead server.
-    let batch =
-        tokio::time::timeout(broker::DEADLINE, consumer.next_batch(1)).await.map_err(|_| broker::Error::TimedOut)??;
+    let batch = tokio::time::timeout(DEADLINE, consumer.next_batch(1)).await.map_err(|_| broker::Error::TimedOut)??;
     consumer.ack(&batch).await?;
     consumer.last_batch(1).await?;
     consumer.close().await;
@@ -49,7 +52,7 @@ async fn every_request_to_rabbitmq_times_out() {
         let broker = Proxy::before(&amqp_url()).await;
         broker.set(Mode::SilentAfter(reads));
         // A heartbeat would end a request that has no deadline.
-        let address = Address::parse(&format!("{}?heartbeat=600", broker.url)).unwrap();
+        let address = Address::parse(&format!("{}?heartbeat=600", broker.url)).unwrap().with_deadline(DEADLINE);
         let ended = within(use_the_broker(&address, &app)).await;
         assert!(matches!(ended, Ok(()) | Err(broker::Error::TimedOut)), "after {reads} reads: {ended:?}");
         ended.is_ok()
@@ -63,7 +66,9 @@ async fn every_request_to_rabbitmq_times_out() {
 
 /// Makes every kind of request to the database, one after the other.
 async fn use_the_database(url: &str) -> Result<(), store::Error> {
-    let store = Store::connect(url, IfMissing::Refuse).await?;
+    let deadlines = Deadlines { transaction: DEADLINE, ..Deadlines::default() };
+    let store = Store::open_with(url, IfMissing::Refuse, deadlines).await?;
+    store.ping().await?;
     let (id, by) = (Uuid::new_v4(), "a test");
     let filter = Filter { ids: vec![id], ..Filter::default() };
     let selected = [dead_letters::Selected { id, deaths: 1, body_bytes: 1 }];

@@ -20,6 +20,7 @@ fn run(app: &TestApp, amqp_url: &str, database_url: &str) -> Running {
         .env("AMQP_URL", amqp_url)
         .env("DATABASE_URL", database_url)
         .env("BANKLINK_INGRESS_DEADLINE", "1s")
+        .short_deadlines()
         .env("RUST_LOG", "info,banklink::broker=debug")
         .start()
 }

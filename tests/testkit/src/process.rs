@@ -62,6 +62,11 @@ impl Invocation {
         self.env("BANKLINK_LISTEN", "127.0.0.1:0").env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
     }
 
+    /// Divides the long deadlines of RabbitMQ and the database, so that the test need not wait for all of them.
+    pub fn short_deadlines(self) -> Self {
+        self.env("BANKLINK_DEADLINE_DIVISOR", "5")
+    }
+
     /// Sets standard input for [`Invocation::run`].
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());

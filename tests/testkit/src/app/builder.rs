@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use banklink::ingress::Senders;
+use banklink::ingress::{Limits, Senders};
+use banklink::store::Deadlines;
 use uuid::Uuid;
 
 use super::{On, TestApp};
@@ -24,6 +25,8 @@ pub struct TestAppBuilder {
     pub(super) max_body_bytes: usize,
     pub(super) max_in_flight: usize,
     pub(super) confirm_deadline: Duration,
+    pub(super) ingress_limits: Limits,
+    pub(super) store_deadlines: Deadlines,
 }
 
 impl TestAppBuilder {
@@ -43,6 +46,8 @@ impl TestAppBuilder {
             max_body_bytes: 262_144,
             max_in_flight: 4096,
             confirm_deadline: Duration::from_secs(4),
+            ingress_limits: Limits::default(),
+            store_deadlines: Deadlines::default(),
         }
     }
 
@@ -99,6 +104,16 @@ impl TestAppBuilder {
     /// Sets the maximum number of unconfirmed publishes.
     pub fn max_in_flight(self, max_in_flight: usize) -> Self {
         Self { max_in_flight, ..self }
+    }
+
+    /// Sets what a slow client may use of the ingress.
+    pub fn ingress_limits(self, ingress_limits: Limits) -> Self {
+        Self { ingress_limits, ..self }
+    }
+
+    /// Sets the deadlines of the database.
+    pub fn store_deadlines(self, store_deadlines: Deadlines) -> Self {
+        Self { store_deadlines, ..self }
     }
 
     /// The namespace that the app will use, for queues that must exist before it.

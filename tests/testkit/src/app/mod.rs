@@ -84,7 +84,7 @@ impl TestApp {
 
     async fn build(builder: TestAppBuilder) -> Self {
         let database = TestDatabase::create(builder.on, &builder.namespace).await;
-        let store = Store::open(&database.url, IfMissing::Create).await.expect("a store");
+        let store = Store::open_with(&database.url, IfMissing::Create, builder.store_deadlines).await.expect("a store");
         migration::up(store.connection()).await.expect("a schema");
 
         let address = Address::parse(&amqp_url()).expect("AMQP_URL is an AMQP URL");
@@ -101,7 +101,7 @@ impl TestApp {
             max_body_bytes: builder.max_body_bytes,
             confirm_deadline: builder.confirm_deadline,
             max_in_flight: builder.max_in_flight,
-            limits: ingress::Limits::default(),
+            limits: builder.ingress_limits,
         };
         let ingress = banklink.ingress(settings, stop_ingress.clone());
         until("a ready ingress", async || ingress.readiness().await.is_ready()).await;

@@ -1,0 +1,26 @@
+//! Each of the large libraries is used in one place, so that it can be replaced there.
+
+use super::sources;
+
+/// Libraries and the modules that may use them. axum has two homes, each of which serves an address.
+const HOMES: [(&str, &[&str]); 6] = [
+    ("axum::", &["ingress", "admin"]),
+    ("backoff::", &["reconnect"]),
+    ("clap::", &["cli"]),
+    ("entity::", &["store"]),
+    ("lapin::", &["broker"]),
+    ("sea_orm::", &["store"]),
+];
+
+#[test]
+fn every_library_is_used_only_in_its_home() {
+    for source in sources("src") {
+        for (library, homes) in HOMES {
+            let used = source.code().any(|line| {
+                line.match_indices(library)
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            });
+            assert!(!used || homes.contains(&source.room().as_str()), "{} uses {library}", source.path.display());
+        }
+    }
+}
