@@ -1,16 +1,16 @@
-//! Which events subscribers are owed, worked out from the images of the bank links and the contract's table; and whether
-//! they came.
+//! Checks the events: computes from the row images which events subscribers are owed, by docs/CONTRACT.md#which-events-follow-a-change,
+//! and compares them with the events that arrived.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::audit::{Image, LOOKS};
-use crate::judge::Verdict;
+use crate::row_images::{PUBLISHED_COLUMNS, RowImage};
+use crate::verdict::Verdict;
 
-/// Where each look is found in an event's data.
-const IN_AN_EVENT: [&str; LOOKS.len()] = [
+/// Where an event's data contains each of the [`PUBLISHED_COLUMNS`].
+const POINTERS: [&str; PUBLISHED_COLUMNS.len()] = [
     "/customer_id",
     "/app_user_id",
     "/bank/identifier",
@@ -23,86 +23,90 @@ const IN_AN_EVENT: [&str; LOOKS.len()] = [
     "/bank/type",
 ];
 
-/// Judges the events that arrived, in any order and any number, by the changes there were.
-pub(crate) fn judge(images: &[Image], arrived: &[Value], verdict: &mut Verdict) {
-    let mut owed = HashMap::new();
-    for (entity, images) in by_entity(images) {
-        let mut before: Option<&Image> = None;
-        for (step, image) in (1..).zip(images) {
-            if image.revision != step {
-                verdict.bad(format!("bank link {entity}: change {step} has revision {}", image.revision));
-            }
-            for (event_type, id) in follow(before, image) {
-                if owed.insert(id, (event_type, image)).is_some() {
-                    verdict.doubled += 1;
-                    verdict.bad(format!("bank link {entity}: {event_type} is owed twice"));
-                }
-            }
-            before = Some(image);
-        }
-    }
+/// The events that are owed, by id: each with its type and the row image that it describes.
+type Owed<'a> = HashMap<Uuid, (&'static str, &'a RowImage)>;
+
+/// Each event that is owed arrived at least once, and no other event. The order of `arrived` does not matter.
+pub(crate) fn check_events(images: &[RowImage], arrived: &[Value], verdict: &mut Verdict) {
+    let owed = owed_events(images, verdict);
     let mut seen = HashMap::<Uuid, &Value>::new();
     for event in arrived {
         let id = event["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
         match (owed.get(&id), seen.insert(id, event)) {
             (None, _) => {
                 verdict.doubled += 1;
-                verdict.bad(format!("an event that follows from no change: {event}"));
+                verdict.add(format!("an event that follows from no change: {event}"));
             }
-            (_, Some(other)) if other != event => verdict.bad(format!("two events with one id: {other} and {event}")),
+            (_, Some(other)) if other != event => verdict.add(format!("two events with one id: {other} and {event}")),
             (_, Some(_)) => verdict.repeated_events += 1,
-            (Some((event_type, image)), None) => {
-                if !tells(event, event_type, image) {
-                    verdict.bad(format!("{event} does not tell of {image:?}"));
-                }
+            (Some((event_type, image)), None) if !describes(event, event_type, image) => {
+                verdict.add(format!("{event} does not describe {image:?}"));
             }
+            (Some(_), None) => {}
         }
     }
     for (id, (event_type, image)) in owed.iter().filter(|(id, _)| !seen.contains_key(id)) {
+        let RowImage { entity_id, revision, .. } = image;
         verdict.lost += 1;
-        verdict
-            .bad(format!("{event_type} {id} of bank link {}, revision {}, never came", image.entity, image.revision));
+        verdict.add(format!("{event_type} {id} of bank link {entity_id}, revision {revision}, never arrived"));
     }
     verdict.events = owed.len();
 }
 
-fn by_entity(images: &[Image]) -> BTreeMap<&str, Vec<&Image>> {
-    let mut by_entity = BTreeMap::<&str, Vec<&Image>>::new();
+/// Also checks that the revisions of a bank link are 1, 2, 3, … and that no event is owed twice.
+fn owed_events<'a>(images: &'a [RowImage], verdict: &mut Verdict) -> Owed<'a> {
+    let mut by_entity = BTreeMap::<&str, Vec<&RowImage>>::new();
     for image in images {
-        by_entity.entry(&image.entity).or_default().push(image);
+        by_entity.entry(&image.entity_id).or_default().push(image);
     }
-    by_entity
+    let mut owed = HashMap::new();
+    for (entity, images) in by_entity {
+        let mut before = None;
+        for (change, image) in (1..).zip(images) {
+            if image.revision != change {
+                verdict.add(format!("bank link {entity}: change {change} has revision {}", image.revision));
+            }
+            for (event_type, id) in events_of_change(before, image) {
+                if owed.insert(id, (event_type, image)).is_some() {
+                    verdict.doubled += 1;
+                    verdict.add(format!("bank link {entity}: {event_type} is owed twice"));
+                }
+            }
+            before = Some(image);
+        }
+    }
+    owed
 }
 
-/// The contract's table of events, with their ids.
-fn follow(before: Option<&Image>, after: &Image) -> Vec<(&'static str, Uuid)> {
+/// The types and ids of the events that follow a change.
+fn events_of_change(before: Option<&RowImage>, after: &RowImage) -> Vec<(&'static str, Uuid)> {
     if after.linked_at.is_none() {
         return Vec::new();
     }
+    let (entity, revision) = (&after.entity_id, after.revision);
     let id = |name: String| Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
-    let (entity, revision) = (&after.entity, after.revision);
-    let of_revision =
+    let with_revision =
         |event_type: &'static str| (event_type, id(format!("urn:banklink:{event_type}:{entity}:{revision}")));
     let mut events = Vec::new();
     match before.filter(|before| before.linked_at.is_some()) {
         None => events.push(("customer.bank_linked", id(format!("urn:banklink:customer.bank_linked:{entity}")))),
-        Some(before) if before.looks != after.looks || before.permissions != after.permissions => {
-            events.push(of_revision("customer.bank_link_updated"));
+        Some(before) if before.published != after.published || before.permissions != after.permissions => {
+            events.push(with_revision("customer.bank_link_updated"));
         }
         Some(_) => {}
     }
     if after.reconnected_at > before.and_then(|before| before.reconnected_at) {
-        events.push(of_revision("customer.bank_reconnected"));
+        events.push(with_revision("customer.bank_reconnected"));
     }
     events
 }
 
-fn tells(event: &Value, event_type: &str, image: &Image) -> bool {
+fn describes(event: &Value, event_type: &str, image: &RowImage) -> bool {
     let data = &event["data"];
     event["type"] == event_type
-        && data["entity_id"] == image.entity.as_str()
+        && data["entity_id"] == image.entity_id.as_str()
         && data["revision"] == image.revision
         && data["version"] == image.version
         && data["permissions"] == image.permissions
-        && IN_AN_EVENT.iter().zip(&image.looks).all(|(place, look)| data.pointer(place) == Some(look))
+        && POINTERS.iter().zip(&image.published).all(|(pointer, value)| data.pointer(pointer) == Some(value))
 }

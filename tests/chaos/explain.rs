@@ -1,35 +1,35 @@
-//! Whether a bank link is what the accepted webhooks make of it, together with some of those of which nobody knows what
-//! became.
+//! Decides whether a bank link is the result of the accepted webhooks, together with some of those without a clear answer.
 
 use serde_json::{Value, json};
+use testkit::model::{Expected, expected};
 use uuid::Uuid;
 
-use crate::model::{Expected, expected};
-
-/// Why `row` cannot come from all of `certain` and any of `doubtful`; nothing, if it can.
+/// Returns why `row` cannot be the result of all of `certain` and any of `possible`; `None` if it can.
 ///
-/// What is held of a field is the greatest that any webhook carries. So where everything taken together gives more than the
-/// row holds, the one that carries the most cannot have been among them, whichever the others are. Leaving that one out,
-/// and again, ends at the row, or at a proof that no choice leads there. No choice is tried twice, and none is missed.
-pub(crate) fn unexplained(certain: &[&Value], doubtful: &[&Value], row: Option<&Expected>) -> Option<String> {
+/// The model keeps for each field the greatest value that any webhook carries (for `linked_at`, the least). So if all webhooks together
+/// give a field a value that the row does not hold, the webhook that carries that value was not applied, whichever others were. That
+/// one is removed, and the comparison repeated, until the result equals the row, or differs in a field that comes from `certain`:
+/// then no choice gives the row. This takes at most as many steps as there are possible webhooks, where trying every choice would
+/// take exponentially many.
+pub(crate) fn unexplained(certain: &[&Value], possible: &[&Value], row: Option<&Expected>) -> Option<String> {
     let Some(row) = row else {
-        // Without a row nothing doubtful came through; what is certain may not make one, nor wait for one for ever.
+        // Without a row, no possible webhook was applied; a certain one has created the row, or is a reconnect that should be dead.
         return (!certain.is_empty()).then(|| format!("{} accepted webhooks, and no row", certain.len()));
     };
-    let mut doubtful = doubtful.to_vec();
+    let mut possible = possible.to_vec();
     loop {
-        let all: Vec<&Value> = certain.iter().chain(&doubtful).copied().collect();
-        let Some(wanted) = expected(all) else { return Some("a row that no webhook makes".to_owned()) };
-        let field = differing(&wanted, row)?;
-        let Some(culprit) = greatest(&doubtful, &wanted, &field) else {
+        let all: Vec<&Value> = certain.iter().chain(&possible).copied().collect();
+        let Some(wanted) = expected(all) else { return Some("a row that no webhook creates".to_owned()) };
+        let field = first_difference(&wanted, row)?;
+        let Some(unapplied) = newest_carrier(&possible, &wanted, field) else {
             return Some(format!("{field:?} should be {}, and is {}", field.of(&wanted), field.of(row)));
         };
-        doubtful.remove(culprit);
+        possible.remove(unapplied);
     }
 }
 
-/// One thing that a row holds.
-#[derive(Clone, Debug, PartialEq)]
+/// A field of a bank link.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Field {
     Column(&'static str),
     Permissions,
@@ -39,7 +39,7 @@ enum Field {
 }
 
 impl Field {
-    fn of(&self, expected: &Expected) -> Value {
+    fn of(self, expected: &Expected) -> Value {
         match self {
             Self::Column(name) => json!(expected.columns.get(name)),
             Self::Permissions => json!(expected.permissions),
@@ -50,24 +50,24 @@ impl Field {
     }
 }
 
-/// The first thing that differs.
-fn differing(wanted: &Expected, row: &Expected) -> Option<Field> {
+fn first_difference(wanted: &Expected, row: &Expected) -> Option<Field> {
     let columns = wanted.columns.keys().map(|name| Field::Column(name));
     let others = [Field::Permissions, Field::LinkedAt, Field::ReconnectedAt, Field::Version];
     columns.chain(others).find(|field| field.of(wanted) != field.of(row))
 }
 
-/// The newest of the webhooks that by itself gives `field` the value it has in `wanted`.
-fn greatest(webhooks: &[&Value], wanted: &Expected, field: &Field) -> Option<usize> {
-    // Makes a row, and says nothing else.
+/// The index of the newest webhook that, on its own, gives `field` the value that it has in `wanted`.
+fn newest_carrier(webhooks: &[&Value], wanted: &Expected, field: Field) -> Option<usize> {
+    // Creates a row, so that a reconnect has one, and carries no field.
     let blank =
         json!({ "type": "entity.updated", "payload": { "id": Uuid::nil() }, "timestamp": "1970-01-01T00:00:00Z" });
-    let carried = |webhook: &Value| {
+    let version_if_carrier = |webhook: &Value| {
         let alone = expected([&blank, webhook])?;
         let permissions = &webhook["payload"]["permissions"];
-        let carries = *field != Field::Permissions || permissions.is_array() || permissions.is_object();
+        let carries = field != Field::Permissions || permissions.is_array() || permissions.is_object();
         (carries && !field.of(wanted).is_null() && field.of(&alone) == field.of(wanted)).then_some(alone.version)
     };
-    let carriers = webhooks.iter().enumerate().filter_map(|(place, webhook)| Some((carried(webhook)?, place)));
-    carriers.max().map(|(_, place)| place)
+    let carriers =
+        webhooks.iter().enumerate().filter_map(|(index, webhook)| Some((version_if_carrier(webhook)?, index)));
+    carriers.max().map(|(_, index)| index)
 }

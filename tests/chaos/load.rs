@@ -1,111 +1,115 @@
-//! What is posted: webhooks about bank links that come in any order, several times, with equal and ancient times, among
-//! garbage, types that are none of our business, and posts that nobody signed. Each knows what has to become of it.
+//! The load: webhooks about bank links in any order, repeated, some with equal or old times, mixed with malformed and invalid
+//! bodies, webhook types that banklink ignores, and posts without a valid signature. Each webhook knows how it has to end.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::bodies::{created, reconnected, time, time_of_a_reconnect};
-use crate::chance::Chance;
+use crate::bodies::{created, reconnect_time, reconnected, time};
+use crate::rng::Rng;
 
-/// So many bank links are spoken of at a time: few enough that workers meet on the same rows.
-const AT_A_TIME: usize = 25;
-/// So many webhooks are remembered, to be sent again.
-const REMEMBERED: usize = 400;
+/// How many bank links webhooks are drawn for at a time: few, so that workers write the same rows concurrently.
+const ACTIVE_LINKS: usize = 25;
+/// How many webhooks are kept to be sent again.
+const MAX_REPEATABLE: usize = 400;
+/// A valid time, for webhooks that are not merged.
+const TIME: &str = "2026-06-01T00:00:00Z";
 
-/// What has to become of a webhook that is accepted.
+/// How a webhook has to end once it is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Merged into its bank link.
+    /// Merged into its bank link: applied or stale.
     Merged,
-    /// Nothing.
     Ignored,
-    /// Dead, of that class.
-    Dies(&'static str),
-    /// It is never accepted: it is not signed.
-    Refused,
+    /// A dead letter of this failure class.
+    Dead(&'static str),
+    /// Never accepted: it has no valid signature.
+    Rejected,
 }
 
 /// One webhook, which may be posted several times.
 #[derive(Debug)]
 pub(crate) struct Webhook {
+    /// Its position in the load.
     pub(crate) number: u64,
     pub(crate) body: Vec<u8>,
     pub(crate) fate: Fate,
-    /// The body, where it is JSON.
+    /// The body as JSON; null if it is not JSON.
     pub(crate) json: Value,
 }
 
 impl Webhook {
-    pub(crate) fn kind(&self) -> &str {
+    pub(crate) fn webhook_type(&self) -> &str {
         self.json["type"].as_str().unwrap_or_default()
     }
 
-    pub(crate) fn entity(&self) -> &str {
+    pub(crate) fn entity_id(&self) -> &str {
         self.json["payload"]["id"].as_str().unwrap_or_default()
     }
 
-    /// Whether it makes a bank link, so that a reconnect finds one.
-    pub(crate) fn makes_a_link(&self) -> bool {
-        self.fate == Fate::Merged && self.kind() != "entity.reconnected"
+    /// Whether it creates its bank link if there is none, so that a reconnect finds one.
+    pub(crate) fn creates_link(&self) -> bool {
+        self.fate == Fate::Merged && self.webhook_type() != "entity.reconnected"
     }
 }
 
-struct Link {
+/// A bank link that webhooks are drawn for.
+struct ActiveLink {
     id: Uuid,
-    times: Vec<String>,
-    reconnected: Vec<String>,
+    last_time: Option<String>,
+    last_reconnect_time: Option<String>,
 }
 
-/// The webhooks, one after another.
+/// Draws the webhooks one after another.
 pub(crate) struct Load {
-    chance: Chance,
+    rng: Rng,
     number: u64,
-    links: Vec<Link>,
-    remembered: Vec<Arc<Webhook>>,
-    /// What follows later, and after which number.
-    owed: Vec<(u64, Arc<Webhook>)>,
+    links: Vec<ActiveLink>,
+    /// Webhooks that may be sent again.
+    repeatable: Vec<Arc<Webhook>>,
+    /// Webhooks to send later, each with the number from which it is due.
+    scheduled: Vec<(u64, Arc<Webhook>)>,
 }
 
 impl Load {
-    pub(crate) fn new(chance: Chance) -> Self {
-        Self { chance, number: 0, links: Vec::new(), remembered: Vec::new(), owed: Vec::new() }
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self { rng, number: 0, links: Vec::new(), repeatable: Vec::new(), scheduled: Vec::new() }
     }
 
-    /// The next one to post: now and then one that was posted before.
+    /// The next webhook to post: a new one, or a repetition.
     pub(crate) fn draw(&mut self) -> Arc<Webhook> {
         self.number += 1;
-        if let Some(due) = self.owed.iter().position(|(after, _)| *after <= self.number) {
-            return self.owed.swap_remove(due).1;
+        if let Some(due) = self.scheduled.iter().position(|(from, _)| *from <= self.number) {
+            return self.scheduled.swap_remove(due).1;
         }
-        let webhook = match self.chance.below(100) {
-            0..15 if !self.remembered.is_empty() => return Arc::clone(self.chance.pick(&self.remembered)),
+        let webhook = match self.rng.below(100) {
+            0..15 if !self.repeatable.is_empty() => return Arc::clone(self.rng.choose(&self.repeatable)),
             0..18 => self.malformed(),
             18..22 => self.invalid(),
             22..25 => self.ignored(),
             25..28 => self.unsigned(),
-            28 => self.orphan(),
+            28 => self.reconnect_without_link(),
             29 => self.panicking(),
-            30..35 => self.early(),
-            _ => self.about_a_link(),
+            30..35 => self.reconnect_before_link(),
+            _ => self.merged(),
         };
         let webhook = Arc::new(webhook);
-        if webhook.fate != Fate::Refused {
-            if self.remembered.len() == REMEMBERED {
-                let forgotten = self.chance.place(&self.remembered);
-                self.remembered.swap_remove(forgotten);
+        if webhook.fate != Fate::Rejected {
+            if self.repeatable.len() == MAX_REPEATABLE {
+                let dropped = self.rng.index(&self.repeatable);
+                self.repeatable.swap_remove(dropped);
             }
-            self.remembered.push(Arc::clone(&webhook));
+            self.repeatable.push(Arc::clone(&webhook));
         }
         webhook
     }
 
-    /// A webhook that aborts the worker each time it is handled.
-    pub(crate) fn aborting(chance: &mut Chance) -> Webhook {
-        let mut json = created(chance.uuid(), "2026-06-01T00:00:00Z", chance);
+    /// A webhook that aborts each worker that handles it.
+    pub(crate) fn aborting(rng: &mut Rng) -> Webhook {
+        let mut json = created(rng.uuid(), TIME, rng);
         json["banklink_fault"] = json!("abort");
-        Webhook { number: 0, body: json.to_string().into_bytes(), fate: Fate::Dies("delivery_limit"), json }
+        Webhook { number: 0, body: json.to_string().into_bytes(), fate: Fate::Dead("delivery_limit"), json }
     }
 
     fn webhook(&self, json: Value, fate: Fate) -> Webhook {
@@ -113,19 +117,19 @@ impl Load {
     }
 
     fn malformed(&mut self) -> Webhook {
-        let unique = self.chance.uuid();
-        let body = match self.chance.below(4) {
+        let unique = self.rng.uuid();
+        let body = match self.rng.below(4) {
             0 => format!(r#"{{"type":"entity.created","payload":{{"id":"{unique}""#).into_bytes(),
             1 => format!("<webhook>{unique}</webhook>").into_bytes(),
             2 => [unique.to_string().as_bytes(), &[0xff, 0xfe, 0x00]].concat(),
             _ => format!(r#"{{"type":"entity.created"}} {{"again":"{unique}"}}"#).into_bytes(),
         };
-        Webhook { number: self.number, body, fate: Fate::Dies("malformed_json"), json: Value::Null }
+        Webhook { number: self.number, body, fate: Fate::Dead("malformed_json"), json: Value::Null }
     }
 
     fn invalid(&mut self) -> Webhook {
-        let mut json = created(self.chance.uuid(), "2026-06-01T00:00:00Z", &mut self.chance);
-        match self.chance.below(8) {
+        let mut json = created(self.rng.uuid(), TIME, &mut self.rng);
+        match self.rng.below(8) {
             0 => json["payload"]["id"] = Value::Null,
             1 => json["payload"]["id"] = json!("not-a-uuid"),
             2 => json["payload"]["customer_id"] = json!(""),
@@ -135,72 +139,71 @@ impl Load {
             6 => json["timestamp"] = json!("1969-12-31T23:59:59Z"),
             _ => json["timestamp"] = json!("2099-01-01T00:00:00Z"),
         }
-        self.webhook(json, Fate::Dies("invalid_webhook"))
+        self.webhook(json, Fate::Dead("invalid_webhook"))
     }
 
     fn ignored(&mut self) -> Webhook {
-        let kinds = ["results.ready", "payment.created", "entity.data.refresh.updated", "something.new"];
-        let mut json = created(self.chance.uuid(), "2099-01-01T00:00:00Z", &mut self.chance);
-        json["type"] = json!(self.chance.pick(&kinds));
+        let types = ["results.ready", "payment.created", "entity.data.refresh.updated", "something.new"];
+        let mut json = created(self.rng.uuid(), "2099-01-01T00:00:00Z", &mut self.rng);
+        json["type"] = json!(self.rng.choose(&types));
         self.webhook(json, Fate::Ignored)
     }
 
     fn unsigned(&mut self) -> Webhook {
-        let json = created(self.chance.uuid(), "2026-06-01T00:00:00Z", &mut self.chance);
-        self.webhook(json, Fate::Refused)
+        let json = created(self.rng.uuid(), TIME, &mut self.rng);
+        self.webhook(json, Fate::Rejected)
     }
 
-    /// A reconnect of a bank link that never comes.
-    fn orphan(&mut self) -> Webhook {
-        let json = reconnected(self.chance.uuid(), "2026-06-01T00:00:00Z", &mut self.chance);
-        self.webhook(json, Fate::Dies("unknown_entity"))
+    /// A reconnect of a bank link that is never created.
+    fn reconnect_without_link(&mut self) -> Webhook {
+        let json = reconnected(self.rng.uuid(), TIME, &mut self.rng);
+        self.webhook(json, Fate::Dead("unknown_entity"))
     }
 
     fn panicking(&mut self) -> Webhook {
-        let mut json = created(self.chance.uuid(), "2026-06-01T00:00:00Z", &mut self.chance);
+        let mut json = created(self.rng.uuid(), TIME, &mut self.rng);
         json["banklink_fault"] = json!("panic");
-        self.webhook(json, Fate::Dies("panicked"))
+        self.webhook(json, Fate::Dead("panicked"))
     }
 
-    /// A reconnect that overtakes the webhook that makes its bank link.
-    fn early(&mut self) -> Webhook {
-        let id = self.chance.uuid();
-        let later = self.number + 1 + self.chance.below(20);
-        let json = created(id, &time(&mut self.chance), &mut self.chance);
-        self.owed.push((later, Arc::new(self.webhook(json, Fate::Merged))));
-        let json = reconnected(id, &time_of_a_reconnect(&mut self.chance), &mut self.chance);
+    /// A reconnect that is sent before the webhook that creates its bank link.
+    fn reconnect_before_link(&mut self) -> Webhook {
+        let id = self.rng.uuid();
+        let from = self.number + 1 + self.rng.below(20);
+        let json = created(id, &time(&mut self.rng), &mut self.rng);
+        self.scheduled.push((from, Arc::new(self.webhook(json, Fate::Merged))));
+        let json = reconnected(id, &reconnect_time(&mut self.rng), &mut self.rng);
         self.webhook(json, Fate::Merged)
     }
 
-    fn about_a_link(&mut self) -> Webhook {
-        let chance = &mut self.chance;
-        if self.links.len() < AT_A_TIME || chance.percent(8) {
-            let id = chance.uuid();
-            if self.links.len() == AT_A_TIME {
-                let retired = chance.place(&self.links);
+    /// A webhook about a new bank link or one of the active ones.
+    fn merged(&mut self) -> Webhook {
+        let rng = &mut self.rng;
+        if self.links.len() < ACTIVE_LINKS || rng.percent(8) {
+            let id = rng.uuid();
+            if self.links.len() == ACTIVE_LINKS {
+                let retired = rng.index(&self.links);
                 self.links.swap_remove(retired);
             }
-            self.links.push(Link { id, times: Vec::new(), reconnected: Vec::new() });
-            let time = time(chance);
-            let mut json = created(id, &time, chance);
-            // An entity.updated makes a bank link as well; only an entity.created announces it.
-            if chance.percent(10) {
+            self.links.push(ActiveLink { id, last_time: None, last_reconnect_time: None });
+            let time = time(rng);
+            let mut json = created(id, &time, rng);
+            // An entity.updated also creates the bank link, but does not set `linked_at`.
+            if rng.percent(10) {
                 json["type"] = json!("entity.updated");
             }
             return self.webhook(json, Fate::Merged);
         }
-        let place = chance.place(&self.links);
-        let link = &mut self.links[place];
-        let json = match chance.below(10) {
+        let index = rng.index(&self.links);
+        let link = &mut self.links[index];
+        let json = match rng.below(10) {
             0..2 => {
-                let time = again_or(&link.reconnected, chance, time_of_a_reconnect);
-                link.reconnected.push(time.clone());
-                reconnected(link.id, &time, chance)
+                let time = same_or_new(&mut link.last_reconnect_time, rng, reconnect_time);
+                reconnected(link.id, &time, rng)
             }
             kind => {
-                let time = again_or(&link.times, chance, time);
-                link.times.push(time.clone());
-                let mut json = created(link.id, &time, chance);
+                let time = same_or_new(&mut link.last_time, rng, time);
+                let mut json = created(link.id, &time, rng);
                 if kind > 4 {
                     json["type"] = json!("entity.updated");
                 }
@@ -211,10 +214,10 @@ impl Load {
     }
 }
 
-/// One time in five exactly the last one's time.
-fn again_or(times: &[String], chance: &mut Chance, fresh: fn(&mut Chance) -> String) -> String {
-    match times.last() {
-        Some(last) if chance.percent(20) => last.clone(),
-        _ => fresh(chance),
+/// In one of five cases exactly the last time, if there is one; else a new one, which becomes the last.
+fn same_or_new(last: &mut Option<String>, rng: &mut Rng, new: fn(&mut Rng) -> String) -> String {
+    match last {
+        Some(last) if rng.percent(20) => last.clone(),
+        _ => last.insert(new(rng)).clone(),
     }
 }

@@ -34,6 +34,3 @@ mod store;
 mod tidy;
 mod topology;
 mod unusual_webhooks;
-
-// For `explain` of the chaos suite, which `chaos_judge` includes.
-use testkit::model;

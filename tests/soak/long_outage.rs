@@ -1,69 +1,68 @@
-//! The database fails everybody for longer than the retry schedule and RabbitMQ's consumer timeout together: nothing is spent on it.
+//! The database fails for longer than the retry schedule and RabbitMQ's consumer timeout together. No webhook may be lost, use an
+//! attempt, or die.
 
 use std::time::Duration;
 
 use sea_orm::Database;
-use tokio::time::Instant;
+use testkit::http;
+use testkit::process::{metric, until_answers};
+use testkit::services::Services;
+use testkit::waiting::until;
+use tokio::time::{Instant, interval};
 
-use crate::SECRET;
 use crate::outage::Outage;
-use crate::process::{banklink, metric, until_answers};
-use crate::services::Services;
-use crate::waiting::eventually;
-use crate::watch::{post, queues, rows};
+use crate::system::{count_rows, post, queue_counts, run_command};
 
-/// Webhooks posted before the outage, at its beginning, and again in each minute of it.
-const POSTS: usize = 500;
-const POSTS_A_MINUTE: usize = 20;
+/// Webhooks posted before the outage, and again at its beginning.
+const POSTS: u64 = 500;
+/// Webhooks posted in each minute of the outage.
+const POSTS_PER_MINUTE: u64 = 20;
 
+/// Returns whether the scenario has passed.
 pub(crate) async fn run(outage: Outage, length: Duration) -> bool {
     let consumer_timeout = vec![("BANKLINK_RABBITMQ_EXTRA_CONF", "consumer_timeout = 60000".to_owned())];
     let services = Services::up_with(&format!("soak-{outage:?}"), &["rabbitmq", "postgres"], consumer_timeout).await;
-    // At a delivery limit of one, a message whose second delivery count is spent is dead.
-    let mut process = banklink(&["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .env("AMQP_URL", &services.amqp_url)
-        .env("DATABASE_URL", &services.database_url)
-        .env("BANKLINK_MIGRATE", "true")
-        .env("BANKLINK_RETRY_SCHEDULE", "1s,1s")
-        .env("BANKLINK_DELIVERY_LIMIT", "1")
-        .env("LEAN_WEBHOOK_SECRETS", SECRET)
-        .start();
-    let (admin, url, client) = (process.admin().await, process.url().await, testkit::http::client());
+    // With a delivery limit of one, a message that is returned to the queue twice is dead.
+    let mut process =
+        run_command(&services, &[]).env("BANKLINK_RETRY_SCHEDULE", "1s,1s").env("BANKLINK_DELIVERY_LIMIT", "1").start();
+    let (admin, url, client) = (process.admin().await, process.url().await, http::client());
+    let post_many = async |count: u64| {
+        let mut accepted = 0;
+        for _ in 0..count {
+            accepted += u64::from(post(&client, &url).await);
+        }
+        accepted
+    };
     until_answers(&admin, "/readyz", 200).await;
-    let mut accepted = 0;
-    for _ in 0..POSTS {
-        accepted += u64::from(post(&client, &url).await);
-    }
+    let mut accepted = post_many(POSTS).await;
     let applied = r#"banklink_worker_deliveries_total{outcome="applied"}"#;
-    eventually("the first rows", async || (metric(&admin, applied).await >= Some(500.0)).then_some(())).await;
+    until("the rows of the first webhooks", async || metric(&admin, applied).await >= Some(POSTS as f64)).await;
 
     outage.begin(&services).await;
     let began = Instant::now();
-    for _ in 0..POSTS {
-        accepted += u64::from(post(&client, &url).await);
-    }
+    accepted += post_many(POSTS).await;
     let paused = async || metric(&admin, "banklink_worker_paused").await;
-    eventually("a worker that meets it", async || (paused().await == Some(1.0)).then_some(())).await;
-    println!("minute  paused  ready  handed out  dead  accepted");
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    until("a paused worker", async || paused().await == Some(1.0)).await;
+    println!("minute  paused  ready  unacked  dead  accepted");
+    let mut minute = interval(Duration::from_secs(60));
     while began.elapsed() < length {
         minute.tick().await;
-        for _ in 0..POSTS_A_MINUTE {
-            accepted += u64::from(post(&client, &url).await);
-        }
-        let queues = queues(&services).await;
-        let (ready, handed_out) = queues.get("banklink.webhooks").copied().unwrap_or_default();
-        let (dead, _) = queues.get("banklink.webhooks.dead").copied().unwrap_or_default();
+        accepted += post_many(POSTS_PER_MINUTE).await;
+        let queues = queue_counts(&services).await;
+        let work = queues.get("banklink.webhooks").copied().unwrap_or_default();
+        let dead = queues.get("banklink.webhooks.dead").copied().unwrap_or_default();
         let paused = paused().await.unwrap_or(-1.0);
         let minutes = began.elapsed().as_secs() / 60;
-        println!("{minutes:>6}  {paused:>6}  {ready:>5}  {handed_out:>10}  {dead:>4}  {accepted:>8}");
+        println!(
+            "{minutes:>6}  {paused:>6}  {:>5}  {:>7}  {:>4}  {accepted:>8}",
+            work.ready, work.unacknowledged, dead.ready
+        );
     }
     outage.end(&services).await;
-    let back = Instant::now();
-    let database = Database::connect(&services.database_url).await.expect("the database is back");
-    let all_there = async || (rows(&database, "bank_links").await == accepted).then_some(());
-    eventually("a row for every accepted webhook", all_there).await;
-    println!("back after {:?}; every row {:?} later", began.elapsed(), back.elapsed());
+    let ended = Instant::now();
+    let database = Database::connect(&services.database_url).await.expect("a database after the outage");
+    until("a row for every accepted webhook", async || count_rows(&database, "bank_links").await == accepted).await;
+    println!("outage of {:?}; all rows were there {:?} after its end", ended - began, ended.elapsed());
 
     let mut passed = true;
     for outcome in ["applied", "stale", "retried", "dead"] {
@@ -71,7 +70,7 @@ pub(crate) async fn run(outage: Outage, length: Duration) -> bool {
         println!("{outcome}: {}", value.unwrap_or(-1.0));
         passed &= matches!(outcome, "applied" | "stale") || value == Some(0.0);
     }
-    let letters = rows(&database, "dead_letters").await;
+    let letters = count_rows(&database, "dead_letters").await;
     println!("accepted {accepted}, dead letters {letters}");
     passed && letters == 0 && process.terminate().await == 0
 }

@@ -1,4 +1,5 @@
-//! What only time brings to light. Not part of `make test`; each scenario runs by itself, on services of its own:
+//! Soak tests: failures that only appear after minutes of outage or load. They are not part of `make test`; each scenario starts private
+//! servers:
 //!
 //! ```text
 //! cargo test --test soak -- long-outage [--outage away|missing-table|only-reads] [--minutes 25]
@@ -6,43 +7,38 @@
 //! ```
 #![expect(
     clippy::expect_used,
-    clippy::print_stderr,
     clippy::print_stdout,
-    reason = "a scenario speaks by failing, and prints what it measures"
+    reason = "a scenario prints what it measures, and panics when its set-up fails"
 )]
 
 mod long_outage;
 mod outage;
 mod steady;
-mod watch;
+mod system;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use testkit::{fixtures, process, services, waiting};
 
 use outage::Outage;
 
-/// The secret that everything is signed with.
-const SECRET: &str = "a-secret-of-the-soak";
-
-/// What only time brings to light.
+/// Runs one soak test.
 #[derive(Parser)]
 #[command(name = "soak")]
 enum Scenario {
-    /// The database fails everybody for longer than the retry schedule and RabbitMQ's consumer timeout together
+    /// The database fails for longer than the retry schedule and RabbitMQ's consumer timeout together
     LongOutage {
-        #[arg(long, value_enum, default_value_t = Outage::Away)]
+        #[arg(long, value_enum, default_value_t = Outage::Stopped)]
         outage: Outage,
         #[arg(long, default_value_t = 25)]
         minutes: u64,
     },
-    /// A load held for a while: memory stays flat, and no queue grows
+    /// A steady load: memory stays constant, and no queue grows
     Steady {
         #[arg(long, default_value_t = 15)]
         minutes: u64,
-        /// Posts a second
+        /// Posts per second
         #[arg(long, default_value_t = 500)]
         rate: u64,
     },

@@ -1,53 +1,54 @@
-//! The three ways in which a database can fail everybody at once, and how each heals.
+//! The outages: three ways in which a database can fail all of its clients, and how each ends.
 
 use sea_orm::{ConnectionTrait, Database};
-
-use crate::services::Services;
+use testkit::services::Services;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Outage {
     /// The server is stopped
-    Away,
-    /// The server answers, and the table that the worker writes is not there: a migration that went wrong, say
+    #[value(name = "away")]
+    Stopped,
+    /// The server answers, but the table that the worker writes is missing, for example after a failed migration
     MissingTable,
-    /// The server answers, and only reads: a replica, as after a failover
-    OnlyReads,
+    /// The server answers, but only reads, like a replica after a failover
+    #[value(name = "only-reads")]
+    ReadOnly,
 }
 
 impl Outage {
     pub(crate) async fn begin(self, services: &Services) {
         match self {
-            Self::Away => services.stop("postgres").await,
+            Self::Stopped => services.stop("postgres").await,
             Self::MissingTable => execute(services, &["ALTER TABLE bank_links RENAME TO gone"]).await,
-            // What is connected keeps its own default, so it has to come anew.
-            Self::OnlyReads => {
-                let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                           WHERE datname = current_database() AND pid <> pg_backend_pid()";
-                execute(services, &[&default_transaction_read_only(services, "on"), cut]).await;
+            Self::ReadOnly => {
+                // A session reads the default when it connects, so existing sessions are terminated.
+                let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                                 WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                execute(services, &[&set_read_only(services, "on"), terminate]).await;
             }
         }
     }
 
-    /// Whoever found a server that only reads is not told that it writes again: to leave it is the worker's business.
+    /// Sessions that were opened while the database was read-only stay read-only: the worker has to replace them.
     pub(crate) async fn end(self, services: &Services) {
         match self {
-            Self::Away => services.start("postgres").await,
+            Self::Stopped => services.start("postgres").await,
             Self::MissingTable => execute(services, &["ALTER TABLE gone RENAME TO bank_links"]).await,
-            Self::OnlyReads => {
-                let write = default_transaction_read_only(services, "off");
-                // Else this would be refused as a write.
-                execute(services, &[&format!("BEGIN READ WRITE; {write}; COMMIT")]).await;
+            Self::ReadOnly => {
+                let set = set_read_only(services, "off");
+                // Without READ WRITE, PostgreSQL would refuse this statement as well.
+                execute(services, &[&format!("BEGIN READ WRITE; {set}; COMMIT")]).await;
             }
         }
     }
 }
 
-fn default_transaction_read_only(services: &Services, to: &str) -> String {
+fn set_read_only(services: &Services, value: &str) -> String {
     let name = services.database_url.rsplit('/').next().unwrap_or_default();
-    format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {to}")
+    format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {value}")
 }
 
-/// On one connection, one after the other.
+/// Executes the statements in turn on one new connection.
 async fn execute(services: &Services, statements: &[&str]) {
     let database = Database::connect(&services.database_url).await.expect("a database");
     for statement in statements {

@@ -1,58 +1,58 @@
-//! Networks that are cut, half-open, slow, or torn in the middle of a frame: between one process, or all of a role, and one of
-//! its servers.
+//! Network failures between one server and a process, or all processes of a role: connections are closed, fall silent, get slow, or are
+//! reset in the middle of a frame.
 
 use std::time::Duration;
 
+use testkit::proxy::{Mode, Proxy};
 use tokio::time::sleep;
 
-use crate::chance::Chance;
-use crate::proxy::{Mode, Proxy};
-use crate::world::World;
+use crate::rng::Rng;
+use crate::testbed::Testbed;
 
 const CUT: Duration = Duration::from_secs(4);
-/// Longer than two heartbeats, so that both ends notice.
-const SILENT: Duration = Duration::from_secs(24);
+/// Longer than two heartbeat intervals, so that both ends notice.
+const HALF_OPEN: Duration = Duration::from_secs(24);
 const SLOW: Duration = Duration::from_secs(10);
 const DELAY: Duration = Duration::from_millis(500);
 const TORN: Duration = Duration::from_secs(3);
-/// How long it takes for connections to be closed, before new ones get through again.
-const OVER: Duration = Duration::from_millis(200);
+/// How long the proxies need to close their connections.
+const CLOSING: Duration = Duration::from_millis(200);
 
-pub(crate) async fn cut(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(fail(world, chance, Mode::Closed, CUT).await)
+pub(super) async fn cut(testbed: &Testbed, rng: &mut Rng) -> anyhow::Result<String> {
+    fail(testbed, rng, Mode::Closed, CUT).await
 }
 
-pub(crate) async fn half_open(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(fail(world, chance, Mode::Silent, SILENT).await)
+pub(super) async fn half_open(testbed: &Testbed, rng: &mut Rng) -> anyhow::Result<String> {
+    fail(testbed, rng, Mode::Silent, HALF_OPEN).await
 }
 
-pub(crate) async fn slow(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(fail(world, chance, Mode::Delay(DELAY), SLOW).await)
+pub(super) async fn slow(testbed: &Testbed, rng: &mut Rng) -> anyhow::Result<String> {
+    fail(testbed, rng, Mode::Delay(DELAY), SLOW).await
 }
 
-pub(crate) async fn torn(world: &World, chance: &mut Chance) -> anyhow::Result<String> {
-    Ok(fail(world, chance, Mode::Torn, TORN).await)
+pub(super) async fn torn(testbed: &Testbed, rng: &mut Rng) -> anyhow::Result<String> {
+    fail(testbed, rng, Mode::Torn, TORN).await
 }
 
-/// Makes the network fail for a while, for one process or for all with its role.
-async fn fail(world: &World, chance: &mut Chance, mode: Mode, lasts: Duration) -> String {
-    let role = *chance.pick(&["ingress", "worker", "worker", "relay"]);
-    let mut slots = world.fleet.with(role);
-    if chance.percent(60) {
-        let one = chance.place(&slots);
-        slots = vec![slots[one]];
+async fn fail(testbed: &Testbed, rng: &mut Rng, mode: Mode, duration: Duration) -> anyhow::Result<String> {
+    let role = *rng.choose(&["ingress", "worker", "worker", "relay"]);
+    let mut instances = testbed.fleet.with_role(role);
+    if rng.percent(60) {
+        instances = vec![*rng.choose(&instances)];
     }
-    let databases = chance.percent(40) && role != "ingress" && slots.iter().all(|slot| slot.database.is_some());
-    let proxies: Vec<&Proxy> =
-        slots.iter().filter_map(|slot| if databases { slot.database.as_ref() } else { Some(&slot.broker) }).collect();
+    let databases: Option<Vec<&Proxy>> = instances.iter().map(|instance| instance.database.as_ref()).collect();
+    let (proxies, server) = match databases {
+        Some(databases) if rng.percent(40) && role != "ingress" => (databases, "PostgreSQL"),
+        _ => (instances.iter().map(|instance| &instance.broker).collect(), "RabbitMQ"),
+    };
     proxies.iter().for_each(|proxy| proxy.set(mode));
-    sleep(lasts).await;
+    sleep(duration).await;
     if mode == Mode::Silent {
-        // What was silent stays so, and a server would keep those connections for ever.
+        // A silent connection stays silent, and a server would keep it open.
         proxies.iter().for_each(|proxy| proxy.set(Mode::Closed));
-        sleep(OVER).await;
+        sleep(CLOSING).await;
     }
     proxies.iter().for_each(|proxy| proxy.set(Mode::Forward));
-    let names: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
-    format!("{} and {}", names.join(", "), if databases { "PostgreSQL" } else { "RabbitMQ" })
+    let names: Vec<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
+    Ok(format!("{} and {server}", names.join(", ")))
 }
