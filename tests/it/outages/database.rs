@@ -24,6 +24,7 @@ async fn survive_an_unavailable_database(broker: &str, last: impl AsyncFnOnce(&R
     let process = run(&app, broker, &database.url);
     let (begin, end) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
     survive(&app, process, &["worker", "relay"], begin, last, end).await;
+    app.finish().await;
 }
 
 async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl AsyncFnOnce(&Running)) {
@@ -36,6 +37,7 @@ async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl A
     let (begin, end) = (async || rename(table, "gone").await, async || rename("gone", table).await);
     let unready: &[&str] = if table == "outbox_events" { &["worker", "relay"] } else { &["worker"] };
     survive(&app, process, unready, begin, last, end).await;
+    app.finish().await;
 }
 
 /// As after a failover: new connections reach a read-only server.
@@ -55,6 +57,7 @@ async fn survive_a_read_only_replica(broker: &str, last: impl AsyncFnOnce(&Runni
         server.execute_unprepared(&reset).await.unwrap();
     };
     survive(&app, process, &["worker", "relay"], begin, last, end).await;
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

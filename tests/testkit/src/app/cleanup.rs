@@ -22,6 +22,14 @@ impl TestApp {
         self.stop_ingress.cancel();
     }
 
+    /// Ends the app as dropping it does, for a test that awaits several apps at the same time: a drop blocks all of them.
+    pub async fn finish(mut self) {
+        self.stop().await;
+        let leftovers = self.leftovers().await;
+        self.clean_up().await;
+        assert_no_leftovers(&leftovers);
+    }
+
     /// Ends the app without the check for leftovers, for a test that leaves messages or events on purpose.
     pub async fn finish_with_leftovers(mut self) {
         self.stop().await;
@@ -90,7 +98,10 @@ impl Drop for TestApp {
             let _ = catch_unwind(AssertUnwindSafe(|| self.finish_blocking(false)));
             return;
         }
-        let leftovers = self.finish_blocking(true);
-        assert!(leftovers.is_empty(), "left behind: {}", leftovers.join(", "));
+        assert_no_leftovers(&self.finish_blocking(true));
     }
+}
+
+fn assert_no_leftovers(leftovers: &[String]) {
+    assert!(leftovers.is_empty(), "left behind: {}", leftovers.join(", "));
 }
