@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from rooms with a lower number.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 19] = [
     ("domain", 0),
     ("telemetry", 0),
     ("shutdown", 0),
@@ -13,17 +13,16 @@ const LAYERS: [(&str, u8); 20] = [
     ("rate_limiter", 0),
     ("panics", 0),
     ("readiness", 0),
-    ("config", 1),
-    ("broker", 2),
-    ("store", 2),
-    ("ingress", 3),
-    ("worker", 3),
-    ("relay", 3),
-    ("admin", 3),
-    ("dead_letters", 3),
-    ("app", 4),
-    ("cli", 5),
-    ("main", 6),
+    ("broker", 1),
+    ("store", 1),
+    ("ingress", 2),
+    ("worker", 2),
+    ("relay", 2),
+    ("admin", 2),
+    ("dead_letters", 2),
+    ("app", 3),
+    ("cli", 4),
+    ("main", 5),
 ];
 
 /// Each of these libraries has one home; axum has two, each of which serves an address.
