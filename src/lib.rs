@@ -16,11 +16,10 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 5 | [`cli`]: the program's commands |
-//! | 4 | [`app`]: builds the roles from their settings |
-//! | 3 | [`ingress`], [`worker`], [`relay`]: the roles; [`admin`]: probes and metrics; [`dead_letters`]: what operators do |
-//! | 2 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
-//! | 1 | [`config`]: every setting |
+//! | 4 | [`cli`]: the program's commands |
+//! | 3 | [`app`]: builds the roles from their settings |
+//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles; [`admin`]: probes and metrics; [`dead_letters`]: what operators do |
+//! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
 //! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`] |
 //!
 //! `docs/ARCHITECTURE.md` has the file-by-file tour, the reasons and a glossary; `docs/CONTRACT.md` is what others rely on.
@@ -29,7 +28,6 @@ pub mod admin;
 pub mod app;
 pub mod broker;
 pub mod cli;
-pub mod config;
 pub mod dead_letters;
 pub mod domain;
 pub mod failpoints;

@@ -1,4 +1,4 @@
-//! The program: everything is in the library.
+//! Entry point of the `banklink` binary. Everything else is in the library.
 
 fn main() -> std::process::ExitCode {
     banklink::cli::main()

@@ -1,73 +1,181 @@
-//! The settings as flags: each command lists its own, and clap learns them from the one page that knows them all.
+//! Settings as flags and environment variables: a flag wins over a variable, which wins over the default.
+//!
+//! clap collects the values. Beyond clap, an empty variable counts as unset, a secret may be read from the file that `X_FILE`
+//! or `--x-file` names, and all problems are reported together. See docs/CONTRACT.md#3-settings.
 
-use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches};
 
-use crate::config::{Resolver, Setting};
-
-/// The settings that a command asks for.
-pub(super) trait SettingsGroup {
-    const FOR: &'static [&'static Setting];
+/// A setting with values of type `T`.
+pub(super) struct Setting<T> {
+    pub(super) info: SettingInfo,
+    pub(super) parse: fn(&str) -> Option<T>,
 }
 
-/// The flags of those settings, as far as they were given.
-pub(super) struct Flags<A> {
-    given: BTreeMap<String, String>,
-    asks: PhantomData<A>,
+/// What a setting is, apart from the type of its values.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingInfo {
+    /// The environment variable. The flag is named after it.
+    pub variable: &'static str,
+    /// The value if the setting is unset. For a required setting, a valid value that is never used.
+    pub default: &'static str,
+    /// Whether the setting must be set.
+    pub required: bool,
+    /// Whether the value may come from a file and is left out of help, logs and errors.
+    secret: bool,
+    help: &'static str,
+    /// Completes "expected …".
+    expected: &'static str,
 }
 
-impl<A> Flags<A> {
-    /// A resolver over these flags and the process's environment.
-    pub(super) fn resolver(self) -> Resolver<impl Fn(&str) -> Option<String>> {
-        // What is no UTF-8 is told as such, rather than passed over.
-        Resolver::new(self.given, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+impl SettingInfo {
+    pub(super) const fn new(
+        variable: &'static str,
+        default: &'static str,
+        help: &'static str,
+        expected: &'static str,
+    ) -> Self {
+        Self { variable, default, required: false, secret: false, help, expected }
+    }
+
+    pub(super) const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    pub(super) const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// The variable that names a file with the value of a secret.
+    fn file_variable(&self) -> String {
+        format!("{}_FILE", self.variable)
+    }
+
+    /// The flag of the setting and, for a secret, the flag that names a file.
+    fn args(&self) -> Vec<Arg> {
+        let arg = |variable: String, help| {
+            let arg = Arg::new(variable.clone()).long(flag(&variable)).value_name("VALUE").help(help);
+            let arg = arg.env(variable).hide_env_values(true).value_parser(clap::value_parser!(OsString));
+            arg.help_heading("Settings")
+        };
+        let value = arg(self.variable.to_owned(), self.help);
+        if self.secret {
+            return vec![value, arg(self.file_variable(), "File that contains the value").hide_short_help(true)];
+        }
+        vec![value.default_value(self.default).hide_default_value(self.default.is_empty())]
+    }
+
+    /// The text of the flag, variable, file or default that counts.
+    fn text(&self, matches: &ArgMatches) -> Result<String, String> {
+        let (variable, file) = (self.variable, self.file_variable());
+        // In a debug build, clap panics if the command does not take the setting.
+        let given = |name: &str| {
+            let (value, source) = matches.get_one::<OsString>(name).zip(matches.value_source(name))?;
+            (source != ValueSource::EnvVariable || !value.is_empty()).then_some((source, value))
+        };
+        match (given(variable), self.secret.then(|| given(&file)).flatten()) {
+            (Some((source, _)), Some((file_source, _))) if source == file_source => {
+                Err(format!("{variable} and {file} are both set; set only one of them"))
+            }
+            // A flag of either kind wins over a variable of either kind.
+            (Some((source, text)), named) if named.is_none_or(|(file_source, _)| source > file_source) => {
+                text.clone().into_string().map_err(|_| format!("{variable} is not valid UTF-8"))
+            }
+            (_, Some((_, path))) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(&text).to_owned()),
+                Err(error) => Err(format!("{file}: cannot read {path:?}: {error}")),
+            },
+            _ if self.required => Err(format!("{variable} is not set: expected {}", self.expected)),
+            _ => Ok(self.default.to_owned()),
+        }
     }
 }
 
-impl<A: SettingsGroup> clap::Args for Flags<A> {
-    fn augment_args(command: Command) -> Command {
-        A::FOR.iter().flat_map(|setting| args(setting)).fold(command, Command::arg)
-    }
+/// The name of the flag: the variable in kebab case, without the prefix `BANKLINK_`.
+pub(super) fn flag(variable: &str) -> String {
+    variable.trim_start_matches("BANKLINK_").to_lowercase().replace('_', "-")
+}
 
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
+/// The flags of `settings`, for `#[command(args = …)]`.
+pub(super) fn setting_args(settings: &[&SettingInfo]) -> Vec<Arg> {
+    settings.iter().flat_map(|info| info.args()).collect()
+}
+
+/// Everything that is wrong with a command's settings.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub(super) struct Problems(Vec<String>);
+
+/// Reads settings and collects everything that is wrong with them.
+pub(super) struct Resolver<'a> {
+    matches: &'a ArgMatches,
+    problems: Vec<String>,
+}
+
+impl Resolver<'_> {
+    /// The value of `setting`. In place of an invalid value, which [`Flags::resolve`] will report, it returns the default.
+    #[expect(clippy::expect_used, reason = "every default is valid, which a test checks")]
+    pub(super) fn get<T>(&mut self, setting: &Setting<T>) -> T {
+        let Setting { info, parse } = setting;
+        let problem = match info.text(self.matches) {
+            Ok(text) => match parse(&text) {
+                Some(value) => return value,
+                None if info.secret => format!("{}: expected {}", info.variable, info.expected),
+                None => format!("{}: expected {}, got {text:?}", info.variable, info.expected),
+            },
+            Err(problem) => problem,
+        };
+        self.problems.push(problem);
+        parse(info.default).expect(info.variable)
     }
 }
 
-impl<A: SettingsGroup> FromArgMatches for Flags<A> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names =
-            A::FOR.iter().flat_map(|setting| [Some(setting.variable.to_owned()), setting.file_variable()]).flatten();
-        let given =
-            names.filter_map(|name| matches.get_one::<String>(&name).map(|value| (name.clone(), value.clone())));
-        Ok(Self { given: given.collect(), asks: PhantomData })
+/// The flags and variables that a command was called with.
+pub(super) struct Flags(ArgMatches);
+
+impl Flags {
+    /// Takes them from the innermost subcommand.
+    pub(super) fn of_subcommand(mut matches: ArgMatches) -> Self {
+        while let Some((_, subcommand)) = matches.remove_subcommand() {
+            matches = subcommand;
+        }
+        Self(matches)
     }
 
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+    /// What `read` makes of the settings, if nothing is wrong with those that it gets.
+    pub(super) fn resolve<T>(&self, read: impl FnOnce(&mut Resolver<'_>) -> T) -> Result<T, Problems> {
+        let mut resolver = Resolver { matches: &self.0, problems: Vec::new() };
+        let value = read(&mut resolver);
+        if resolver.problems.is_empty() { Ok(value) } else { Err(Problems(resolver.problems)) }
     }
 }
 
-/// The flag of a setting and, for a secret, the one that names a file.
-fn args(setting: &Setting) -> Vec<Arg> {
-    let default = setting.default.filter(|default| !default.is_empty() && !setting.secret);
-    let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-    let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
-    let arg = |id: String, flag: String, help: String| {
-        Arg::new(id)
-            .long(flag.clone())
-            .value_name("VALUE")
-            .help(help)
-            .help_heading("Settings")
-            .hide_short_help(flag.ends_with("-file"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: Setting<u8> = Setting {
+        info: SettingInfo::new("SECRET", "0", "", "a digit").secret().required(),
+        parse: |text| text.parse().ok(),
     };
-    let mut args = vec![arg(setting.variable.to_owned(), setting.flag(), help)];
-    if let Some(file) = setting.file_variable() {
-        let help = format!("A file that holds it, instead [env: {file}]");
-        args.push(arg(file, format!("{}-file", setting.flag()), help));
+
+    fn secret(arguments: &[&str]) -> Result<u8, String> {
+        let command = clap::Command::new("test").no_binary_name(true).args(setting_args(&[&SECRET.info]));
+        let flags = Flags::of_subcommand(command.get_matches_from(arguments));
+        flags.resolve(|settings| settings.get(&SECRET)).map_err(|problems| problems.to_string())
     }
-    args
+
+    #[test]
+    fn a_secret_comes_from_a_flag_or_a_file_and_never_shows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "7\r\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(secret(&["--secret-file", path]), Ok(7));
+        assert_eq!(secret(&["--secret", "8"]), Ok(8));
+        assert_eq!(secret(&["--secret", "hunter2"]), Err("SECRET: expected a digit".to_owned()));
+        assert_eq!(secret(&[]), Err("SECRET is not set: expected a digit".to_owned()));
+        assert!(secret(&["--secret", "8", "--secret-file", path]).unwrap_err().contains("are both set"));
+    }
 }

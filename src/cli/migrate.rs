@@ -1,63 +1,55 @@
-//! `banklink migrate`: the schema.
+//! `banklink migrate`: the database schema.
 
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
 
-use super::flags::{Flags, SettingsGroup};
+use super::flags::{Flags, setting_args};
 use super::{Failure, output, settings};
-use crate::config::{self, Setting};
 use crate::store::{self, IfMissing, Store};
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE))]
 pub(super) struct Args {
-    /// up: apply what is missing; down: take everything back, data included; status: show each step
+    /// What to do; each ends by listing the steps
     #[arg(value_enum)]
-    direction: Direction,
-    /// status as one JSON object a line
+    action: Action,
+    /// Print the steps as one JSON object per line
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    flags: Flags<Database>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Direction {
+enum Action {
+    /// Apply the steps that are pending
     Up,
+    /// Revert all steps, which deletes all data
     Down,
+    /// Only list the steps
     Status,
 }
 
-pub(super) struct Database;
+/// Maximum time to read the state of the schema.
+const STATUS_DEADLINE: Duration = Duration::from_secs(60);
+/// Maximum time to change the schema. Several steps may build an index over millions of rows. PostgreSQL limits each statement
+/// itself; this deadline is for a server that no longer answers.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
 
-impl SettingsGroup for Database {
-    const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
-}
-
-/// How long the schema may take to be looked at.
-const LOOK: Duration = Duration::from_secs(60);
-/// How long it may take to be changed: there may be an index to be made over millions of rows, by several steps. PostgreSQL
-/// ends by itself what one statement takes too long for; this is for a server that says nothing any more.
-const CHANGE: Duration = Duration::from_secs(3 * 60 * 60);
-
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let mut resolver = args.flags.resolver();
-    let url = settings::database_url(&mut resolver);
-    let url = resolver.finish(url)?;
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+    let url = flags.resolve(|values| values.get(&settings::DATABASE_URL))?;
     let store = Store::connect(&url, IfMissing::Create).await?;
-    match args.direction {
-        Direction::Up => up(&store).await?,
-        Direction::Down => with_deadline(CHANGE, migration::down(store.connection())).await?,
-        Direction::Status => {}
+    match args.action {
+        Action::Up => up(&store).await?,
+        Action::Down => with_deadline(CHANGE_DEADLINE, migration::down(store.connection())).await?,
+        Action::Status => {}
     }
     let steps = status(&store).await?;
     store.close().await;
     if args.json {
-        for step in steps {
-            output::line(&serde_json::json!({ "step": step.name, "applied": step.applied }).to_string())?;
-        }
-        return Ok(());
+        return steps
+            .into_iter()
+            .try_for_each(|step| output::json(&serde_json::json!({ "step": step.name, "applied": step.applied })));
     }
     let rows = steps.into_iter().map(|step| {
         let state = if step.applied { "applied" } else { "pending" };
@@ -66,20 +58,17 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     output::table(&["STEP", "STATE"], rows.collect())
 }
 
-/// Applies what is missing.
+/// Applies the pending steps.
 pub(super) async fn up(store: &Store) -> anyhow::Result<()> {
-    with_deadline(CHANGE, migration::up(store.connection())).await
+    with_deadline(CHANGE_DEADLINE, migration::up(store.connection())).await
 }
 
 /// Every step, and whether it is applied.
 pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>> {
-    with_deadline(LOOK, migration::status(store.connection())).await
+    with_deadline(STATUS_DEADLINE, migration::status(store.connection())).await
 }
 
-/// Makes sure that no step is missing, for those who need the tables.
-///
-/// # Errors
-/// When one is: which, and how to apply it.
+/// Fails if a step is pending. For commands that need all tables.
 pub(super) async fn require(store: &Store) -> anyhow::Result<()> {
     match missing(&status(store).await?) {
         Some(step) => Err(anyhow!("the database lacks {step}: run `banklink migrate up`")),
@@ -87,7 +76,7 @@ pub(super) async fn require(store: &Store) -> anyhow::Result<()> {
     }
 }
 
-/// The first step that is not applied.
+/// The first pending step.
 pub(super) fn missing(steps: &[migration::Step]) -> Option<&str> {
     steps.iter().find(|step| !step.applied).map(|step| step.name.as_str())
 }

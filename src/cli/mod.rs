@@ -1,6 +1,6 @@
-//! The command line: reads the arguments, opens what a command needs, and passes it down.
+//! The command line: parses arguments, resolves settings and runs one command.
 //!
-//! Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 wrong usage or a wrong setting.
+//! Results go to stdout, everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong usage or a wrong setting.
 
 mod check;
 mod dead_letters;
@@ -14,20 +14,24 @@ mod roles;
 mod run;
 mod send;
 mod settings;
-mod topology;
-mod webhooks;
+mod topology_command;
+mod webhook_source;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Problems;
+pub use flags::SettingInfo;
+pub use settings::ALL as SETTINGS;
+
+use flags::{Flags, Problems};
+
 use crate::panics;
 use crate::telemetry::{self, LevelFilter, LogFormat};
 
-/// Consumes Lean's webhooks so that no bank link is ever lost.
+/// Receives Lean's webhooks, stores bank links and publishes events, and loses none of them
 #[derive(Parser)]
-#[command(name = "banklink", version, about, long_about = None, max_term_width = 120)]
+#[command(name = "banklink", version, max_term_width = 120)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,20 +39,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run roles; none named: all three in one process
+    /// Run roles; by default all of them in one process
     Run(run::Args),
-    /// Bring the database's schema up, down, or show where it stands
+    /// Apply, revert or list the steps of the database schema
     Migrate(migrate::Args),
-    /// Declare exchanges and queues, or show what is declared
-    Topology(topology::Args),
-    /// Is everything reachable, declared and migrated as it should be?
+    /// Declare exchanges, queues and bindings on RabbitMQ, or list them
+    Topology(topology_command::Args),
+    /// Check that RabbitMQ and the database are reachable, declared and migrated
     Check(check::Args),
     /// Sign webhooks and post them to an ingress
     Send(send::Args),
-    /// Downstream events
+    /// Follow downstream events
     #[command(subcommand)]
     Events(events::Command),
-    /// What died, why, and how to send it in again
+    /// Inspect, replay and discard dead letters
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
     /// Print a completion script for a shell
@@ -58,15 +62,15 @@ enum Command {
     },
 }
 
-/// Why a command did not succeed.
+/// Why a command stopped early.
 enum Failure {
-    /// Wrong usage, or a wrong setting.
+    /// Wrong usage or a wrong setting: exit status 2.
     Usage(String),
-    /// Anything else.
+    /// Any other error: exit status 1.
     Failed(anyhow::Error),
-    /// It has said itself what failed.
+    /// As [`Failure::Failed`], but the command has already printed the cause.
     AlreadyReported,
-    /// Whoever read the result has gone away, which is their right.
+    /// EPIPE on stdout: treated as success.
     BrokenPipe,
 }
 
@@ -80,13 +84,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// Runs the command that the process was called with.
+/// Runs the command that the process was called with, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    // clap prints help, version and wrong usage itself, with the right status.
-    let cli = Cli::parse();
+    // clap prints help, version and usage errors, and exits with the right status.
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let flags = Flags::of_subcommand(matches);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(cli.command)),
+        Ok(runtime) => runtime.block_on(execute(cli.command, &flags)),
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -103,20 +109,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn execute(command: Command) -> Result<(), Failure> {
+async fn execute(command: Command, flags: &Flags) -> Result<(), Failure> {
     if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
-        // Only what a person should know, such as a queue that exists with another number.
+        // A person reads these logs, so only warnings are shown.
         telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(Failure::Usage)?;
         panics::log_locations();
     }
     match command {
-        Command::Run(args) => run::run(args).await,
-        Command::Migrate(args) => migrate::run(args).await,
-        Command::Topology(args) => topology::run(args).await,
-        Command::Check(args) => check::run(args).await,
-        Command::Send(args) => send::run(args).await,
-        Command::Events(command) => events::run(command).await,
-        Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Run(args) => run::run(args, flags).await,
+        Command::Migrate(args) => migrate::run(args, flags).await,
+        Command::Topology(args) => topology_command::run(args, flags).await,
+        Command::Check(args) => check::run(args, flags).await,
+        Command::Send(args) => send::run(args, flags).await,
+        Command::Events(command) => events::run(command, flags).await,
+        Command::DeadLetters(command) => dead_letters::run(command, flags).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);

@@ -1,4 +1,4 @@
-//! What a command prints: results to stdout, the rest to stderr.
+//! Printing: results to stdout, everything else to stderr.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,7 +6,13 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
 use super::Failure;
 
-/// Prints one line of a result. A reader that has gone away is no error of ours, and ends the command.
+/// The table width when stdout is not a terminal or its width is unknown.
+const DEFAULT_WIDTH: u16 = 80;
+
+/// Prints one line of a result.
+///
+/// # Errors
+/// [`Failure::BrokenPipe`] if the reader has closed stdout, which ends the command.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
@@ -14,53 +20,52 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// What a screen holds when nobody can tell.
-const SCREEN: u16 = 80;
+/// Prints a result as JSON on one line. Fails as [`line`] does.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    line(&serde_json::to_string(value)?)
+}
 
-/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal every row stays on its line.
+/// The number of columns that [`fitted_table`] fills.
+pub(super) fn table_width() -> u16 {
+    if std::io::stdout().is_terminal() { Table::new().width().unwrap_or(DEFAULT_WIDTH) } else { DEFAULT_WIDTH }
+}
+
+/// Prints aligned rows under a header, within the width of the terminal. Elsewhere no row is wrapped.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-    print(header, rows, u16::MAX)
+    print_table(header, rows, u16::MAX)
 }
 
-/// How many columns there are to fill.
-pub(super) fn screen_width() -> u16 {
-    if std::io::stdout().is_terminal() { Table::new().width().unwrap_or(SCREEN) } else { SCREEN }
+/// Prints aligned rows under a header, within [`table_width`] everywhere. The first column is never wrapped, so that it can be
+/// copied.
+pub(super) fn fitted_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    print_table(header, rows, DEFAULT_WIDTH)
 }
 
-/// Prints rows under a header, aligned, as wide as the terminal allows; off a terminal within 80 columns. The first column
-/// is never broken: one wants to copy it.
-pub(super) fn table_for_a_screen(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-    print(header, rows, SCREEN)
-}
-
-fn print(header: &[&str], rows: Vec<Vec<String>>, off_terminal: u16) -> Result<(), Failure> {
+fn print_table(header: &[&str], rows: Vec<Vec<String>>, width_without_terminal: u16) -> Result<(), Failure> {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
+        .set_header(header)
+        .add_rows(rows);
     if !std::io::stdout().is_terminal() {
-        table.set_width(off_terminal);
+        table.set_width(width_without_terminal);
     }
-    table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     if let Some(first) = table.column_mut(0) {
         first.set_constraint(ColumnConstraint::ContentWidth);
     }
-    for printed in table.lines() {
-        line(printed.trim_end())?;
-    }
-    Ok(())
+    table.lines().try_for_each(|text| line(text.trim_end()))
 }
 
-/// Says on stderr what went wrong, in one line.
-pub(super) fn print_error(problem: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "banklink: {}", problem.replace('\n', " "));
+/// Prints an error on stderr, in one line.
+pub(super) fn print_error(error: &str) {
+    print_note(&format!("banklink: {}", error.replace('\n', " ")));
 }
 
-/// Says something on stderr that is no result.
+/// Prints a note on stderr.
 pub(super) fn print_note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

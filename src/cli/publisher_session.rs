@@ -1,4 +1,4 @@
-//! A publisher for a command that publishes and ends.
+//! A connection and a publisher for the duration of one command.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::{Address, Publisher, Purpose, Supervisor, Topology};
 
-/// How long a command waits for the broker before it says that there is none.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(20);
+/// Maximum time to connect, and to close the connection.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How often the connection is polled until it is ready.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A connection and a publisher on it.
+/// An open publisher, to be closed with [`PublisherSession::close`].
 pub(super) struct PublisherSession {
     publisher: Publisher,
     tasks: TaskTracker,
@@ -21,32 +22,31 @@ pub(super) struct PublisherSession {
 }
 
 impl PublisherSession {
-    /// Connects.
+    /// Connects and opens a publisher. Fails if it is not ready within 10 s.
     pub(super) async fn open(address: Address, topology: Arc<Topology>) -> anyhow::Result<Self> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let supervisor = Supervisor::new(address, topology, tasks.clone(), stop.clone());
         let publisher = Publisher::start(supervisor.spawn(Purpose::Publish), &tasks);
         let ready = async {
             while publisher.ready().is_err() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
+        if tokio::time::timeout(DEADLINE, ready).await.is_err() {
             publisher.ready().context("cannot publish")?;
         }
         Ok(Self { publisher, tasks, stop })
     }
 
-    /// The publisher.
     pub(super) fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 
-    /// Closes the connection.
+    /// Closes the connection. A connection that does not close within 10 s is abandoned.
     pub(super) async fn close(self) {
         drop(self.publisher);
         self.stop.cancel();
         self.tasks.close();
-        let _ = tokio::time::timeout(PATIENCE, self.tasks.wait()).await;
+        let _ = tokio::time::timeout(DEADLINE, self.tasks.wait()).await;
     }
 }

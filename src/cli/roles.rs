@@ -1,30 +1,30 @@
-//! The roles that a process runs, and what they have to know.
+//! The roles of `banklink run`, and the settings that they use.
 
 use std::sync::Arc;
 
 use clap::ValueEnum;
 
+use super::flags::{Flags, Problems};
 use super::settings;
 use crate::broker::{Address, Topology};
-use crate::config::{self, Problems, Resolver};
 use crate::{ingress, telemetry, worker};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
-    /// Takes webhooks in
+    /// Receives webhooks and publishes them to the work queue
     Ingress,
-    /// Brings them into the database
+    /// Writes webhooks and events to the database, and records dead letters
     Worker,
-    /// Publishes the events that follow
+    /// Publishes events from the outbox
     Relay,
 }
 
-/// What the named roles need, and only that.
+/// What the roles of a process need, and nothing else.
 pub(super) struct Settings {
     pub(super) broker: (Address, Arc<Topology>),
     pub(super) telemetry: (telemetry::LogFormat, Option<String>),
     pub(super) admin_listen: String,
-    /// Where the ingress listens, and what it has to know.
+    /// The address that receives webhooks, and the ingress's own settings.
     pub(super) ingress: Option<(String, ingress::Settings)>,
     pub(super) database: Option<Database>,
     pub(super) worker: Option<worker::Settings>,
@@ -33,38 +33,40 @@ pub(super) struct Settings {
 
 pub(super) struct Database {
     pub(super) url: String,
-    /// Whether its schema is brought up before anything uses it.
+    /// Whether to migrate the schema before worker and relay start.
     pub(super) migrate: bool,
 }
 
 impl Settings {
-    /// Reads what those roles need; none named is all of them.
-    pub(super) fn resolve(
-        mut resolver: Resolver<impl Fn(&str) -> Option<String>>,
-        roles: &[Role],
-    ) -> Result<Self, Problems> {
-        let r = &mut resolver;
+    /// Reads the settings of `roles`; none means all roles.
+    pub(super) fn resolve(flags: &Flags, roles: &[Role]) -> Result<Self, Problems> {
         let runs = |role| roles.is_empty() || roles.contains(&role);
-        let broker = settings::broker(r);
-        let telemetry = settings::telemetry(r);
-        let admin_listen = settings::address(r, &config::ADMIN_LISTEN);
-        let ingress = runs(Role::Ingress).then(|| settings::address(r, &config::LISTEN).zip(settings::ingress(r)));
-        let database = (runs(Role::Worker) || runs(Role::Relay))
-            .then(|| settings::database_url(r).zip(settings::flag(r, &config::MIGRATE)));
-        let worker = runs(Role::Worker).then(|| settings::worker(r));
-        let made = || {
-            Some(Self {
-                broker: broker?,
-                telemetry: telemetry?,
-                admin_listen: admin_listen?,
-                ingress: ingress.map_or(Some(None), |ingress| ingress.map(Some))?,
-                database: database
-                    .map_or(Some(None), |made| made.map(|(url, migrate)| Some(Database { url, migrate })))?,
-                worker: worker.map_or(Some(None), |worker| worker.map(Some))?,
-                relay: runs(Role::Relay),
-            })
-        };
-        let made = made();
-        resolver.finish(made)
+        flags.resolve(|values| Self {
+            broker: settings::broker(values),
+            telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
+            admin_listen: values.get(&settings::BANKLINK_ADMIN_LISTEN),
+            ingress: runs(Role::Ingress).then(|| (values.get(&settings::BANKLINK_LISTEN), settings::ingress(values))),
+            database: (runs(Role::Worker) || runs(Role::Relay)).then(|| Database {
+                url: values.get(&settings::DATABASE_URL),
+                migrate: values.get(&settings::BANKLINK_MIGRATE),
+            }),
+            worker: runs(Role::Worker).then(|| settings::worker(values)),
+            relay: runs(Role::Relay),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags::{flag, setting_args};
+
+    #[test]
+    fn every_default_is_valid() {
+        // An empty flag is invalid or the default itself; an invalid one is replaced by its default.
+        let empty = settings::ALL.iter().map(|setting| format!("--{}=", flag(setting.variable)));
+        let command = clap::Command::new("test").no_binary_name(true).args(setting_args(settings::ALL));
+        let problems = Settings::resolve(&Flags::of_subcommand(command.get_matches_from(empty)), &[]).err().unwrap();
+        assert!(problems.to_string().contains("BANKLINK_EVENT_SOURCE: expected a URI reference"), "{problems}");
     }
 }

@@ -3,30 +3,23 @@
 use tracing::{error, info};
 
 use super::Failure;
-use super::flags::{Flags, SettingsGroup};
+use super::flags::{Flags, setting_args};
 use super::process::Process;
 use super::roles::{Role, Settings};
-use crate::config::{self, Setting};
+use super::settings;
 use crate::panics;
 use crate::telemetry::{self, LevelFilter};
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::ALL))]
 pub(super) struct Args {
-    /// The roles to run in this process
+    /// Roles to run in this process
     #[arg(value_name = "ROLE")]
     roles: Vec<Role>,
-    #[command(flatten)]
-    flags: Flags<Run>,
 }
 
-pub(super) struct Run;
-
-impl SettingsGroup for Run {
-    const FOR: &'static [&'static Setting] = &config::ALL;
-}
-
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let settings = Settings::resolve(args.flags.resolver(), &args.roles)?;
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+    let settings = Settings::resolve(flags, &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
     let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
     panics::log_locations();

@@ -1,101 +1,146 @@
-//! What the settings amount to: each function makes one thing out of the settings it is about.
+//! The table of settings, and what commands build from them. See docs/CONTRACT.md#3-settings.
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::flags::{Resolver, Setting, SettingInfo};
 use crate::broker::{Address, Topology};
-use crate::config::{self, Resolver, Setting};
 use crate::domain::retry::Schedule;
+use crate::ingress::{self, Keys, Network, Senders, parse_networks};
 use crate::store::Store;
 use crate::telemetry::LogFormat;
-use crate::{ingress, worker};
+use crate::worker;
 
-/// What it takes to speak to RabbitMQ.
-pub(super) const BROKER: [&Setting; 4] =
-    [&config::AMQP_URL, &config::NAMESPACE, &config::RETRY_SCHEDULE, &config::DELIVERY_LIMIT];
+/// Declares each setting as `VARIABLE: type [attributes] = default, help, description of valid values, parser;`.
+macro_rules! settings {
+    ($($name:ident: $type:ty $([$($attribute:ident)+])? = $default:literal, $help:literal, $expected:literal, $parse:expr;)+)
+    => {
+        $(pub(super) const $name: Setting<$type> = Setting {
+            info: SettingInfo::new(stringify!($name), $default, $help, $expected)$($(.$attribute())+)?,
+            parse: $parse,
+        };)+
 
-/// What it takes to speak to RabbitMQ and the database.
-pub(super) const BROKER_AND_DATABASE: [&Setting; 5] =
-    [&config::DATABASE_URL, &config::AMQP_URL, &config::NAMESPACE, &config::RETRY_SCHEDULE, &config::DELIVERY_LIMIT];
-
-/// Where RabbitMQ is and what is declared on it.
-pub(super) fn broker(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<(Address, Arc<Topology>)> {
-    let address = resolver.parse(&config::AMQP_URL, Address::parse);
-    let namespace = resolver.parse(&config::NAMESPACE, namespace);
-    let schedule = resolver.parse(&config::RETRY_SCHEDULE, Schedule::parse);
-    let limit = resolver.parse(&config::DELIVERY_LIMIT, |text| between(text, 1, 1_000_000));
-    Some((address?, Arc::new(Topology::new(&namespace?, schedule?, limit?))))
+        /// Every setting.
+        pub const ALL: &[&SettingInfo] = &[$(&$name.info),+];
+    };
 }
 
-/// The database's URL.
-pub(super) fn database_url(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<String> {
-    resolver.parse(&config::DATABASE_URL, |url| Store::accepts_url(url).then(|| url.to_owned()))
+settings! {
+    DATABASE_URL: String [secret] = "sqlite://banklink.db?mode=rwc", "SQLite or PostgreSQL; one database per namespace",
+        "a sqlite:// or postgres:// URL", |url| Store::accepts_url(url).then(|| url.to_owned());
+    AMQP_URL: Address [secret] = "amqp://guest:guest@127.0.0.1:5672/%2f", "RabbitMQ; use amqps:// for TLS",
+        "an amqp:// or amqps:// URL", Address::parse;
+    BANKLINK_NAMESPACE: String = "banklink", "Prefix of every exchange and queue name",
+        "1 to 100 letters, digits, dots, hyphens or underscores", namespace;
+    BANKLINK_MIGRATE: bool = "false", "Worker and relay migrate the database before they start, under a lock",
+        "true or false", boolean;
+    LEAN_WEBHOOK_SECRETS: Keys [secret required] = "-", "Lean's webhook secrets; more than one during a rotation",
+        "one or more secrets, comma separated, none of them empty", Keys::parse;
+    BANKLINK_LISTEN: String = "127.0.0.1:8080", "Address that receives webhooks",
+        "an address and a port", address;
+    BANKLINK_ADMIN_LISTEN: String = "127.0.0.1:9464", "Address of probes and metrics, for every role",
+        "an address and a port", address;
+    BANKLINK_MAX_BODY_BYTES: usize = "262144", "Maximum body size; checked before the signature is computed",
+        "1 to 16000000 bytes", |text| within(text, 1..=16_000_000);
+    BANKLINK_INGRESS_DEADLINE: Duration = "4s", "Maximum wait for RabbitMQ's confirm before the ingress answers 503",
+        "a duration of 1ms to 9s, below Lean's own 10 s", ingress_deadline;
+    BANKLINK_INGRESS_MAX_IN_FLIGHT: usize = "4096", "Maximum unconfirmed publishes; further webhooks get 503 at once",
+        "1 to 100000", |text| within(text, 1..=100_000);
+    BANKLINK_ALLOWED_IPS: Vec<Network> = "", "Addresses and CIDR ranges that may post webhooks; empty allows all",
+        "addresses and CIDR ranges, comma separated", parse_networks;
+    BANKLINK_TRUSTED_PROXIES: Vec<Network> = "", "Proxies whose x-forwarded-for is trusted; empty trusts none",
+        "addresses and CIDR ranges, comma separated", parse_networks;
+    BANKLINK_BATCH_SIZE: usize = "256", "Maximum deliveries in one transaction",
+        "1 to 10000", |text| within(text, 1..=10_000);
+    BANKLINK_PREFETCH: u16 = "1024", "Maximum unacknowledged deliveries of a worker",
+        "1 to 65535", |text| within(text, 1..=u16::MAX);
+    BANKLINK_RETRY_SCHEDULE: Schedule = "5s,30s,2m,10m,1h", "Delay before each retry; one retry per delay",
+        "durations of 1ms to 49 days, comma separated", Schedule::parse;
+    BANKLINK_DELIVERY_LIMIT: u32 = "20", "Redeliveries before RabbitMQ dead-letters a message; fixed once declared",
+        "1 to 1000000", |text| within(text, 1..=1_000_000);
+    BANKLINK_EVENT_SOURCE: String = "/banklink", "CloudEvents source of published events",
+        "a URI reference", |text| (!text.is_empty()).then(|| text.to_owned());
+    BANKLINK_LOG_FORMAT: LogFormat = "", "text or json; unset: text on a terminal, else json. RUST_LOG sets the filter",
+        "text or json", LogFormat::parse;
+    OTEL_EXPORTER_OTLP_ENDPOINT: Option<String> = "", "Receives traces by OTLP/gRPC; unset: none. OTEL_* apply",
+        "an http:// or https:// URL", endpoint;
 }
 
-/// How the process tells what it does: log format, and where traces go.
-pub(super) fn telemetry(
-    resolver: &mut Resolver<impl Fn(&str) -> Option<String>>,
-) -> Option<(LogFormat, Option<String>)> {
-    let format = resolver.parse(&config::LOG_FORMAT, LogFormat::parse);
-    let endpoint = resolver.parse(&config::OTLP_ENDPOINT, |url| match url {
-        "" => Some(None),
-        url if url.starts_with("http://") || url.starts_with("https://") => Some(Some(url.to_owned())),
-        _ => None,
-    });
-    Some((format?, endpoint?))
+/// For commands that use the database.
+pub(super) const DATABASE: &[&SettingInfo] = &[&DATABASE_URL.info];
+/// For commands that use RabbitMQ.
+pub(super) const BROKER: &[&SettingInfo] =
+    &[&AMQP_URL.info, &BANKLINK_NAMESPACE.info, &BANKLINK_RETRY_SCHEDULE.info, &BANKLINK_DELIVERY_LIMIT.info];
+/// For commands that sign webhooks.
+pub(super) const SECRETS: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info];
+
+/// The address of RabbitMQ and what is declared there.
+pub(super) fn broker(settings: &mut Resolver<'_>) -> (Address, Arc<Topology>) {
+    let schedule = settings.get(&BANKLINK_RETRY_SCHEDULE);
+    let topology = Topology::new(&settings.get(&BANKLINK_NAMESPACE), schedule, settings.get(&BANKLINK_DELIVERY_LIMIT));
+    (settings.get(&AMQP_URL), Arc::new(topology))
 }
 
-/// What the ingress has to know.
-pub(super) fn ingress(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<ingress::Settings> {
-    let keys = resolver.parse(&config::SECRETS, ingress::Keys::parse);
-    let allowed = resolver.parse(&config::ALLOWED_IPS, ingress::parse_networks);
-    let trusted = resolver.parse(&config::TRUSTED_PROXIES, ingress::parse_networks);
-    let max_body_bytes = resolver.parse(&config::MAX_BODY_BYTES, |text| between(text, 1, 16_000_000));
-    let deadline = resolver.parse(&config::INGRESS_DEADLINE, |text| {
-        let deadline = humantime::parse_duration(text).ok()?;
-        (Duration::from_millis(1)..=Duration::from_secs(9)).contains(&deadline).then_some(deadline)
-    });
-    let max_in_flight = resolver.parse(&config::INGRESS_MAX_IN_FLIGHT, |text| between(text, 1, 100_000));
-    Some(ingress::Settings {
-        keys: keys?,
-        senders: ingress::Senders { allowed: allowed?, trusted: trusted? },
-        max_body_bytes: max_body_bytes?,
-        confirm_deadline: deadline?,
-        max_in_flight: max_in_flight?,
+/// The database's URL and [`broker`].
+pub(super) fn database_and_broker(settings: &mut Resolver<'_>) -> (String, (Address, Arc<Topology>)) {
+    (settings.get(&DATABASE_URL), broker(settings))
+}
+
+pub(super) fn ingress(settings: &mut Resolver<'_>) -> ingress::Settings {
+    ingress::Settings {
+        keys: settings.get(&LEAN_WEBHOOK_SECRETS),
+        senders: Senders {
+            allowed: settings.get(&BANKLINK_ALLOWED_IPS),
+            trusted: settings.get(&BANKLINK_TRUSTED_PROXIES),
+        },
+        max_body_bytes: settings.get(&BANKLINK_MAX_BODY_BYTES),
+        confirm_deadline: settings.get(&BANKLINK_INGRESS_DEADLINE),
+        max_in_flight: settings.get(&BANKLINK_INGRESS_MAX_IN_FLIGHT),
         limits: ingress::Limits::default(),
-    })
+    }
 }
 
-/// What the worker has to know.
-pub(super) fn worker(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>) -> Option<worker::Settings> {
-    let batch_size = resolver.parse(&config::BATCH_SIZE, |text| between(text, 1, 10_000));
-    let prefetch = resolver.parse(&config::PREFETCH, |text| between(text, 1, u16::MAX));
-    let event_source = resolver.parse(&config::EVENT_SOURCE, |text| (!text.is_empty()).then(|| text.to_owned()));
-    Some(worker::Settings { batch_size: batch_size?, prefetch: prefetch?, event_source: event_source? })
-}
-
-/// `true` or `false`.
-pub(super) fn flag(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>, setting: &Setting) -> Option<bool> {
-    resolver.parse(setting, |text| match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    })
-}
-
-/// An address to listen on.
-pub(super) fn address(resolver: &mut Resolver<impl Fn(&str) -> Option<String>>, setting: &Setting) -> Option<String> {
-    resolver.parse(setting, |text| {
-        let (host, port) = text.rsplit_once(':')?;
-        (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
-    })
+pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
+    worker::Settings {
+        batch_size: settings.get(&BANKLINK_BATCH_SIZE),
+        prefetch: settings.get(&BANKLINK_PREFETCH),
+        event_source: settings.get(&BANKLINK_EVENT_SOURCE),
+    }
 }
 
 fn namespace(text: &str) -> Option<String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    ((1..=100).contains(&text.len()) && text.chars().all(fits)).then(|| text.to_owned())
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    ((1..=100).contains(&text.len()) && text.chars().all(allowed)).then(|| text.to_owned())
 }
 
-fn between<N: std::str::FromStr + PartialOrd>(text: &str, least: N, most: N) -> Option<N> {
-    text.parse().ok().filter(|number| (least..=most).contains(number))
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn address(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
+}
+
+fn ingress_deadline(text: &str) -> Option<Duration> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(9);
+    humantime::parse_duration(text).ok().filter(|deadline| range.contains(deadline))
+}
+
+fn endpoint(text: &str) -> Option<Option<String>> {
+    match text {
+        "" => Some(None),
+        url if url.starts_with("http://") || url.starts_with("https://") => Some(Some(url.to_owned())),
+        _ => None,
+    }
+}
+
+fn within<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
+    text.parse().ok().filter(|number| range.contains(number))
 }

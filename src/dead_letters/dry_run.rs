@@ -1,5 +1,4 @@
-//! The dry run: what replaying letters would do, by the merge that the worker uses, on the rows as they are, without
-//! writing. Each letter sees what those before it would have done.
+//! Dry run: applies the worker's merge to the current rows without writing. Each letter sees the effects of those before it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,76 +8,115 @@ use super::received_at;
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::event;
 use crate::domain::outcome::{DeliveryResult, Outcome};
-use crate::domain::webhook::{Parsed, parse};
+use crate::domain::webhook::{Parsed, Webhook, parse};
 use crate::store::dead_letters::Letter;
 use crate::store::{self, Store, bank_links};
 
-/// What replaying one letter would do.
+/// What a replay of one letter would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRunAction {
+    /// It would insert a bank link.
+    Insert,
+    /// It would update a bank link.
+    Update,
+    /// It would change nothing, because newer values are held.
+    Stale,
+    /// It would be ignored, because it is not about a bank link.
+    Ignore,
+    /// It would fail.
+    Fail,
+}
+
+impl DryRunAction {
+    /// The value of `would` in the JSON output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Stale => "stale",
+            Self::Ignore => "ignore",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// The dry run of one letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DryRunResult {
-    /// The letter.
+    /// The letter's id.
     pub message_id: Uuid,
-    /// `insert`, `update`, `stale`, `ignore` or `fail`.
-    pub action: &'static str,
+    /// What a replay would do.
+    pub action: DryRunAction,
     /// Why it would fail.
     pub failure: Option<String>,
-    /// The types of the events that would follow.
+    /// The types of the events that would be published.
     pub events: Vec<&'static str>,
 }
 
-/// A rehearsal, and the rows as it has left them in mind.
+impl DryRunResult {
+    /// The failure, or else the events, comma separated.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        self.failure.clone().unwrap_or_else(|| self.events.join(", "))
+    }
+}
+
+/// A dry run in progress.
 pub struct DryRun {
     store: Store,
-    /// Rows that were looked at; `None` where there is none.
+    /// The rows read so far, with the effects of the letters so far; `None` for a row that does not exist.
     links: HashMap<Uuid, Option<BankLink>>,
 }
 
 impl DryRun {
-    /// A rehearsal over the rows of that database.
+    /// Starts a dry run over the bank links in `store`.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store, links: HashMap::new() }
     }
 
-    /// What replaying those letters, in that order, after those before, would do.
+    /// What replaying `letters` would do, in that order and after the letters of earlier calls.
     ///
     /// # Errors
-    /// When the database is away.
+    /// Any [`store::Error`], when the bank links cannot be read.
     pub async fn run(&mut self, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
         let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
-        let spoken_of = parsed.iter().filter_map(|parsed| match parsed {
+        let entities = parsed.iter().filter_map(|parsed| match parsed {
             Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
             _ => None,
         });
-        let new: BTreeSet<Uuid> = spoken_of.filter(|id| !self.links.contains_key(id)).collect();
-        let new: Vec<Uuid> = new.into_iter().collect();
-        let mut rows = bank_links::read_committed(&self.store, &new).await?;
-        self.links.extend(new.into_iter().map(|id| (id, rows.remove(&id))));
+        let unread: BTreeSet<Uuid> = entities.filter(|id| !self.links.contains_key(id)).collect();
+        let unread: Vec<Uuid> = unread.into_iter().collect();
+        let mut rows = bank_links::read_committed(&self.store, &unread).await?;
+        self.links.extend(unread.into_iter().map(|id| (id, rows.remove(&id))));
 
-        let rehearsed = letters.iter().zip(parsed).map(|(letter, parsed)| {
-            let result =
-                |action, failure, events| DryRunResult { message_id: letter.message_id, action, failure, events };
-            match parsed {
-                Err(failure) => result("fail", Some(failure.to_string()), Vec::new()),
-                Ok(Parsed::Ignored(_)) => result("ignore", None, Vec::new()),
-                Ok(Parsed::Link(webhook)) => {
-                    let before = self.links.entry(webhook.entity_id).or_default();
-                    let merged = merge(before.as_ref(), [&webhook]);
-                    let verdict = match (merged.results.first(), &before) {
-                        (Some(DeliveryResult::Handled(Outcome::Applied)), None) => "insert",
-                        (Some(DeliveryResult::Handled(Outcome::Applied)), Some(_)) => "update",
-                        (Some(DeliveryResult::Failed(failure)), _) => {
-                            return result("fail", Some(failure.to_string()), Vec::new());
-                        }
-                        _ => "stale",
-                    };
-                    let Some(after) = merged.after else { return result(verdict, None, Vec::new()) };
-                    let follow = event::for_change(before.as_ref(), &after, "");
-                    *before = Some(after);
-                    result(verdict, None, follow.into_iter().map(|event| event.event_type).collect())
-                }
-            }
+        let results = letters.iter().zip(parsed).map(|(letter, parsed)| {
+            let (action, failure, events) = match parsed {
+                Ok(Parsed::Link(webhook)) => self.apply(&webhook),
+                Ok(Parsed::Ignored(_)) => (DryRunAction::Ignore, None, Vec::new()),
+                Err(failure) => (DryRunAction::Fail, Some(failure.to_string()), Vec::new()),
+            };
+            DryRunResult { message_id: letter.message_id, action, failure, events }
         });
-        Ok(rehearsed.collect())
+        Ok(results.collect())
+    }
+
+    /// Merges `webhook` into its row.
+    fn apply(&mut self, webhook: &Webhook) -> (DryRunAction, Option<String>, Vec<&'static str>) {
+        let row = self.links.entry(webhook.entity_id).or_default();
+        let merged = merge(row.as_ref(), [webhook]);
+        let action = match (merged.results.first(), &row) {
+            (Some(DeliveryResult::Handled(Outcome::Applied)), None) => DryRunAction::Insert,
+            (Some(DeliveryResult::Handled(Outcome::Applied)), Some(_)) => DryRunAction::Update,
+            (Some(DeliveryResult::Failed(failure)), _) => {
+                return (DryRunAction::Fail, Some(failure.to_string()), Vec::new());
+            }
+            _ => DryRunAction::Stale,
+        };
+        let Some(after) = merged.after else { return (action, None, Vec::new()) };
+        let events = event::for_change(row.as_ref(), &after, "").into_iter().map(|event| event.event_type).collect();
+        *row = Some(after);
+        (action, None, events)
     }
 }

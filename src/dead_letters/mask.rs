@@ -1,24 +1,24 @@
-//! What may be shown of a body: its shape, but not who the customer is, unless somebody asks and is remembered for it.
+//! Renders a letter's body for people, with customer data masked unless it is revealed.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// What stands in place of a value.
+/// Replaces a masked value.
 const MASK: &str = "***";
-/// Members whose value, with all that is under it, is masked.
-const MASKED: [&str; 3] = ["customer_id", "app_user_id", "bank_details"];
+/// Members that are masked, including everything nested in them.
+const MASKED_MEMBERS: [&str; 3] = ["customer_id", "app_user_id", "bank_details"];
 
-/// Whether customers' data is shown.
+/// Whether customer data is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Masking {
-    /// Not.
+    /// Customer data is masked.
     Masked,
-    /// As it is.
+    /// Customer data is shown. The caller has to record that in the letter's history.
     Revealed,
 }
 
-/// The body for a person's eyes: JSON indented, what is no JSON as size and digest, or, revealed, as text with what no
-/// terminal should see written out. Always valid UTF-8.
+/// Renders JSON indented. Any other body is rendered as its size and digest or, if revealed, as text in which control characters
+/// are escaped and invalid UTF-8 is replaced.
 #[must_use]
 pub fn render(body: &[u8], masking: Masking) -> String {
     match (serde_json::from_slice::<Value>(body), masking) {
@@ -29,7 +29,7 @@ pub fn render(body: &[u8], masking: Masking) -> String {
             serde_json::to_string_pretty(&json).unwrap_or_default()
         }
         (Err(_), Masking::Masked) => {
-            format!("{} bytes that are no JSON, sha256 {}", body.len(), hex::encode(Sha256::digest(body)))
+            format!("not JSON: {} bytes, sha256 {}", body.len(), hex::encode(Sha256::digest(body)))
         }
         (Err(_), Masking::Revealed) => {
             let escape =
@@ -43,7 +43,7 @@ fn mask(json: &mut Value) {
     match json {
         Value::Object(members) => {
             for (name, value) in members.iter_mut() {
-                if MASKED.contains(&name.as_str()) { blank(value) } else { mask(value) }
+                if MASKED_MEMBERS.contains(&name.as_str()) { mask_all(value) } else { mask(value) }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
@@ -51,12 +51,12 @@ fn mask(json: &mut Value) {
     }
 }
 
-/// Keeps the shape, so that one sees what is missing.
-fn blank(value: &mut Value) {
+/// Masks every value in `value`, and keeps its structure and its nulls.
+fn mask_all(value: &mut Value) {
     match value {
         Value::Null => {}
-        Value::Object(members) => members.values_mut().for_each(blank),
-        Value::Array(items) => items.iter_mut().for_each(blank),
+        Value::Object(members) => members.values_mut().for_each(mask_all),
+        Value::Array(items) => items.iter_mut().for_each(mask_all),
         leaf => *leaf = MASK.into(),
     }
 }
@@ -66,20 +66,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn customers_are_masked_wherever_they_stand() {
+    fn customer_data_is_masked_at_any_depth() {
         let body = br#"{"payload":{"id":"e","customer_id":"C1","app_user_id":7,"bank_details":{"name":"B1","logo":null}},"x":[{"customer_id":"C2"}]}"#;
-        let shown = render(body, Masking::Masked);
+        let rendered = render(body, Masking::Masked);
         for secret in ["C1", "C2", "B1", "7"] {
-            assert!(!shown.contains(secret), "{shown}");
+            assert!(!rendered.contains(secret), "{rendered}");
         }
-        assert!(shown.contains("\"e\"") && shown.contains("null"), "{shown}");
+        assert!(rendered.contains("\"e\"") && rendered.contains("null"), "{rendered}");
         assert!(render(body, Masking::Revealed).contains("C1"));
     }
 
     #[test]
-    fn what_is_no_json_is_a_size_and_a_digest_and_never_breaks_a_terminal() {
+    fn a_body_that_is_not_json_is_rendered_without_control_characters() {
         let body = b"\x1b[31m\x00\xff\nred";
-        assert!(render(body, Masking::Masked).starts_with("11 bytes that are no JSON, sha256 "));
+        assert!(render(body, Masking::Masked).starts_with("not JSON: 11 bytes, sha256 "));
         assert_eq!(render(body, Masking::Revealed), "\\u{1b}[31m\\u{0}\u{fffd}\nred");
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's door to dead letters: what they say, what a replay would do, the replay itself, and the edit.
+//! What an operator does with dead letters: show, dry run, replay and edit. See docs/CONTRACT.md#7-dead-letters.
 
 mod dry_run;
 mod mask;
@@ -6,7 +6,7 @@ mod replay;
 mod replay_outcomes;
 mod send_edited;
 
-pub use dry_run::{DryRun, DryRunResult};
+pub use dry_run::{DryRun, DryRunAction, DryRunResult};
 pub use mask::{Masking, render};
 pub use replay::{ReplayEnd, ReplayOptions, replay};
 pub use replay_outcomes::ReplayTotals;
@@ -18,7 +18,7 @@ use crate::broker::Message;
 use crate::domain::timestamp::Timestamp;
 use crate::store::dead_letters::Letter;
 
-/// The message that a letter is sent in again as: the same id, the same receipt, a first attempt.
+/// The message that replays `letter`: the same id and time of receipt, attempt 1.
 #[must_use]
 pub fn message(letter: &Letter) -> Message {
     Message {
@@ -33,7 +33,7 @@ pub fn message(letter: &Letter) -> Message {
     }
 }
 
-/// When the letter's message was received, to the nanosecond.
+/// When the letter's message was received, in nanoseconds. The column `received_at` holds only microseconds.
 fn received_at(letter: &Letter) -> Timestamp {
     Timestamp::from_nanos(letter.received_nanos).unwrap_or(Timestamp::EPOCH)
 }

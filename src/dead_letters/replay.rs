@@ -1,7 +1,7 @@
-//! Sends dead letters in again by the front door, at a pace that can be borne, and tells what became of them.
+//! Replays dead letters: claims them, publishes them to the work queue, confirms the claims and waits for the outcomes.
 //!
-//! Claim, publish with a confirm, keep the claim: it may be killed at any point and run again. What it does not get to is
-//! dead as before; what was published twice is merged twice, which changes nothing.
+//! A replay may be killed at any point and run again. A letter that was claimed but not published is dead again when its claim
+//! expires; a letter that was published twice is merged twice, which changes nothing.
 
 use std::time::Duration;
 
@@ -16,172 +16,167 @@ use crate::rate_limiter::RateLimiter;
 use crate::store::dead_letters::{Claimed, ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
 
-/// Letters claimed and published at a time.
-const MAX_AT_ONCE: usize = 1_000;
-/// How long the outcomes of a few letters are waited for before more are taken on, where failures are to stop the replay.
-const LET_SHOW: Duration = Duration::from_secs(2);
-/// How often outcomes are looked for while nothing else is to be done.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Maximum letters that are claimed and published together.
+const MAX_BATCH: usize = 1_000;
+/// Wait for outcomes after each batch if failures stop the replay, so that they show before the next batch.
+const STOP_ON_FAILURE_DELAY: Duration = Duration::from_secs(2);
+/// How often outcomes are polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How to go about it.
+/// How to replay.
 #[derive(Clone, Debug)]
 pub struct ReplayOptions {
-    /// Letters a second, at most; up to a second's worth that was held up follows at once.
+    /// Maximum letters per second. After a delay, at most one second's worth is caught up on.
     pub rate: Option<u32>,
-    /// How many go first and have to end well before the others follow.
+    /// How many letters are replayed first. The others follow only if all of these are resolved.
     pub canary: Option<usize>,
-    /// The share of ended letters, in percent, that may be dead again before it stops.
+    /// Stop when more than this percentage of the letters with an outcome is dead again.
     pub stop_on_failure: Option<f64>,
-    /// How long to wait for outcomes once all are published.
+    /// Maximum wait for outcomes after the last letter is published, and after the canaries.
     pub wait: Duration,
-    /// Who does it.
+    /// The name for the letters' history.
     pub by: String,
 }
 
 /// Why a replay ended.
 #[derive(Clone, Debug)]
 pub enum ReplayEnd {
-    /// All were taken on.
-    Finished,
-    /// Somebody asked it to stop.
+    /// All letters were replayed or skipped.
+    Completed,
+    /// It was told to stop.
     Interrupted,
-    /// Not all of the canaries ended well in time.
+    /// Not every canary was resolved in time.
     CanaryFailed,
-    /// Too many were dead again.
-    TooManyFailed,
-    /// The broker did not take a letter.
-    BrokerAway(broker::Error),
+    /// More letters were dead again than [`ReplayOptions::stop_on_failure`] permits.
+    TooManyFailures,
+    /// A letter could not be published.
+    PublishFailed(broker::Error),
 }
 
-/// Replays what is still as it was `chosen`, in that order. `told` sees the tally as it grows.
+/// Replays the letters in `selected`, in that order, and skips those that changed since they were selected. Calls `on_progress`
+/// whenever outcomes have been polled. Cancelling `stop` ends the replay between batches.
 ///
 /// # Errors
-/// When the database is away; running it again goes on.
+/// Any [`store::Error`], when the database fails. The same replay can be run again.
 pub async fn replay(
     store: &Store,
     publisher: &Publisher,
-    chosen: &[Selected],
-    plan: &ReplayOptions,
+    selected: &[Selected],
+    options: &ReplayOptions,
     stop: &CancellationToken,
-    mut told: impl FnMut(&ReplayTotals),
+    on_progress: impl FnMut(&ReplayTotals),
 ) -> Result<(ReplayTotals, ReplayEnd), store::Error> {
-    let tally = ReplayTotals { selected: chosen.len(), ..ReplayTotals::default() };
-    let mut replay =
-        Replay { store, publisher, plan, stop, tally, under_way: PendingOutcomes::default(), unkept: Vec::new() };
-    let end = replay.run(chosen, &mut told).await?;
-    replay.keep().await?;
-    replay.tally.under_way = replay.under_way.len();
-    Ok((replay.tally, end))
+    let totals = ReplayTotals { selected: selected.len(), ..ReplayTotals::default() };
+    let (pending, unconfirmed) = (PendingOutcomes::default(), Vec::new());
+    let mut replay = Replay { store, publisher, options, stop, on_progress, totals, pending, unconfirmed };
+    let end = replay.run(selected).await?;
+    replay.confirm_claims().await?;
+    replay.totals.under_way = replay.pending.len();
+    Ok((replay.totals, end))
 }
 
-/// A replay on its way.
-struct Replay<'a> {
+/// A replay in progress.
+struct Replay<'a, F> {
     store: &'a Store,
     publisher: &'a Publisher,
-    plan: &'a ReplayOptions,
+    options: &'a ReplayOptions,
     stop: &'a CancellationToken,
-    tally: ReplayTotals,
-    under_way: PendingOutcomes,
-    /// Published, on claims that still run out.
-    unkept: Vec<ReplayKey>,
+    on_progress: F,
+    totals: ReplayTotals,
+    pending: PendingOutcomes,
+    /// Published letters whose claims still expire.
+    unconfirmed: Vec<ReplayKey>,
 }
 
-impl Replay<'_> {
-    async fn run(
-        &mut self,
-        chosen: &[Selected],
-        told: &mut impl FnMut(&ReplayTotals),
-    ) -> Result<ReplayEnd, store::Error> {
-        let canaries = self.plan.canary.unwrap_or(0).min(chosen.len());
-        let (first, rest) = chosen.split_at(canaries);
-        if canaries > 0 {
-            if let Some(end) = self.take_all(first, told).await? {
+impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
+    async fn run(&mut self, selected: &[Selected]) -> Result<ReplayEnd, store::Error> {
+        let (canaries, others) = selected.split_at(self.options.canary.unwrap_or(0).min(selected.len()));
+        if !canaries.is_empty() {
+            if let Some(end) = self.replay_all(canaries).await? {
                 return Ok(end);
             }
-            // One that somebody else took has proved nothing either.
-            if self.tally.resolved() < canaries {
+            // A canary that another replay has claimed proves nothing, so it counts as failed.
+            if self.totals.resolved() < canaries.len() {
                 return Ok(ReplayEnd::CanaryFailed);
             }
         }
-        Ok(self.take_all(rest, told).await?.unwrap_or(ReplayEnd::Finished))
+        Ok(self.replay_all(others).await?.unwrap_or(ReplayEnd::Completed))
     }
 
-    /// Takes on `letters`, at the pace that is planned, and waits for what becomes of them; why it ended early, if it did.
-    async fn take_all(
-        &mut self,
-        letters: &[Selected],
-        told: &mut impl FnMut(&ReplayTotals),
-    ) -> Result<Option<ReplayEnd>, store::Error> {
-        let mut pace = self.plan.rate.map(RateLimiter::new);
-        let at_once = self.plan.rate.map_or(MAX_AT_ONCE, |rate| (rate as usize / 4).clamp(1, MAX_AT_ONCE));
-        for letters in batches(letters, at_once) {
-            if let Some(pace) = &mut pace {
-                self.stop.run_until_cancelled(pace.acquire(letters.len())).await;
+    /// Replays `letters` in batches and waits for the outcomes. Returns the reason if it ended early.
+    async fn replay_all(&mut self, letters: &[Selected]) -> Result<Option<ReplayEnd>, store::Error> {
+        let mut rate_limiter = self.options.rate.map(RateLimiter::new);
+        // With a rate limit, about four batches per second.
+        let batch_size = self.options.rate.map_or(MAX_BATCH, |rate| (rate as usize / 4).clamp(1, MAX_BATCH));
+        for batch in batches(letters, batch_size) {
+            if let Some(rate_limiter) = &mut rate_limiter {
+                self.stop.run_until_cancelled(rate_limiter.acquire(batch.len())).await;
             }
             if self.stop.is_cancelled() {
                 return Ok(Some(ReplayEnd::Interrupted));
             }
-            let away = self.take_on(letters).await?;
-            // Whoever wants to stop on failures gives them time to show.
-            let pause = self.plan.stop_on_failure.map_or(Duration::ZERO, |_| LET_SHOW);
-            self.wait(pause, told).await?;
-            if let Some(away) = away {
-                return Ok(Some(ReplayEnd::BrokerAway(away)));
+            let failed = self.replay_batch(batch).await?;
+            let delay = self.options.stop_on_failure.map_or(Duration::ZERO, |_| STOP_ON_FAILURE_DELAY);
+            self.wait_for_outcomes(delay).await?;
+            if let Some(cause) = failed {
+                return Ok(Some(ReplayEnd::PublishFailed(cause)));
             }
-            if self.plan.stop_on_failure.is_some_and(|percent| self.tally.fails_more_than(percent)) {
-                return Ok(Some(ReplayEnd::TooManyFailed));
+            if self.options.stop_on_failure.is_some_and(|percent| self.totals.failures_exceed(percent)) {
+                return Ok(Some(ReplayEnd::TooManyFailures));
             }
         }
-        self.keep().await?;
-        self.wait(self.plan.wait, told).await?;
+        self.confirm_claims().await?;
+        self.wait_for_outcomes(self.options.wait).await?;
         Ok(self.stop.is_cancelled().then_some(ReplayEnd::Interrupted))
     }
 
-    /// Claims and publishes a few letters; why the broker did not take one, if so.
-    async fn take_on(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
-        let claimed = claim(self.store, letters, &self.plan.by).await?;
+    /// Claims and publishes `letters`. Returns the cause if any of them could not be published.
+    async fn replay_batch(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
+        let claimed = claim(self.store, letters, &self.options.by).await?;
         let publishing = join_all(claimed.iter().map(|claimed| publish(self.publisher, claimed)));
-        // The claims of those before are kept no sooner than now: most have ended meanwhile, and need it no more.
-        let (verdicts, kept) = tokio::join!(publishing, confirm_claims(self.store, &self.unkept));
-        self.unkept.clear();
-        let (mut unpublished, mut away) = (Vec::new(), None);
-        for (claimed, verdict) in claimed.iter().zip(verdicts) {
-            match verdict {
-                Ok(()) => self.unkept.push(claimed.key()),
+        // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
+        // no confirmation any more.
+        let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.unconfirmed));
+        self.unconfirmed.clear();
+        let (mut unpublished, mut failed) = (Vec::new(), None);
+        for (claimed, published) in claimed.iter().zip(published) {
+            match published {
+                Ok(()) => self.unconfirmed.push(claimed.key()),
                 Err(cause) => {
-                    // After a timeout the message may be on the queue all the same: that claim is left to run out.
+                    // After any other error the message may be on the queue, so the claim is left to expire.
                     if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
                         unpublished.push(claimed.key());
                     }
-                    away = Some(cause);
+                    failed = Some(cause);
                 }
             }
         }
-        kept?;
+        confirmed?;
         release_claims(self.store, &unpublished).await?;
-        self.tally.replayed += self.unkept.len();
-        self.tally.skipped += letters.len() - self.unkept.len();
-        self.under_way.add(&self.unkept);
-        Ok(away)
+        self.totals.replayed += self.unconfirmed.len();
+        self.totals.skipped += letters.len() - self.unconfirmed.len();
+        self.pending.add(&self.unconfirmed);
+        Ok(failed)
     }
 
-    async fn keep(&mut self) -> Result<(), store::Error> {
-        confirm_claims(self.store, &self.unkept).await?;
-        self.unkept.clear();
+    /// Makes the claims of all published letters permanent.
+    async fn confirm_claims(&mut self) -> Result<(), store::Error> {
+        confirm_claims(self.store, &self.unconfirmed).await?;
+        self.unconfirmed.clear();
         Ok(())
     }
 
-    /// Looks for outcomes once, and goes on while there is patience.
-    async fn wait(&mut self, patience: Duration, told: &mut impl FnMut(&ReplayTotals)) -> Result<(), store::Error> {
-        let deadline = Instant::now() + patience;
+    /// Polls outcomes at least once, then until none are pending, `max_wait` has passed, or the replay is told to stop.
+    async fn wait_for_outcomes(&mut self, max_wait: Duration) -> Result<(), store::Error> {
+        let deadline = Instant::now() + max_wait;
         loop {
-            let ended = self.under_way.look(self.store, &mut self.tally).await?;
-            told(&self.tally);
-            if self.under_way.len() == 0 || Instant::now() >= deadline || self.stop.is_cancelled() {
+            let ended = self.pending.poll(self.store, &mut self.totals).await?;
+            (self.on_progress)(&self.totals);
+            if self.pending.len() == 0 || Instant::now() >= deadline || self.stop.is_cancelled() {
                 return Ok(());
             }
             if ended == 0 {
-                self.stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
+                self.stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What becomes of replayed letters: looked up in the table, where the worker leaves it, and counted.
+//! Counts the outcomes of replayed letters, which the worker writes to `dead_letters`.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,45 +9,44 @@ use crate::domain::outcome::Outcome;
 use crate::store::dead_letters::{ReplayKey, statuses};
 use crate::store::{self, Store};
 
-/// Letters looked up at a time.
-const LOOK: usize = 500;
+/// Maximum letters in one query.
+const MAX_POLLED: usize = 500;
 
-/// How many letters came to what.
+/// The totals of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ReplayTotals {
-    /// Taken on.
+    /// Letters selected.
     pub selected: usize,
-    /// Published.
+    /// Letters published.
     pub replayed: usize,
-    /// Not dead any more when their turn came, or not published.
+    /// Letters that were no longer dead when they were to be claimed, or that were not published.
     pub skipped: usize,
-    /// Applied.
+    /// Replayed letters that were applied.
     pub applied: usize,
-    /// Brought nothing new.
+    /// Replayed letters that changed nothing.
     pub stale: usize,
-    /// Not about a bank link.
+    /// Replayed letters that were ignored.
     pub ignored: usize,
-    /// Dead again.
+    /// Replayed letters that are dead again.
     pub dead: usize,
-    /// Published, and not ended yet.
+    /// Replayed letters without an outcome.
     pub under_way: usize,
 }
 
 impl ReplayTotals {
-    /// How many ended well.
     pub(super) fn resolved(&self) -> usize {
         self.applied + self.stale + self.ignored
     }
 
-    /// Whether more than that share of those that ended is dead again.
-    pub(super) fn fails_more_than(&self, percent: f64) -> bool {
-        let share = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
+    /// Whether more than `percent` of the letters with an outcome are dead again.
+    pub(super) fn failures_exceed(&self, percent: f64) -> bool {
+        let count = |letters: usize| f64::from(u32::try_from(letters).unwrap_or(u32::MAX));
         let ended = self.resolved() + self.dead;
-        ended > 0 && share(self.dead) * 100.0 > percent * share(ended)
+        ended > 0 && count(self.dead) * 100.0 > percent * count(ended)
     }
 }
 
-/// Letters that were replayed and have not ended yet, longest ago first.
+/// Replayed letters without an outcome, in the order in which they will be polled.
 #[derive(Default)]
 pub(super) struct PendingOutcomes(VecDeque<ReplayKey>);
 
@@ -60,35 +59,36 @@ impl PendingOutcomes {
         self.0.len()
     }
 
-    /// Counts those that have ended into `tally`, and forgets them; how many that were.
-    pub(super) async fn look(&mut self, store: &Store, tally: &mut ReplayTotals) -> Result<usize, store::Error> {
-        let asked: Vec<ReplayKey> = self.0.drain(..self.0.len().min(LOOK)).collect();
-        let ids: Vec<Uuid> = asked.iter().map(|life| life.id).collect();
-        let found = match statuses(store, &ids).await {
-            Ok(found) => found,
-            Err(away) => {
-                self.0.extend(asked);
-                return Err(away);
+    /// Reads the states of up to [`MAX_POLLED`] letters. Adds those with an outcome to `totals` and removes them; returns how
+    /// many that were.
+    pub(super) async fn poll(&mut self, store: &Store, totals: &mut ReplayTotals) -> Result<usize, store::Error> {
+        let polled: Vec<ReplayKey> = self.0.drain(..self.0.len().min(MAX_POLLED)).collect();
+        let ids: Vec<Uuid> = polled.iter().map(|key| key.id).collect();
+        let rows = match statuses(store, &ids).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.0.extend(polled);
+                return Err(error);
             }
         };
-        let found: HashMap<Uuid, _> =
-            found.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
+        let rows: HashMap<Uuid, _> =
+            rows.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
         let mut ended = 0;
-        for life in asked {
-            let standing = found.get(&life.id).map(|(state, outcome, replays)| {
+        for key in polled {
+            let status = rows.get(&key.id).map(|(state, outcome, replays)| {
                 let outcome = outcome.as_deref().and_then(Outcome::parse);
-                (State::parse(state), outcome, *replays == life.replays)
+                (State::parse(state), outcome, *replays == key.replays)
             });
-            match standing {
+            match status {
                 Some((Some(State::Replaying), _, true)) => {
-                    self.0.push_back(life);
+                    self.0.push_back(key);
                     continue;
                 }
-                Some((Some(State::Resolved), Some(Outcome::Applied), true)) => tally.applied += 1,
-                Some((Some(State::Resolved), Some(Outcome::Ignored), true)) => tally.ignored += 1,
-                Some((Some(State::Resolved), _, true)) => tally.stale += 1,
-                // Dead again, given up by somebody, replayed by somebody once it was dead again, or pruned since.
-                _ => tally.dead += 1,
+                Some((Some(State::Resolved), Some(Outcome::Applied), true)) => totals.applied += 1,
+                Some((Some(State::Resolved), Some(Outcome::Ignored), true)) => totals.ignored += 1,
+                Some((Some(State::Resolved), _, true)) => totals.stale += 1,
+                // It died again and may since have been discarded, replayed or pruned by others.
+                _ => totals.dead += 1,
             }
             ended += 1;
         }

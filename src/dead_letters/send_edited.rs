@@ -1,4 +1,4 @@
-//! A dead letter with another body: sent in as a new message, which says what it was edited from.
+//! Replays a dead letter with another body, as a new message that names the original in `x-edited-from`.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -8,40 +8,42 @@ use crate::broker::{self, DEADLINE, Message, Outgoing, Publisher};
 use crate::store::dead_letters::{Selected, claim, mark_edited, release_claims};
 use crate::store::{self, Store};
 
-/// What can go wrong with an edit.
+/// Why an edit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database is away.
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] store::Error),
-    /// The broker did not take the message; the letter is dead as before, or will be in half a minute.
+    /// The broker did not confirm the message. The letter is dead again, at the latest when its claim expires after 30 s.
     #[error(transparent)]
     Broker(#[from] broker::Error),
 }
 
-/// Sends in the letter's message with `body` instead, under a new id but with the old receipt, so that it cannot move a bank
-/// link ahead of its time; marks the letter resolved. The new message's id, or `None` if the letter is not dead any more.
+/// Publishes the message of `selected` with `body` instead, and marks the letter resolved. The new message has a new id but keeps
+/// the time of receipt, so it cannot overwrite newer values of a bank link. Returns the new id, or `None` if the letter is no
+/// longer dead.
 ///
 /// # Errors
-/// When a dependency is away. Doing it again may send the new body twice, which changes nothing.
+/// [`Error::Database`] or [`Error::Broker`]. The new message may have been published all the same; a repeated edit may publish
+/// it twice, which changes nothing.
 pub async fn send_edited(
     store: &Store,
     publisher: &Publisher,
-    chosen: Selected,
+    selected: Selected,
     body: Bytes,
     by: &str,
 ) -> Result<Option<Uuid>, Error> {
-    let Some(claimed) = claim(store, &[chosen], by).await?.pop() else { return Ok(None) };
-    let old = message(&claimed.letter);
+    let Some(claimed) = claim(store, &[selected], by).await?.pop() else { return Ok(None) };
+    let original = message(&claimed.letter);
     let id = Uuid::now_v7();
-    let new = Message { id: id.to_string(), edited_from: Some(old.id.clone()), replay: None, body, ..old };
-    let outgoing = Outgoing::webhook(publisher.connection().topology(), &new);
+    let edited = Message { id: id.to_string(), edited_from: Some(original.id.clone()), replay: None, body, ..original };
+    let outgoing = Outgoing::webhook(publisher.connection().topology(), &edited);
     if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
         if cause.is_refusal() {
             release_claims(store, &[claimed.key()]).await?;
         }
         return Err(cause.into());
     }
-    mark_edited(store, &claimed, &new.id, by).await?;
+    mark_edited(store, &claimed, &edited.id, by).await?;
     Ok(Some(id))
 }

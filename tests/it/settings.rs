@@ -50,6 +50,17 @@ async fn a_secret_and_its_file_must_not_both_be_set() {
 }
 
 #[tokio::test]
+async fn a_flag_wins_over_a_variable_and_an_empty_variable_is_unset() {
+    let show = |flags: &[&str]| banklink(&[&["topology", "show"], flags].concat());
+    let flag = show(&["--namespace", "flag"]).env("BANKLINK_NAMESPACE", "variable").run().await;
+    assert!(flag.stdout.contains("flag.webhooks") && !flag.stdout.contains("variable"), "{flag:?}");
+    let variable = show(&[]).env("BANKLINK_NAMESPACE", "variable").run().await;
+    assert!(variable.stdout.contains("variable.webhooks"), "{variable:?}");
+    let empty = show(&[]).env("BANKLINK_NAMESPACE", "").run().await;
+    assert!(empty.stdout.contains("banklink.webhooks"), "{empty:?}");
+}
+
+#[tokio::test]
 async fn help_lists_every_setting_and_no_secret() {
     let run =
         banklink(&["run", "--help"]).env("LEAN_WEBHOOK_SECRETS", "hunter2").env("AMQP_URL", "hunter2").run().await;
@@ -73,10 +84,10 @@ async fn help_lists_every_setting_and_no_secret() {
 #[test]
 fn the_readme_lists_every_setting_with_its_default() {
     let readme = include_str!("../../README.md");
-    for setting in banklink::config::ALL {
+    for setting in banklink::cli::SETTINGS {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{}`", setting.variable)));
         let row = row.unwrap_or_else(|| panic!("{} is not in README.md", setting.variable));
-        let default = setting.default.unwrap_or_default();
+        let default = if setting.required { "" } else { setting.default };
         assert!(row.contains(default), "{row} lacks {default}");
     }
 }

@@ -1,96 +1,75 @@
-//! `edit`: another body for a letter, its difference and a dry run shown before it is sent.
+//! `edit`: replays a dead letter with another body, after showing the difference and a dry run.
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use uuid::Uuid;
 
-use super::{ActionArgs, DatabaseAndBroker, Failure, ask, open, who};
-use crate::cli::flags::Flags;
+use super::letter_format::state;
+use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings};
+use crate::cli::flags::{Flags, setting_args};
 use crate::cli::publisher_session::PublisherSession;
-use crate::cli::{output, settings};
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
 use crate::store::Store;
-use crate::store::dead_letters::{self, Filter, Letter, Selected};
+use crate::store::dead_letters::{self, Filter, Letter};
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
 pub(in crate::cli) struct Args {
-    /// The letter
+    /// Id of the letter
     #[arg(value_name = "ID")]
     id: Uuid,
-    /// The new body; by default it is edited in $EDITOR
+    /// File with the new body; by default the body is opened in $EDITOR
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Show the customer's data in the difference too
+    /// Show customer data in the difference
     #[arg(long)]
     reveal: bool,
     #[command(flatten)]
-    manner: ActionArgs,
-    #[command(flatten)]
-    flags: Flags<DatabaseAndBroker>,
+    action: ActionArgs,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let mut resolver = args.flags.resolver();
-    let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
-    let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+    let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
-    let by = who(args.manner.by);
-    let Some(letter) = dead_letters::find(&store, args.id).await? else {
-        return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());
-    };
+    let by = actor(args.action.by);
+    let letter = find(&store, args.id).await?;
     let filter = Filter { ids: vec![args.id], ..Filter::default() };
-    let Some(chosen) = dead_letters::select_dead(&store, &filter).await?.first().copied() else {
-        return Err(anyhow::anyhow!(
-            "{} is {}, and only what is dead is edited",
-            args.id,
-            super::format::state(&letter)
-        )
-        .into());
+    let Some(selected) = dead_letters::select_dead(&store, &filter).await?.first().copied() else {
+        return Err(anyhow!("{} is {}; only dead letters can be edited", args.id, state(&letter)).into());
     };
     let body = match &args.body {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => {
             dead_letters::record_access(&store, &[args.id], dead_letters::Action::Revealed, &by).await?;
-            in_editor(&letter.body)?
+            open_editor(&letter.body)?
         }
     };
     if body == letter.body {
-        return Err(anyhow::anyhow!("the body is the same; to send it in as it is, replay it").into());
+        return Err(anyhow!("the body is unchanged; use `replay` to send it as it is").into());
     }
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     preview(&store, &letter, &body, masking).await?;
-    ask("It will be sent in as a new message.", args.manner.yes)?;
-    let wire = PublisherSession::open(address, topology).await?;
-    let sent = send(&store, &wire, chosen, body, &by).await;
-    wire.close().await;
+    confirm("The edited body will be sent as a new message.", args.action.yes)?;
+    let session = PublisherSession::open(address, topology).await?;
+    let sent = send_edited(&store, session.publisher(), selected, Bytes::from(body), &by).await;
+    session.close().await;
     let sent = sent?;
     let replayed = usize::from(sent.is_some());
-    if args.manner.json {
-        output::line(
-            &json!({ "selected": 1, "replayed": replayed, "skipped": 1 - replayed, "message_id": sent }).to_string(),
-        )?;
+    if args.action.json {
+        output::json(&json!({ "selected": 1, "replayed": replayed, "skipped": 1 - replayed, "message_id": sent }))?;
     } else if let Some(id) = sent {
-        output::line(&format!("sent in as {id}"))?;
+        output::line(&format!("sent as {id}"))?;
     }
-    if sent.is_some() { Ok(()) } else { Err(anyhow::anyhow!("somebody else took the letter meanwhile").into()) }
+    if sent.is_some() { Ok(()) } else { Err(anyhow!("the letter is no longer dead; nothing was sent").into()) }
 }
 
-async fn send(
-    store: &Store,
-    wire: &PublisherSession,
-    chosen: Selected,
-    body: Vec<u8>,
-    by: &str,
-) -> Result<Option<Uuid>, Failure> {
-    Ok(send_edited(store, wire.publisher(), chosen, Bytes::from(body), by).await?)
-}
-
-/// The difference, and what the new body would do, for whoever is about to say yes.
+/// Prints the difference between the bodies and a dry run of the new one.
 async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) -> Result<(), Failure> {
     let (old, new) = (render(&letter.body, masking), render(body, masking));
     let difference = TextDiff::from_lines(&old, &new)
@@ -105,33 +84,28 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         &difference
     });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
-    for rehearsed in DryRun::new(store.clone()).run(&[edited]).await? {
-        let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
-        output::print_note(format!("dry run: {} {what}", rehearsed.action).trim_end());
+    for result in DryRun::new(store.clone()).run(&[edited]).await? {
+        output::print_note(format!("dry run: {} {}", result.action.as_str(), result.detail()).trim_end());
     }
     Ok(())
 }
 
-/// Has the body edited, indented if it is JSON; as it was if nothing was changed.
-fn in_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
+/// Opens `body` in $EDITOR, indented if it is JSON, and returns the edited body; `body` itself if it was not changed.
+fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
     let indented = serde_json::from_slice::<Value>(body).ok().and_then(|json| serde_json::to_vec_pretty(&json).ok());
-    let given = indented.unwrap_or_else(|| body.to_vec());
+    let original = indented.unwrap_or_else(|| body.to_vec());
+    let editor = std::env::var("EDITOR").unwrap_or_default();
+    let mut words = editor.split_whitespace();
+    let program = words.next().context("EDITOR is not set; set it or pass --body FILE")?;
     let mut file = tempfile::Builder::new()
         .prefix("banklink-")
         .suffix(".json")
         .tempfile()
-        .context("cannot make a file to edit")?;
-    file.write_all(&given).context("cannot write the file to edit")?;
-    file.flush()?;
-    let editor = std::env::var("EDITOR")
-        .ok()
-        .filter(|editor| !editor.is_empty())
-        .context("EDITOR is not set: say --body FILE")?;
-    let mut words = editor.split_whitespace();
-    let program = words.next().context("EDITOR is not set: say --body FILE")?;
-    let status = std::process::Command::new(program).args(words).arg(file.path()).status();
+        .context("cannot create a temporary file")?;
+    file.write_all(&original).and_then(|()| file.flush()).context("cannot write the temporary file")?;
+    let status = Command::new(program).args(words).arg(file.path()).status();
     let status = status.with_context(|| format!("cannot run {program}"))?;
-    anyhow::ensure!(status.success(), "{program} ended with {status}: nothing was done");
-    let edited = std::fs::read(file.path()).context("cannot read what was edited")?;
-    Ok(if edited == given { body.to_vec() } else { edited })
+    ensure!(status.success(), "{program} ended with {status}; nothing was done");
+    let edited = std::fs::read(file.path()).context("cannot read the edited file")?;
+    Ok(if edited == original { body.to_vec() } else { edited })
 }

@@ -1,123 +1,109 @@
-//! `banklink dead-letters`: what died, why, and how to send it in again without fear.
+//! `banklink dead-letters`: the arguments and checks that its commands share.
 
 mod discard_prune;
 mod edit_command;
-mod format;
+mod letter_format;
 mod read_commands;
 mod replay_command;
 
 use std::io::{IsTerminal, Write};
 
-use chrono::{DateTime, Utc};
+use anyhow::anyhow;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use uuid::Uuid;
 
-use super::{Failure, migrate, settings};
-use crate::cli::flags::{Flags, SettingsGroup};
-use crate::config::{self, Setting};
+use super::flags::Flags;
+use super::{Failure, migrate, output, settings};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
-use crate::store::dead_letters::{self, Filter};
+use crate::store::dead_letters::{self, Filter, Letter};
 use crate::store::{IfMissing, Store};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// The newest deaths first, at most 100 unless --limit says otherwise
+    /// List dead letters, latest death first; at most 100 unless --limit is given
     List(read_commands::List),
-    /// One letter: headers, failure, history, body
+    /// Show one letter: headers, failure, history and body
     Show(read_commands::Show),
-    /// What is dead now, by kind of failure
+    /// Count dead letters by failure class and fingerprint
     Stats(read_commands::Stats),
-    /// Send letters in again by the front door
+    /// Replay dead letters through the work queue
     Replay(replay_command::Args),
-    /// Send a letter in again with another body
+    /// Replay a dead letter with another body, as a new message
     Edit(edit_command::Args),
-    /// Give letters up, with a reason
+    /// Discard dead letters, with a reason; a discarded letter cannot be replayed
     Discard(discard_prune::Discard),
-    /// Letters as JSON Lines, bodies in base64
+    /// Print letters as JSON Lines, with their bodies in base64
     Export(read_commands::Export),
-    /// Delete what was resolved or discarded long ago; what is dead is never pruned
+    /// Delete letters that were resolved or discarded long ago
     Prune(discard_prune::Prune),
 }
 
-pub(super) async fn run(command: Command) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> {
     match command {
-        Command::List(args) => read_commands::list(args).await,
-        Command::Show(args) => read_commands::show(args).await,
-        Command::Stats(args) => read_commands::stats(args).await,
-        Command::Replay(args) => replay_command::run(args).await,
-        Command::Edit(args) => edit_command::run(args).await,
-        Command::Discard(args) => discard_prune::discard(args).await,
-        Command::Export(args) => read_commands::export(args).await,
-        Command::Prune(args) => discard_prune::prune(args).await,
+        Command::List(args) => read_commands::list(args, flags).await,
+        Command::Show(args) => read_commands::show(args, flags).await,
+        Command::Stats(args) => read_commands::stats(args, flags).await,
+        Command::Replay(args) => replay_command::run(args, flags).await,
+        Command::Edit(args) => edit_command::run(args, flags).await,
+        Command::Discard(args) => discard_prune::discard(args, flags).await,
+        Command::Export(args) => read_commands::export(args, flags).await,
+        Command::Prune(args) => discard_prune::prune(args, flags).await,
     }
 }
 
-/// The settings of a command that only looks into the database.
-struct Database;
+/// The largest `LIMIT` that both databases accept.
+const MAX_LIMIT: u64 = i64::MAX.unsigned_abs();
 
-impl SettingsGroup for Database {
-    const FOR: &'static [&'static Setting] = &[&config::DATABASE_URL];
-}
-
-/// The settings of a command that needs the database and the broker.
-pub(super) struct DatabaseAndBroker;
-
-impl SettingsGroup for DatabaseAndBroker {
-    const FOR: &'static [&'static Setting] = &settings::BROKER_AND_DATABASE;
-}
-
-/// The most that a database can be asked for.
-const MAX_LETTERS: u64 = i64::MAX.unsigned_abs();
-
-/// Which letters. Times are of the last death.
 #[derive(clap::Args)]
 struct Filters {
-    /// Of that failure class
-    #[arg(long, value_name = "C", value_parser = class)]
+    /// Failure class
+    #[arg(long, value_name = "C", value_parser = class_parser())]
     class: Option<FailureClass>,
-    /// Of webhooks of that type
+    /// Type of the webhook
     #[arg(long = "type", value_name = "T")]
     event_type: Option<String>,
-    /// About that entity
+    /// Entity id of the webhook
     #[arg(long, value_name = "ID")]
     entity: Option<Uuid>,
-    /// Of that kind of failure, as `stats` tells
+    /// Fingerprint of the failure, as printed by `stats`
     #[arg(long, value_name = "F")]
     fingerprint: Option<String>,
-    /// That died at that time or later: RFC 3339, or an age such as 2h or 3d
-    #[arg(long, value_name = "T", value_parser = time)]
+    /// Last died at this time or later: RFC 3339, or an age such as 2h or 3d
+    #[arg(long, value_name = "T", value_parser = parse_time)]
     since: Option<DateTime<Utc>>,
-    /// That died before that time
-    #[arg(long, value_name = "T", value_parser = time)]
+    /// Last died before this time: RFC 3339, or an age
+    #[arg(long, value_name = "T", value_parser = parse_time)]
     until: Option<DateTime<Utc>>,
-    /// In that state: dead, replaying, resolved or discarded
-    #[arg(long, value_name = "S", value_parser = state)]
+    /// State
+    #[arg(long, value_name = "S", value_parser = state_parser())]
     state: Option<State>,
-    /// At most so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_LETTERS))]
+    /// Maximum number of letters
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
     limit: Option<u64>,
 }
 
-/// Letters to do something to: named, or found by filters.
+/// The letters that a command changes, given by id or by filters.
 #[derive(clap::Args)]
 struct Selection {
-    /// The letters
+    /// Ids of letters
     #[arg(value_name = "ID")]
     ids: Vec<Uuid>,
     #[command(flatten)]
     filters: Filters,
 }
 
-/// How something is done to letters.
+/// The arguments of every command that changes letters.
 #[derive(clap::Args)]
 struct ActionArgs {
-    /// Who does it; by default $USER
+    /// Name for the letter's history [default: $USER]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// What came of it as JSON, one object a line
+    /// Print results as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -130,88 +116,92 @@ impl From<Filters> for Filter {
 }
 
 impl Selection {
-    /// As a filter; nothing at all would mean everything, which nobody says by accident.
+    /// The selection as a filter. An empty selection is an error, because it would mean all letters.
     fn filter(self) -> Result<Filter, Failure> {
         let ids = self.ids;
         let filter = Filter::from(self.filters);
-        let filters = format!("{filter:?}") != format!("{:?}", Filter::default());
-        match (ids.is_empty(), filters) {
-            (true, false) => Err(Failure::Usage("name letters, or filter them: see --help".to_owned())),
-            (false, true) => Err(Failure::Usage("name letters or filter them, not both".to_owned())),
+        let has_filters = format!("{filter:?}") != format!("{:?}", Filter::default());
+        match (ids.is_empty(), has_filters) {
+            (true, false) => Err(Failure::Usage("name letters by id or select them by filters; see --help".to_owned())),
+            (false, true) => Err(Failure::Usage("ids and filters cannot be combined".to_owned())),
             _ => Ok(Filter { ids, ..filter }),
         }
     }
 }
 
-/// Whether every letter that was named is there: one that is not was mistyped.
-async fn all_there(store: &Store, filter: &Filter) -> Result<(), Failure> {
+/// Fails if a letter that was named by its id does not exist.
+async fn require_all(store: &Store, filter: &Filter) -> Result<(), Failure> {
     if filter.ids.is_empty() {
         return Ok(());
     }
-    let there = dead_letters::select(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
-    match filter.ids.iter().find(|id| !there.iter().any(|chosen| chosen.id == **id)) {
-        Some(missing) => Err(anyhow::anyhow!("there is no dead letter {missing}").into()),
+    let found = dead_letters::select(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
+    match filter.ids.iter().find(|id| !found.iter().any(|letter| letter.id == **id)) {
+        Some(missing) => Err(no_such_letter(*missing)),
         None => Ok(()),
     }
 }
 
-/// Opens the database of a command that needs nothing else.
-async fn database(flags: Flags<Database>) -> Result<Store, Failure> {
-    let mut resolver = flags.resolver();
-    let url = settings::database_url(&mut resolver);
-    let url = resolver.finish(url)?;
-    open(&url).await
+async fn find(store: &Store, id: Uuid) -> Result<Letter, Failure> {
+    dead_letters::find(store, id).await?.ok_or_else(|| no_such_letter(id))
 }
 
-/// Opens the database at `url`, which has to have its tables.
+fn no_such_letter(id: Uuid) -> Failure {
+    anyhow!("there is no dead letter {id}").into()
+}
+
+/// Opens the database of a command that uses no other setting.
+async fn database(flags: &Flags) -> Result<Store, Failure> {
+    open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await
+}
+
+/// Opens the database at `url`, which must exist and have all tables.
 async fn open(url: &str) -> Result<Store, Failure> {
     let store = Store::connect(url, IfMissing::Refuse).await?;
     migrate::require(&store).await?;
     Ok(store)
 }
 
-/// Asks before something that cannot be taken back. Off a terminal nobody can answer, so it has to be said beforehand.
-fn ask(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes {
+/// Asks `question` on the terminal unless `confirmed`. Fails with wrong usage if stdin is not a terminal.
+fn confirm(question: &str, confirmed: bool) -> Result<(), Failure> {
+    if confirmed {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!("{question} Nobody is there to answer: say --yes")));
+        return Err(Failure::Usage("stdin is not a terminal; pass --yes".to_owned()));
     }
     let mut stderr = std::io::stderr().lock();
     write!(stderr, "{question} [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow::anyhow!("nothing was done")))
-    }
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(anyhow!("cancelled; nothing was done").into()) }
 }
 
-/// Who does it: as said, else the user of the system.
-fn who(by: Option<String>) -> String {
+/// The name for the history: `by`, else the user of the operating system.
+fn actor(by: Option<String>) -> String {
     by.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty())).unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn class(text: &str) -> Result<FailureClass, String> {
-    FailureClass::parse(text)
-        .ok_or_else(|| format!("one of {}", FailureClass::ALL.map(FailureClass::as_str).join(", ")))
+fn class_parser() -> impl TypedValueParser<Value = FailureClass> {
+    let names = FailureClass::ALL.map(FailureClass::as_str);
+    PossibleValuesParser::new(names).try_map(|name| FailureClass::parse(&name).ok_or("not a failure class"))
 }
 
-fn state(text: &str) -> Result<State, String> {
-    State::parse(text).ok_or_else(|| "one of dead, replaying, resolved, discarded".to_owned())
+fn state_parser() -> impl TypedValueParser<Value = State> {
+    let names = [State::Dead, State::Replaying, State::Resolved, State::Discarded].map(State::as_str);
+    PossibleValuesParser::new(names).try_map(|name| State::parse(&name).ok_or("not a state"))
 }
 
-/// An RFC 3339 time, or an age.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+/// Reads an RFC 3339 time, or an age before now.
+fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let age = humantime::parse_duration(text).map_err(|_| "an RFC 3339 time, or an age such as 2h or 3d".to_owned())?;
-    chrono::TimeDelta::from_std(age)
-        .ok()
-        .and_then(|age| Utc::now().checked_sub_signed(age))
-        .ok_or_else(|| "an age that the calendar can hold".to_owned())
+    let age = humantime::parse_duration(text).map_err(|_| "expected an RFC 3339 time, or an age such as 2h or 3d")?;
+    before_now(age).ok_or("the age is too large")
+}
+
+/// The time `age` ago, if the calendar reaches that far.
+fn before_now(age: std::time::Duration) -> Option<DateTime<Utc>> {
+    Utc::now().checked_sub_signed(TimeDelta::from_std(age).ok()?)
 }

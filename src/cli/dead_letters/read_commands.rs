@@ -1,155 +1,146 @@
-//! `list`, `show`, `stats` and `export`: looking, and what is remembered of it.
+//! `list`, `show`, `stats` and `export`. Revealing and exporting letters is recorded in their history.
 
 use uuid::Uuid;
 
-use super::{Database, Failure, Filters, database, format, who};
-use crate::cli::flags::Flags;
-use crate::cli::output;
+use super::{Failure, Filters, actor, database, find, letter_format as format, output, settings};
+use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{Masking, render};
 use crate::store::dead_letters::{self, Action, Filter, HistoryEntry, Letter};
 
-/// What `list` shows unless told otherwise.
-const LIST: u64 = 100;
-/// From that many columns on, there is room for the type.
-const WITH_TYPE: u16 = 110;
-/// Letters exported at a time: their bodies are in memory.
-const EXPORT: usize = 500;
+/// The default `--limit` of `list`.
+const DEFAULT_LIMIT: u64 = 100;
+/// The width from which `list` has a column for the webhook type.
+const MIN_WIDTH_FOR_TYPE: u16 = 110;
+/// Maximum letters in memory during an export.
+const EXPORT_BATCH: usize = 500;
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE))]
 pub(in crate::cli) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    flags: Flags<Database>,
 }
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE))]
 pub(in crate::cli) struct Show {
-    /// The letter
+    /// Id of the letter
     #[arg(value_name = "ID")]
     id: Uuid,
-    /// Show the customer's data too; the letter's history remembers it
+    /// Show customer data; recorded in the letter's history
     #[arg(long)]
     reveal: bool,
-    /// Who asks; by default $USER
+    /// Name for the letter's history [default: $USER]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    flags: Flags<Database>,
 }
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE))]
 pub(in crate::cli) struct Stats {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    flags: Flags<Database>,
 }
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE))]
 pub(in crate::cli) struct Export {
     #[command(flatten)]
     filters: Filters,
-    /// Who takes the copy; by default $USER
+    /// Name for the letters' history [default: $USER]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// Accepted for uniformity: an export is JSON Lines anyway
+    /// Accepted for consistency; an export is always JSON Lines
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    flags: Flags<Database>,
 }
 
-pub(super) async fn list(args: List) -> Result<(), Failure> {
-    let store = database(args.flags).await?;
+pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
+    let store = database(flags).await?;
     let mut filter = Filter::from(args.filters);
-    filter.limit.get_or_insert(LIST);
+    filter.limit.get_or_insert(DEFAULT_LIMIT);
     let letters = dead_letters::list(&store, &filter).await?;
     if args.json {
-        return letters
-            .iter()
-            .try_for_each(|letter| output::line(&serde_json::Value::Object(format::object(letter)).to_string()));
+        return letters.iter().try_for_each(|letter| output::json(&format::object(letter)));
     }
-    let has_room = output::screen_width() >= WITH_TYPE;
+    let columns = if output::table_width() >= MIN_WIDTH_FOR_TYPE { 5 } else { 4 };
     let rows = letters.iter().map(|letter| {
-        let event_type = has_room.then(|| letter.event_type.clone().unwrap_or_else(|| "-".to_owned()));
-        let (id, died) = (letter.message_id.to_string(), format::age(letter.last_died_at));
-        let row = [id, died, format::state(letter).to_owned(), letter.failure_class.clone()];
-        row.into_iter().chain(event_type).collect()
+        let mut row = vec![
+            letter.message_id.to_string(),
+            format::age(letter.last_died_at),
+            format::state(letter).to_owned(),
+            letter.failure_class.clone(),
+            letter.event_type.clone().unwrap_or_else(|| "-".to_owned()),
+        ];
+        row.truncate(columns);
+        row
     });
-    let header = ["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"];
-    output::table_for_a_screen(&header[..if has_room { 5 } else { 4 }], rows.collect())
+    output::fitted_table(&["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"][..columns], rows.collect())
 }
 
-pub(super) async fn stats(args: Stats) -> Result<(), Failure> {
-    let store = database(args.flags).await?;
-    let kinds = dead_letters::stats(&store).await?;
+pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), Failure> {
+    let store = database(flags).await?;
+    let groups = dead_letters::stats(&store).await?;
     if args.json {
-        return kinds.iter().try_for_each(|kind| {
-            let object = serde_json::json!({
-                "failure_class": kind.failure_class, "fingerprint": kind.fingerprint, "count": kind.count,
-                "oldest": format::time(kind.oldest), "newest": format::time(kind.newest), "example": kind.example,
-            });
-            output::line(&object.to_string())
+        return groups.iter().try_for_each(|group| {
+            output::json(&serde_json::json!({
+                "failure_class": group.failure_class, "fingerprint": group.fingerprint, "count": group.count,
+                "oldest": format::time(group.oldest), "newest": format::time(group.newest), "example": group.example,
+            }))
         });
     }
-    let rows = kinds.into_iter().map(|kind| {
-        let ages = [format::age(kind.oldest), format::age(kind.newest)];
-        let [oldest, newest] = ages;
-        vec![kind.count.to_string(), kind.failure_class, kind.fingerprint, oldest, newest, kind.example]
+    let rows = groups.into_iter().map(|group| {
+        let (oldest, newest) = (format::age(group.oldest), format::age(group.newest));
+        vec![group.count.to_string(), group.failure_class, group.fingerprint, oldest, newest, group.example]
     });
-    output::table_for_a_screen(&["COUNT", "CLASS", "FINGERPRINT", "OLDEST", "NEWEST", "EXAMPLE"], rows.collect())
+    output::fitted_table(&["COUNT", "CLASS", "FINGERPRINT", "OLDEST", "NEWEST", "EXAMPLE"], rows.collect())
 }
 
-pub(super) async fn show(args: Show) -> Result<(), Failure> {
-    let store = database(args.flags).await?;
-    let Some(letter) = dead_letters::find(&store, args.id).await? else {
-        return Err(anyhow::anyhow!("there is no dead letter {}", args.id).into());
-    };
-    let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
+pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), Failure> {
+    let store = database(flags).await?;
+    let letter = find(&store, args.id).await?;
     if args.reveal {
-        dead_letters::record_access(&store, &[letter.message_id], Action::Revealed, &who(args.by)).await?;
+        dead_letters::record_access(&store, &[letter.message_id], Action::Revealed, &actor(args.by)).await?;
     }
     let history = dead_letters::history(&store, letter.message_id).await?;
     if args.json {
-        let mut object = match format::object_with_body(&letter) {
-            serde_json::Value::Object(object) if args.reveal => object,
-            _ => format::object(&letter),
-        };
-        object.insert("history".to_owned(), history.iter().map(format::entry).collect());
-        return output::line(&serde_json::Value::Object(object).to_string());
+        let mut object = if args.reveal { format::object_with_body(&letter) } else { format::object(&letter) };
+        object["history"] = history.iter().map(format::entry).collect();
+        return output::json(&object);
     }
-    print_letter(&letter, &history, masking)
+    print_letter(&letter, &history, if args.reveal { Masking::Revealed } else { Masking::Masked })
 }
 
-/// Headers, failure, history, body.
+/// Prints headers, failure, history and body.
 fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> Result<(), Failure> {
-    let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-    let facts = [
-        ("message id", letter.message_id.to_string()),
-        ("id on the wire", optional(&letter.wire_id)),
-        ("source", letter.source.clone()),
-        ("received at", format::time(letter.received_at)),
-        ("attempts", letter.attempts.to_string()),
-        ("edited from", optional(&letter.edited_from)),
-        ("traceparent", optional(&letter.traceparent)),
-        ("type", optional(&letter.event_type)),
-        ("entity", letter.entity_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-        ("state", format!("{} (deaths {}, replays {})", format::state(letter), letter.deaths, letter.replays)),
-        ("outcome", optional(&letter.outcome)),
-        ("failure", format!("{}: {}", letter.failure_class, letter.failure)),
-        ("fingerprint", letter.fingerprint.clone()),
-        ("note", optional(&letter.note)),
+    let state = format!("{} (deaths {}, replays {})", format::state(letter), letter.deaths, letter.replays);
+    let fields = [
+        ("message id", Some(letter.message_id.to_string())),
+        ("AMQP id", letter.wire_id.clone()),
+        ("source", Some(letter.source.clone())),
+        ("received at", Some(format::time(letter.received_at))),
+        ("attempts", Some(letter.attempts.to_string())),
+        ("edited from", letter.edited_from.clone()),
+        ("traceparent", letter.traceparent.clone()),
+        ("type", letter.event_type.clone()),
+        ("entity", letter.entity_id.map(|id| id.to_string())),
+        ("state", Some(state)),
+        ("outcome", letter.outcome.clone()),
+        ("failure", Some(format!("{}: {}", letter.failure_class, letter.failure))),
+        ("fingerprint", Some(letter.fingerprint.clone())),
+        ("note", letter.note.clone()),
     ];
-    for (name, value) in facts.iter().filter(|(_, value)| value != "-") {
-        output::line(&format!("{name:<15}{value}"))?;
+    for (name, value) in fields {
+        if let Some(value) = value {
+            output::line(&format!("{name:<15}{value}"))?;
+        }
     }
     output::line("\nHistory")?;
     for entry in history {
@@ -161,19 +152,16 @@ fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> 
     output::line(&render(&letter.body, masking))
 }
 
-pub(super) async fn export(Export { filters, by, json: _, flags }: Export) -> Result<(), Failure> {
+pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), Failure> {
     let store = database(flags).await?;
-    let by = who(by);
-    let filter = Filter::from(filters);
-    // Selected up front, so that an export does not chase what dies meanwhile.
-    let chosen = dead_letters::select(&store, &filter).await?;
-    for chosen in dead_letters::batches(&chosen, EXPORT) {
-        let letters = dead_letters::fetch(&store, chosen).await?;
+    let by = actor(args.by);
+    // Selected up front, so that letters which die during the export do not prolong it.
+    let selected = dead_letters::select(&store, &Filter::from(args.filters)).await?;
+    for batch in dead_letters::batches(&selected, EXPORT_BATCH) {
+        let letters = dead_letters::fetch(&store, batch).await?;
         let ids: Vec<Uuid> = letters.iter().map(|letter| letter.message_id).collect();
         dead_letters::record_access(&store, &ids, Action::Exported, &by).await?;
-        for letter in &letters {
-            output::line(&format::object_with_body(letter).to_string())?;
-        }
+        letters.iter().try_for_each(|letter| output::json(&format::object_with_body(letter)))?;
     }
     Ok(())
 }

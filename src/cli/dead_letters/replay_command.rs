@@ -1,173 +1,165 @@
-//! `replay`: a dry run, or the real thing with a progress bar and a summary.
+//! `replay`: a dry run, or a replay with a progress bar and totals.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{ActionArgs, DatabaseAndBroker, Failure, Selection, all_there, ask, open, who};
+use super::{ActionArgs, Failure, Selection, actor, confirm, open, output, require_all, settings};
 use crate::broker::Publisher;
-use crate::cli::flags::Flags;
+use crate::cli::flags::{Flags, setting_args};
 use crate::cli::publisher_session::PublisherSession;
-use crate::cli::{output, settings};
-use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals};
+use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals, replay};
+use crate::shutdown;
 use crate::store::Store;
 use crate::store::dead_letters::{self, Selected};
-use crate::{dead_letters as door, shutdown};
 
-/// Letters rehearsed at a time: their bodies are in memory.
-const REHEARSE: usize = 500;
-/// Letters that a dry run shows one by one to a person.
-const ROWS: usize = 100;
+/// Maximum letters in memory during a dry run.
+const DRY_RUN_BATCH: usize = 500;
+/// Maximum rows in the table of a dry run.
+const MAX_DRY_RUN_ROWS: usize = 100;
 
 #[derive(clap::Args)]
+#[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Say what it would do, and do nothing
+    /// Print what a replay would do, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many a second, at most: 50, or 50/s
-    #[arg(long, value_name = "N/s", value_parser = rate)]
+    /// Maximum letters per second: 50 or 50/s
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
     rate: Option<u32>,
-    /// Go on only once the first N have ended well
+    /// Replay N letters first; replay the others only if all N are resolved
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     canary: Option<u32>,
-    /// Stop when more than that share of those that ended is dead again
-    #[arg(long, value_name = "PCT", value_parser = percent)]
+    /// Stop when more than this percentage of the letters with an outcome is dead again
+    #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     stop_on_failure: Option<f64>,
-    /// How long to wait for outcomes; 0: not at all
-    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
+    /// Maximum wait for outcomes; 0 does not wait
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_wait)]
     wait: Duration,
     #[command(flatten)]
-    manner: ActionArgs,
-    #[command(flatten)]
-    flags: Flags<DatabaseAndBroker>,
+    action: ActionArgs,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let named = args.selection.ids.len();
     let filter = args.selection.filter()?;
-    let mut resolver = args.flags.resolver();
-    let (url, broker) = (settings::database_url(&mut resolver), settings::broker(&mut resolver));
-    let (url, (address, topology)) = resolver.finish(url.zip(broker))?;
+    let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
-    all_there(&store, &filter).await?;
-    let chosen = dead_letters::select_dead(&store, &filter).await?;
+    require_all(&store, &filter).await?;
+    let selected = dead_letters::select_dead(&store, &filter).await?;
     if args.dry_run {
-        return rehearse(&store, &chosen, args.manner.json).await;
+        return dry_run(&store, &selected, args.action.json).await;
     }
-    ask(&format!("{} dead letters will be replayed.", chosen.len()), args.manner.yes || named > 0)?;
-    let plan = ReplayOptions {
+    confirm(&format!("{} dead letters will be replayed.", selected.len()), args.action.yes || named > 0)?;
+    let options = ReplayOptions {
         rate: args.rate,
         canary: args.canary.map(|canary| canary as usize),
         stop_on_failure: args.stop_on_failure,
         wait: args.wait,
-        by: who(args.manner.by),
+        by: actor(args.action.by),
     };
-    let wire = PublisherSession::open(address, topology).await?;
-    let ended = replay(&store, wire.publisher(), &chosen, &plan).await;
-    wire.close().await;
-    let (mut tally, end) = ended?;
-    let passed_over = named.saturating_sub(chosen.len());
-    tally.selected += passed_over;
-    tally.skipped += passed_over;
-    summarise(&tally, &end, args.manner.json)
+    let session = PublisherSession::open(address, topology).await?;
+    let replayed = replay_with_progress(&store, session.publisher(), &selected, &options).await;
+    session.close().await;
+    let (mut totals, end) = replayed?;
+    // Letters named by id that are not dead count as skipped.
+    let not_dead = named.saturating_sub(selected.len());
+    totals.selected += not_dead;
+    totals.skipped += not_dead;
+    summarise(&totals, &end, args.action.json)
 }
 
-async fn replay(
+async fn replay_with_progress(
     store: &Store,
     publisher: &Publisher,
-    chosen: &[Selected],
-    plan: &ReplayOptions,
+    selected: &[Selected],
+    options: &ReplayOptions,
 ) -> Result<(ReplayTotals, ReplayEnd), Failure> {
     let stop = shutdown::on_signal()?;
-    let bar = ProgressBar::new(chosen.len() as u64);
+    let bar = ProgressBar::new(selected.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}") {
         bar.set_style(style);
     }
-    let told = |tally: &ReplayTotals| {
-        bar.set_position((tally.replayed + tally.skipped) as u64);
-        let ReplayTotals { applied, stale, ignored, dead, .. } = tally;
+    let on_progress = |totals: &ReplayTotals| {
+        bar.set_position((totals.replayed + totals.skipped) as u64);
+        let ReplayTotals { applied, stale, ignored, dead, .. } = totals;
         bar.set_message(format!("applied {applied} stale {stale} ignored {ignored} dead {dead}"));
     };
-    let ended = door::replay(store, publisher, chosen, plan, &stop, told).await;
+    let replayed = replay(store, publisher, selected, options, &stop, on_progress).await;
     bar.finish_and_clear();
-    Ok(ended?)
+    Ok(replayed?)
 }
 
-fn summarise(tally: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), Failure> {
-    let ReplayTotals { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = tally;
-    output::line(&if json {
-        serde_json::to_string(tally).unwrap_or_default()
+fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), Failure> {
+    let ReplayTotals { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = totals;
+    if json {
+        output::json(totals)?;
     } else {
-        format!(
-            "selected {selected}  replayed {replayed}  skipped {skipped}\n\
-             applied {applied}  stale {stale}  ignored {ignored}  dead {dead}  under way {under_way}"
-        )
-    })?;
-    let unresolved = dead + under_way;
-    let why = match end {
-        ReplayEnd::Finished if unresolved == 0 => return Ok(()),
-        ReplayEnd::Finished => format!("{dead} are dead again and {under_way} still under way"),
-        ReplayEnd::Interrupted => "stopped between letters; the same command goes on where it stopped".to_owned(),
-        ReplayEnd::CanaryFailed => "not all of the first ones ended well; the others were left alone".to_owned(),
-        ReplayEnd::TooManyFailed => "too many were dead again; the others were left alone".to_owned(),
-        ReplayEnd::BrokerAway(cause) => format!("{cause}; the same command goes on where it stopped"),
-    };
-    Err(anyhow::anyhow!(why).into())
+        output::line(&format!("selected {selected}  replayed {replayed}  skipped {skipped}"))?;
+        let outcomes = format!("applied {applied}  stale {stale}  ignored {ignored}  dead {dead}");
+        output::line(&format!("{outcomes}  under way {under_way}"))?;
+    }
+    Err(match end {
+        ReplayEnd::Completed if dead + under_way == 0 => return Ok(()),
+        ReplayEnd::Completed => anyhow!("{dead} letters are dead again and {under_way} are still under way"),
+        ReplayEnd::Interrupted => anyhow!("interrupted; run the same command again to continue"),
+        ReplayEnd::CanaryFailed => anyhow!("not every canary was resolved; the other letters were not replayed"),
+        ReplayEnd::TooManyFailures => anyhow!("too many letters are dead again; the others were not replayed"),
+        ReplayEnd::PublishFailed(cause) => anyhow!("{cause}; run the same command again to continue"),
+    }
+    .into())
 }
 
-async fn rehearse(store: &Store, chosen: &[Selected], json: bool) -> Result<(), Failure> {
-    let mut rehearsal = DryRun::new(store.clone());
-    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(), Failure> {
+    let mut dry_run = DryRun::new(store.clone());
+    let mut counts = BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();
-    for chosen in dead_letters::batches(chosen, REHEARSE) {
-        let letters = dead_letters::fetch(store, chosen).await?;
-        for rehearsed in rehearsal.run(&letters).await? {
-            *counts.entry(rehearsed.action).or_default() += 1;
+    for batch in dead_letters::batches(selected, DRY_RUN_BATCH) {
+        let letters = dead_letters::fetch(store, batch).await?;
+        for result in dry_run.run(&letters).await? {
+            *counts.entry(result.action.as_str()).or_default() += 1;
             if json {
-                output::line(&object(rehearsed).to_string())?;
-            } else if rows.len() < ROWS {
-                let what = rehearsed.failure.unwrap_or_else(|| rehearsed.events.join(", "));
-                rows.push(vec![rehearsed.message_id.to_string(), rehearsed.action.to_owned(), what]);
+                output::json(&object(&result))?;
+            } else if rows.len() < MAX_DRY_RUN_ROWS {
+                rows.push(vec![result.message_id.to_string(), result.action.as_str().to_owned(), result.detail()]);
             }
         }
     }
     if json {
         return Ok(());
     }
-    output::table_for_a_screen(&["MESSAGE ID", "WOULD", "EVENTS OR FAILURE"], rows)?;
-    if chosen.len() > ROWS {
-        output::line(&format!("… and {} more, which --json tells", chosen.len() - ROWS))?;
+    output::fitted_table(&["MESSAGE ID", "WOULD", "EVENTS OR FAILURE"], rows)?;
+    if selected.len() > MAX_DRY_RUN_ROWS {
+        output::line(&format!("… and {} more; --json lists all", selected.len() - MAX_DRY_RUN_ROWS))?;
     }
-    let counts = counts.into_iter().map(|(would, count)| format!("{would} {count}")).collect::<Vec<_>>();
-    output::line(&format!("of {}, that many would: {}", chosen.len(), counts.join("  ")))
+    let counts: Vec<String> = counts.into_iter().map(|(action, count)| format!("{action} {count}")).collect();
+    output::line(&format!("{} letters would: {}", selected.len(), counts.join("  ")))
 }
 
-fn object(rehearsed: DryRunResult) -> serde_json::Value {
-    let DryRunResult { message_id, action, failure, events } = rehearsed;
-    let mut object = json!({ "message_id": message_id, "would": action, "events": events });
+fn object(result: &DryRunResult) -> serde_json::Value {
+    let DryRunResult { message_id, action, failure, events } = result;
+    let mut object = json!({ "message_id": message_id, "would": action.as_str(), "events": events });
     if let Some(failure) = failure {
-        object["failure"] = failure.into();
+        object["failure"] = json!(failure);
     }
     object
 }
 
-fn rate(text: &str) -> Result<u32, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text);
-    number
-        .parse()
-        .ok()
-        .filter(|rate| (1..=1_000_000).contains(rate))
-        .ok_or_else(|| "1 to 1000000, as in 50/s".to_owned())
+fn parse_rate(text: &str) -> Result<u32, &'static str> {
+    let rate = text.strip_suffix("/s").unwrap_or(text).parse().ok();
+    rate.filter(|rate| (1..=1_000_000).contains(rate)).ok_or("expected 1 to 1000000, such as 50/s")
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
-    number.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| "0 to 100".to_owned())
+fn parse_percent(text: &str) -> Result<f64, &'static str> {
+    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or("expected 0 to 100")
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
+fn parse_wait(text: &str) -> Result<Duration, humantime::DurationError> {
+    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) }
 }

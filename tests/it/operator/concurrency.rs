@@ -75,7 +75,7 @@ async fn an_interrupted_replay_stops_between_letters_and_prints_how_to_continue(
     until("some replayed letters", async || replayed().await >= 10).await;
     assert_eq!(first.interrupt().await, 1);
     let (log, claimed) = (first.log(), replayed().await);
-    assert!(log.contains("the same command goes on where it stopped"), "{log}");
+    assert!(log.contains("run the same command again to continue"), "{log}");
     let totals = log.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?.get("replayed")?.as_u64());
     assert_eq!(totals, u64::try_from(claimed).ok(), "the totals include every claimed letter: {log}");
     assert!(claimed < 100, "it stopped early");

@@ -1,7 +1,9 @@
-//! How letters are shown: as JSON with the table's names, or as a few columns that fit a terminal.
+//! Formats letters: as JSON with the table's column names as keys, and the parts of table cells.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::store::dead_letters::{HistoryEntry, Letter, state_now};
 
@@ -10,9 +12,9 @@ pub(super) fn state(letter: &Letter) -> &str {
     state_now(letter).map_or(letter.state.as_str(), |state| state.as_str())
 }
 
-/// The letter under the table's names, without its body.
-pub(super) fn object(letter: &Letter) -> Map<String, Value> {
-    let json = json!({
+/// The letter without its body.
+pub(super) fn object(letter: &Letter) -> Value {
+    json!({
         "message_id": letter.message_id,
         "source": letter.source,
         "event_type": letter.event_type,
@@ -32,22 +34,17 @@ pub(super) fn object(letter: &Letter) -> Map<String, Value> {
         "replayed_by": letter.replayed_by,
         "resolved_at": letter.resolved_at.map(time),
         "note": letter.note,
-    });
-    match json {
-        Value::Object(object) => object,
-        _ => Map::new(),
-    }
+    })
 }
 
-/// The letter with its body, byte for byte, in base64.
+/// The letter with its body in base64.
 pub(super) fn object_with_body(letter: &Letter) -> Value {
     let mut object = object(letter);
-    let body = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &letter.body);
-    object.insert("body".to_owned(), body.into());
-    Value::Object(object)
+    object["body"] = BASE64_STANDARD.encode(&letter.body).into();
+    object
 }
 
-/// A line of history as JSON.
+/// An entry of a letter's history.
 pub(super) fn entry(entry: &HistoryEntry) -> Value {
     json!({ "at": time(entry.at), "by": entry.by, "action": entry.action, "detail": entry.detail })
 }
@@ -57,7 +54,7 @@ pub(super) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// How long ago, in its largest unit: `5s`, `12m`, `3h`, `20d`.
+/// The age of `time` in its largest unit: `5s`, `12m`, `3h`, `20d`.
 pub(super) fn age(time: DateTime<Utc>) -> String {
     let seconds = (Utc::now() - time).num_seconds().max(0);
     match seconds {
