@@ -12,7 +12,7 @@
 //!
 //! # Modules
 //!
-//! A module imports only modules of lower layers; `tests/it/tidy.rs` checks it.
+//! A module imports only modules of lower layers; `tests/it/tidy` checks it.
 //!
 //! | layer | modules |
 //! | --- | --- |
