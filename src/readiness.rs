@@ -39,7 +39,7 @@ impl Readiness {
     }
 }
 
-/// Whether the process has not been told to stop.
+/// Whether the process is not stopping.
 ///
 /// # Errors
 /// Once `stop` is cancelled.

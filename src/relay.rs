@@ -77,7 +77,7 @@ impl Relay {
         Self { store, publisher, deferred_publisher, events_written, database_probe, started, stop }
     }
 
-    /// Publishes events until told to stop, and finishes the current claim.
+    /// Publishes events until `stop` is cancelled, and finishes the current claim.
     pub async fn run(&self) {
         register_metrics();
         self.started.store(true, Ordering::Relaxed);

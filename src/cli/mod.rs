@@ -5,6 +5,7 @@
 mod check;
 mod dead_letters;
 mod events;
+mod failure;
 mod flags;
 mod migrate;
 mod output;
@@ -24,7 +25,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use flags::SettingInfo;
 pub use settings::ALL as SETTINGS;
 
-use flags::{Flags, Problems};
+use failure::Failure;
+use flags::Flags;
 
 use crate::panics;
 use crate::telemetry::{self, LevelFilter, LogFormat};
@@ -60,28 +62,6 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// Why a command stopped early.
-enum Failure {
-    /// Wrong usage or a wrong setting: exit status 2.
-    Usage(String),
-    /// Any other error: exit status 1.
-    Failed(anyhow::Error),
-    /// As [`Failure::Failed`], but the command has already printed the cause.
-    AlreadyReported,
-    /// EPIPE on stdout: treated as success.
-    BrokenPipe,
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        match error.downcast::<Problems>() {
-            Ok(problems) => Self::Usage(problems.to_string()),
-            Err(error) => Self::Failed(error),
-        }
-    }
 }
 
 /// Runs the command that the process was called with, and returns its exit status.

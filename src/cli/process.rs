@@ -128,7 +128,7 @@ async fn run_until_stopped(
         biased;
         () = stop.cancelled() => Ok(()),
         Some(ended) = running.join_next() => Err(match ended {
-            Ok(()) => anyhow!("a role ended without being told to stop"),
+            Ok(()) => anyhow!("a role ended although the process is not stopping"),
             Err(panic) => anyhow!("a role panicked: {panic}"),
         }),
     }

@@ -43,7 +43,7 @@ pub struct ReplayOptions {
 pub enum ReplayEnd {
     /// All letters were replayed or skipped.
     Completed,
-    /// It was told to stop.
+    /// It was asked to stop.
     Interrupted,
     /// Not every canary was resolved in time.
     CanaryFailed,
@@ -166,7 +166,7 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
         Ok(())
     }
 
-    /// Polls outcomes at least once, then until none are pending, `max_wait` has passed, or the replay is told to stop.
+    /// Polls outcomes at least once, then until none are pending, `max_wait` has passed, or `stop` is cancelled.
     async fn wait_for_outcomes(&mut self, max_wait: Duration) -> Result<(), store::Error> {
         let deadline = Instant::now() + max_wait;
         loop {

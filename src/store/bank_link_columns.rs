@@ -119,7 +119,7 @@ mod tests {
     use sea_orm::{IdenStatic, Iterable};
 
     #[test]
-    fn every_column_of_the_entity_is_inserted_once_on_both_databases() {
+    fn every_column_of_the_entity_is_inserted_once_whatever_the_database() {
         let link = BankLink::empty(uuid::Uuid::nil(), Timestamp::EPOCH);
         for backend in [DbBackend::Postgres, DbBackend::Sqlite] {
             let statements = insert_statements(backend, &[&link], Utc::now()).unwrap();

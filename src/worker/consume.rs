@@ -11,7 +11,7 @@ use crate::broker::{Consumer, Delivery};
 use crate::reconnect::Backoff;
 
 impl Worker {
-    /// Consumes `queue` until told to stop, then processes what was already delivered.
+    /// Consumes `queue` until `stop` is cancelled, then processes what was already delivered.
     pub(super) async fn consume(&self, queue: &QueueConfig<'_>) {
         let mut backoff = Backoff::default();
         while self.stop.run_until_cancelled(self.gate.wait(queue)).await.is_some() {
@@ -30,7 +30,7 @@ impl Worker {
         }
     }
 
-    /// Processes batches until told to stop, then what is left. Each processed batch resets `backoff`.
+    /// Processes batches until `stop` is cancelled, then what is left. Each processed batch resets `backoff`.
     async fn process_all(
         &self,
         queue: &QueueConfig<'_>,

@@ -84,7 +84,7 @@ impl Worker {
         Self { settings, store, publisher, connections, events_written, gate, database_probe, consuming, stop }
     }
 
-    /// Consumes the work queue and the dead queue until told to stop, then settles what is unacknowledged.
+    /// Consumes the work queue and the dead queue until `stop` is cancelled, then settles what is unacknowledged.
     pub async fn run(&self) {
         report::register_metrics();
         let topology = self.publisher.connection().topology();

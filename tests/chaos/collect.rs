@@ -1,4 +1,4 @@
-//! Waits until the system is idle, collects the evidence and has it judged.
+//! Waits until the system is idle, collects the evidence and passes it to the judge.
 
 use std::time::Duration;
 

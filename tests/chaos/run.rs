@@ -36,7 +36,7 @@ pub(crate) struct Options {
     only: Vec<Fault>,
     /// Seconds after the last fault until a full run is judged, and until a bad verdict is final. RabbitMQ's at-least-once
     /// dead-lettering may hold a message for 180 s
-    #[arg(long, alias = "patience", default_value_t = 200)]
+    #[arg(long, default_value_t = 200)]
     judge_after: u64,
     /// Keep the logs of a good run
     #[arg(long)]

@@ -4,7 +4,7 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 19] = [
     ("domain", 0),
     ("failpoints", 0),
     ("panics", 0),
@@ -14,7 +14,6 @@ const LAYERS: [(&str, u8); 20] = [
     ("server", 0),
     ("shutdown", 0),
     ("telemetry", 0),
-    ("config", 1),
     ("broker", 2),
     ("store", 2),
     ("admin", 3),
