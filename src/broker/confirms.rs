@@ -64,6 +64,8 @@ impl Confirms {
         }
     }
 
+    /// Completes the request with its error. An early timeout condemns the channel: RabbitMQ may be stuck, and lapin 4.12.3
+    /// keeps the confirm that was given up until the channel ends (`src/returned_messages.rs`).
     fn fail(&mut self, request: PublishRequest, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {
             Error::TimedOut => request.was_published_early(published_at),

@@ -1,9 +1,9 @@
 //! RabbitMQ: the only room that uses lapin.
 //!
 //! Where a file works around lapin, it says what was observed, with lapin 4.12.3, and when the workaround can go.
-//! lapin's automatic recovery stays off, and `supervisor` reconnects instead: recovery was observed to give up after 16
-//! attempts and to leave pending confirms unresolved until the connection is back, and it has an open issue,
-//! <https://github.com/amqp-rs/lapin/issues/450>.
+//! lapin's automatic recovery stays off, and `supervisor` reconnects instead: recovery leaves pending confirms unresolved
+//! until the connection is back, does not reopen a channel that RabbitMQ closed, and has an open issue
+//! (<https://github.com/amqp-rs/lapin/issues/450>). It can replace `supervisor` once none of that holds any more.
 
 mod ack_tracker;
 mod address;

@@ -2,17 +2,18 @@
 
 /// What a connection is for.
 ///
-/// While RabbitMQ blocks a connection, lapin writes nothing on it, acknowledgements included; and one unreadable
-/// message ends a whole connection. So publishing, consuming and recording dead messages do not share one.
+/// While RabbitMQ blocks a connection, lapin writes nothing on it, acknowledgements included, as
+/// <https://github.com/amqp-rs/lapin/issues/443> confirms; so publishing and consuming do not share one.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
     /// Publishing.
     Publish,
     /// Consuming the work queue.
     Consume,
-    /// Consuming the dead queue, which may hold messages that others published. lapin closes the connection on a short
-    /// string that is not UTF-8, which RabbitMQ accepts; upstream considers such a string invalid:
-    /// <https://github.com/amqp-rs/amq-protocol/issues/28>.
+    /// Consuming the dead queue, which may hold messages that lapin cannot read. RabbitMQ accepts a short string that is
+    /// not UTF-8; lapin drops the whole connection on it, and upstream considers such a string invalid
+    /// (<https://github.com/amqp-rs/amq-protocol/issues/28>). Recording can share the connection for consuming once such
+    /// a message costs lapin at most a channel.
     Record,
 }
 

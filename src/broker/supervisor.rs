@@ -56,9 +56,13 @@ impl Supervisor {
 
 /// Describes this room's metrics and sets their first values: docs/CONTRACT.md#8-metrics.
 fn register_metrics() {
-    describe_gauge!(CONNECTED, Unit::Count, "1 while every RabbitMQ connection of this process is up, else 0");
+    describe_gauge!(CONNECTED, Unit::Count, "1 while every RabbitMQ connection of this process is up, else 0.");
     gauge!(CONNECTED).set(0);
-    describe_counter!(RECONNECTS, Unit::Count, "RabbitMQ connections that were lost and are made again");
+    describe_counter!(
+        RECONNECTS,
+        Unit::Count,
+        "Lost RabbitMQ connections, each of which is retried until it is up again."
+    );
     counter!(RECONNECTS).absolute(0);
 }
 

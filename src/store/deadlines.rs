@@ -4,9 +4,11 @@
 //! it does; functions that take `&Transaction` run under the deadline of that transaction. When something is slow, the
 //! deadlines fire in this order, so that the most precise cause is reported:
 //!
-//! 1. `lock`: the server ends the wait for one lock. Other rows can still be written: [`Error::Blocked`].
+//! 1. `lock`: the server ends the wait for one lock. Other rows can still be written: [`Error::Blocked`]. On SQLite the lock is
+//!    that of the whole database: [`Error::Unavailable`].
 //! 2. `statement`: the server cancels a statement. It still answers, so this too is [`Error::Blocked`].
-//! 3. `transaction`: this process stops waiting, because the server has not answered at all: [`Error::TimedOut`].
+//! 3. `transaction`: this process stops waiting. Either the server does not answer, or all statements together take too long:
+//!    [`Error::TimedOut`].
 //! 4. `idle_in_transaction`: the server ends the session of a client that has died within a transaction and frees its locks.
 //!
 //! Before a transaction begins, `connect` bounds the wait for a connection, and `health_check` the ping of each one.
