@@ -37,7 +37,9 @@ impl Worker {
     pub(super) async fn write_in_parts(&self, writes: &[Write<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
-        let mut parts = vec![writes.iter().collect::<Vec<_>>()];
+        // Letters of ignored messages are resolved apart, so that a locked one does not delay the bank links.
+        let (links, ignored): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.webhook.is_some());
+        let mut parts = vec![ignored, links];
         while let Some(part) = parts.pop() {
             match self.try_part(&part).await? {
                 // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.

@@ -133,6 +133,7 @@ async fn a_dead_message_carries_the_failure_and_the_original_headers() {
     assert!(text("x-failure").contains("line 1") && text("x-failed-at").ends_with('Z'));
     assert_eq!(headers.inner().get("x-attempt"), Some(&AMQPValue::LongLongInt(3)));
     assert!(!headers.contains_key("x-junk"), "other headers are not copied");
+    app.until_dead(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
