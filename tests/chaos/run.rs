@@ -35,8 +35,8 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
     /// Seconds after the last fault until a full run is judged, and until a bad verdict is final. RabbitMQ's at-least-once
-    /// dead-lettering may hold a message for 180 s
-    #[arg(long, default_value_t = 200)]
+    /// dead-lettering waits 180 s for a confirm before it publishes again, and may begin that wait twice
+    #[arg(long, default_value_t = 400)]
     judge_after: u64,
     /// Keep the logs of a good run
     #[arg(long)]
