@@ -70,7 +70,7 @@ async fn a_replay_is_completed_after_the_replay_the_worker_and_rabbitmq_were_kil
     insert_dead_letters(&store, LETTERS).await;
 
     let mut replay =
-        on_services(&["dead-letters", "replay", "--class", "panicked", "--yes", "--rate", "2000/s"]).start();
+        on_services(&["dead-letters", "replay", "--class", "panicked", "--yes", "--rate", "500/s"]).start();
     until("some resolved letters", async || in_state(&store, "resolved").await > 500).await;
     first.kill().await;
     replay.kill().await;

@@ -47,7 +47,8 @@ impl TestAppBuilder {
             max_in_flight: 4096,
             confirm_deadline: Duration::from_secs(4),
             ingress_limits: Limits::default(),
-            store_deadlines: Deadlines::default(),
+            // The tests query through this pool themselves, on a machine that may be busy.
+            store_deadlines: Deadlines { connect: Duration::from_secs(30), ..Deadlines::default() },
         }
     }
 
