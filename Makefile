@@ -23,7 +23,7 @@ bench: tools ## Measure throughput and latency, and the limits of this machine (
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --release --features bench; \
 	  exec target/release/banklink-bench $(BENCH)
 
-chaos: tools ## Inject faults and check that no webhook or event is lost or duplicated: 20 minutes (ARGS=--quick: 2 minutes)
+chaos: tools ## Inject faults and check that no webhook or event is lost or duplicated: 30 minutes (ARGS=--quick: 2 minutes)
 	cargo test --test chaos -- $(ARGS)
 
 lint: tools ## Check the formatting and the lints
