@@ -13,7 +13,7 @@ use super::message;
 use super::replay_outcomes::{PendingOutcomes, ReplayTotals};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
 use crate::rate_limiter::RateLimiter;
-use crate::store::dead_letters::{Claimed, ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
+use crate::store::dead_letters::{Letter, ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
 
 /// Maximum letters that are claimed and published together.
@@ -133,19 +133,19 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
     /// Claims and publishes `letters`. Returns the cause if any of them could not be published.
     async fn replay_batch(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
         let claimed = claim(self.store, letters, &self.options.by).await?;
-        let publishing = join_all(claimed.iter().map(|claimed| publish(self.publisher, claimed)));
+        let publishing = join_all(claimed.iter().map(|letter| publish(self.publisher, letter)));
         // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
         // no confirmation any more.
         let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.unconfirmed));
         self.unconfirmed.clear();
         let (mut unpublished, mut failed) = (Vec::new(), None);
-        for (claimed, published) in claimed.iter().zip(published) {
+        for (letter, published) in claimed.iter().zip(published) {
             match published {
-                Ok(()) => self.unconfirmed.push(claimed.key()),
+                Ok(()) => self.unconfirmed.push(ReplayKey::of(letter)),
                 Err(cause) => {
                     // After any other error the message may be on the queue, so the claim is left to expire.
                     if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
-                        unpublished.push(claimed.key());
+                        unpublished.push(ReplayKey::of(letter));
                     }
                     failed = Some(cause);
                 }
@@ -182,7 +182,7 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
     }
 }
 
-async fn publish(publisher: &Publisher, claimed: &Claimed) -> Result<(), broker::Error> {
-    let outgoing = Outgoing::webhook(publisher.connection().topology(), &message(&claimed.letter));
+async fn publish(publisher: &Publisher, letter: &Letter) -> Result<(), broker::Error> {
+    let outgoing = Outgoing::webhook(publisher.connection().topology(), &message(letter));
     publisher.publish(outgoing, DEADLINE).await
 }

@@ -64,29 +64,21 @@ impl PendingOutcomes {
     pub(super) async fn poll(&mut self, store: &Store, totals: &mut ReplayTotals) -> Result<usize, store::Error> {
         let polled: Vec<ReplayKey> = self.0.drain(..self.0.len().min(MAX_POLLED)).collect();
         let ids: Vec<Uuid> = polled.iter().map(|key| key.id).collect();
-        let rows = match statuses(store, &ids).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                self.0.extend(polled);
-                return Err(error);
-            }
-        };
-        let rows: HashMap<Uuid, _> =
-            rows.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
+        let rows = statuses(store, &ids).await?.into_iter().map(|(id, state, outcome, replays)| {
+            let outcome = outcome.as_deref().and_then(Outcome::parse);
+            (ReplayKey { id, replays }, (State::parse(&state), outcome))
+        });
+        let statuses: HashMap<ReplayKey, _> = rows.collect();
         let mut ended = 0;
         for key in polled {
-            let status = rows.get(&key.id).map(|(state, outcome, replays)| {
-                let outcome = outcome.as_deref().and_then(Outcome::parse);
-                (State::parse(state), outcome, *replays == key.replays)
-            });
-            match status {
-                Some((Some(State::Replaying), _, true)) => {
+            match statuses.get(&key) {
+                Some((Some(State::Replaying), _)) => {
                     self.0.push_back(key);
                     continue;
                 }
-                Some((Some(State::Resolved), Some(Outcome::Applied), true)) => totals.applied += 1,
-                Some((Some(State::Resolved), Some(Outcome::Ignored), true)) => totals.ignored += 1,
-                Some((Some(State::Resolved), _, true)) => totals.stale += 1,
+                Some((Some(State::Resolved), Some(Outcome::Applied))) => totals.applied += 1,
+                Some((Some(State::Resolved), Some(Outcome::Ignored))) => totals.ignored += 1,
+                Some((Some(State::Resolved), _)) => totals.stale += 1,
                 // It died again and may since have been discarded, replayed or pruned by others.
                 _ => totals.dead += 1,
             }

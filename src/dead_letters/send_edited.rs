@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::message;
 use crate::broker::{self, DEADLINE, Message, Outgoing, Publisher};
-use crate::store::dead_letters::{Selected, claim, mark_edited, release_claims};
+use crate::store::dead_letters::{ReplayKey, Selected, claim, mark_edited, release_claims};
 use crate::store::{self, Store};
 
 /// Why an edit failed.
@@ -33,17 +33,17 @@ pub async fn send_edited(
     body: Bytes,
     by: &str,
 ) -> Result<Option<Uuid>, Error> {
-    let Some(claimed) = claim(store, &[selected], by).await?.pop() else { return Ok(None) };
-    let original = message(&claimed.letter);
+    let Some(letter) = claim(store, &[selected], by).await?.pop() else { return Ok(None) };
+    let (key, original) = (ReplayKey::of(&letter), message(&letter));
     let id = Uuid::now_v7();
     let edited = Message { id: id.to_string(), edited_from: Some(original.id.clone()), replay: None, body, ..original };
     let outgoing = Outgoing::webhook(publisher.connection().topology(), &edited);
     if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
         if cause.is_refusal() {
-            release_claims(store, &[claimed.key()]).await?;
+            release_claims(store, &[key]).await?;
         }
         return Err(cause.into());
     }
-    mark_edited(store, &claimed, &edited.id, by).await?;
+    mark_edited(store, key, &edited.id, by).await?;
     Ok(Some(id))
 }

@@ -1,6 +1,4 @@
 //! Transactions: how they begin, commit and roll back.
-//!
-//! Functions that take `&Transaction` never commit; functions that take `&Store` open and commit their own.
 
 use std::time::Duration;
 

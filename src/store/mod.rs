@@ -5,15 +5,13 @@
 
 mod bank_link_columns;
 pub mod bank_links;
-mod bulk_insert;
-mod connect_options;
+mod bulk_statements;
+mod connections;
 mod database_transaction;
 pub mod dead_letters;
 mod deadlines;
 mod error;
-mod id_in;
 pub mod outbox;
-mod pool_health;
 mod probes;
 
 use std::str::FromStr;
@@ -68,8 +66,8 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when the URL is invalid.
     pub async fn open_with(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
-        let options = connect_options::connect_options(url, missing, deadlines);
-        Ok(Self { connection: Database::connect(options).await?, deadlines })
+        let connection = Database::connect(connections::options(url, missing, deadlines)).await?;
+        Ok(Self { connection, deadlines })
     }
 
     /// Opens the database at `url` and checks that it answers: for commands, which do not wait for an outage to end.
@@ -94,7 +92,7 @@ impl Store {
     pub async fn renew(&self) {
         if !self.is_sqlite() {
             let pool = self.connection.get_postgres_connection_pool();
-            pool_health::close_idle(pool, self.deadlines.health_check).await;
+            connections::close_idle(pool, self.deadlines.health_check).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{Error, Store, Transaction, bank_links, dead_letters, outbox, pool_health, with_deadline};
+use super::{Error, Store, Transaction, bank_links, connections, dead_letters, outbox, with_deadline};
 
 impl Store {
     /// Checks that the database answers.
@@ -61,7 +61,7 @@ impl Store {
         match result {
             Err(Error::TimedOut) if !self.is_sqlite() => {
                 let pool = self.connection.get_postgres_connection_pool();
-                Err(pool_health::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
+                Err(connections::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
             }
             result => result,
         }

@@ -78,7 +78,7 @@ async fn use_the_database(url: &str) -> Result<(), store::Error> {
     dead_letters::fetch(&store, &selected).await?;
     dead_letters::find(&store, id).await?;
     dead_letters::history(&store, id).await?;
-    dead_letters::counts(&store).await?;
+    dead_letters::stats(&store).await?;
     dead_letters::statuses(&store, &[id]).await?;
     dead_letters::claim(&store, &selected, by).await?;
     dead_letters::confirm_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;

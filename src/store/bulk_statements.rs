@@ -1,16 +1,30 @@
-//! Inserts many rows, in the form that is cheapest on each database. Each table names its columns once for both.
+//! Statements about many rows, in the form that is cheapest on each database.
 //!
-//! PostgreSQL gets one parameter for each column and expands them into rows in step. One parameter for each value would be
-//! thousands for a few hundred rows: binding them costs client and server more than the insert itself. One JSON document for
-//! all rows costs the server 50 % more, because it looks up each member of each row by name. SQLite cannot expand parameters
-//! like that; it gets one parameter for each value, and has no network to save on.
+//! PostgreSQL gets one parameter for each column and expands them into rows in step, so a statement has the same text for any
+//! number of rows and is prepared once. One parameter for each value would be thousands for a few hundred rows: binding them
+//! costs client and server more than the insert itself. One JSON document for all rows costs the server 50 % more, because it
+//! looks up each member of each row by name. SQLite cannot expand parameters like that, and prepares a statement at almost no
+//! cost; it gets one parameter for each value.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
-use sea_orm::{DbBackend, DbErr, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, Value};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::MAX_BINDS;
+
+/// Whether `column` is one of `ids`. On SQLite the caller must not exceed [`MAX_BINDS`].
+pub(super) fn id_in(
+    connection: &impl ConnectionTrait,
+    column: impl ColumnTrait,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Expr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => column.eq_any(ids),
+        _ => column.is_in(ids),
+    }
+}
 
 /// Builds `INSERT` statements for `rows`, column by column.
 pub(super) struct BulkInsert<'a, R> {
@@ -63,10 +77,7 @@ impl<'a, R> BulkInsert<'a, R> {
     }
 
     /// The statements that insert all rows into `table`: none for no rows, one on PostgreSQL, and on SQLite as many as its limit
-    /// of parameters requires.
-    ///
-    /// # Errors
-    /// None in practice: sea-query checks that there are as many values as columns.
+    /// of parameters requires. Never fails in practice: sea-query checks that there are as many values as columns.
     pub(super) fn into_statements(self, table: impl IntoIden) -> Result<Vec<InsertStatement>, DbErr> {
         let mismatch = |error: sea_orm::sea_query::error::Error| DbErr::Custom(error.to_string());
         if self.rows.is_empty() {
