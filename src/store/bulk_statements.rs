@@ -84,16 +84,14 @@ impl<'a, R> BulkInsert<'a, R> {
             return Ok(Vec::new());
         }
         let max_rows = MAX_BINDS / self.columns.len().max(1);
-        let insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
-        let mut statements = Vec::new();
+        let mut insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
         match self.values {
             Values::ByColumn(values) => {
-                let mut insert = insert;
                 insert.select_from(Query::select().exprs(values).take()).map_err(mismatch)?;
-                statements.push(insert);
+                Ok(vec![insert])
             }
             Values::ByRow(rows) => {
-                let mut rows = rows.into_iter();
+                let (mut statements, mut rows) = (Vec::new(), rows.into_iter());
                 while rows.len() > 0 {
                     let mut insert = insert.clone();
                     for values in rows.by_ref().take(max_rows) {
@@ -101,9 +99,9 @@ impl<'a, R> BulkInsert<'a, R> {
                     }
                     statements.push(insert);
                 }
+                Ok(statements)
             }
         }
-        Ok(statements)
     }
 
     fn add(mut self, column: impl IntoIden, all: impl FnOnce(&'a [R]) -> Expr, one: impl Fn(&'a R) -> Value) -> Self {

@@ -7,7 +7,6 @@ mod bank_link_columns;
 pub mod bank_links;
 mod bulk_statements;
 mod connections;
-mod database_transaction;
 pub mod dead_letters;
 mod deadlines;
 mod error;
@@ -18,9 +17,11 @@ use std::str::FromStr;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{
+    Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 
-pub use database_transaction::Transaction;
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
 
@@ -41,6 +42,27 @@ pub enum IfMissing {
 pub struct Store {
     connection: DatabaseConnection,
     deadlines: Deadlines,
+}
+
+/// A transaction. Dropping it rolls it back in the background.
+pub struct Transaction {
+    connection: DatabaseTransaction,
+}
+
+impl Transaction {
+    /// Commits.
+    ///
+    /// # Errors
+    /// Any [`Error`], since deferred constraints are checked now. After [`Error::Unavailable`] it is unknown whether the changes
+    /// last.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.connection.commit().await?)
+    }
+
+    /// Rolls back, and waits until the locks are gone.
+    async fn rollback(self) -> Result<(), Error> {
+        Ok(self.connection.rollback().await?)
+    }
 }
 
 impl Store {
@@ -110,6 +132,40 @@ impl Store {
     /// Closes every connection.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
+    }
+
+    /// Runs `work` in a transaction and commits it; all of it within [`Deadlines::transaction`]. If `work` fails, the transaction
+    /// is rolled back before this returns, so that its locks are gone.
+    ///
+    /// # Errors
+    /// The error of `work`, of the commit, or [`Error::TimedOut`]. After a failed commit it is unknown whether the changes
+    /// last; every caller repeats them, which is idempotent.
+    pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
+        with_deadline(self.deadlines.transaction, async {
+            let transaction = self.begin().await?;
+            match work(&transaction).await {
+                Ok(value) => transaction.commit().await.map(|()| value),
+                Err(error) => {
+                    // Its own error would say less than the one that caused it.
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Begins a transaction for a caller that cannot use [`Store::transaction`]. The caller sets the deadline.
+    ///
+    /// On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`). A transaction that reads first would take it with its
+    /// first write, and that fails if another process has written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::TimedOut`] when there is no connection.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
+        Ok(Transaction { connection: self.connection.begin_with_options(options).await? })
     }
 
     /// Waits for a query outside any transaction, within [`Deadlines::transaction`].

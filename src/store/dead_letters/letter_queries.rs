@@ -1,4 +1,4 @@
-//! Finds and counts dead letters.
+//! Finds and counts dead letters, and splits them into batches.
 
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
@@ -14,6 +14,9 @@ use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Store};
+
+/// Maximum total size of the bodies in a batch of several letters.
+const MAX_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Conditions for letters, all of which must hold. What is empty or `None` matches every letter.
 #[derive(Clone, Debug, Default)]
@@ -99,8 +102,22 @@ pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>
     }
 }
 
-/// The current letters of `selected`, with their bodies, oldest death first. The caller bounds their number and size with
-/// [`batches`](super::batches).
+/// Splits `selected`, in its order, so that no command holds all bodies in memory: into batches of at most `max_letters` letters and 16 MiB of bodies. A larger letter makes a
+/// batch of its own.
+pub fn batches(selected: &[Selected], max_letters: usize) -> impl Iterator<Item = &[Selected]> {
+    let (mut letters, mut bytes) = (0, 0);
+    selected.chunk_by(move |letter, next| {
+        letters += 1;
+        bytes += i64::from(letter.body_bytes);
+        let fits = letters < max_letters && bytes + i64::from(next.body_bytes) <= MAX_BYTES;
+        if !fits {
+            (letters, bytes) = (0, 0);
+        }
+        fits
+    })
+}
+
+/// The current letters of `selected`, one of [`batches`], with their bodies, oldest death first.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
@@ -185,4 +202,25 @@ fn matching(filter: &Filter) -> Select<Entity> {
 
 fn oldest_first(select: Select<Entity>) -> Select<Entity> {
     select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_bounded_in_number_and_in_bytes_and_a_larger_letter_goes_alone() {
+        let half = i32::try_from(MAX_BYTES).unwrap() / 2;
+        for (sizes, max_letters, expected) in [
+            (vec![1; 7], 3, vec![3, 3, 1]),
+            (vec![1; 3], 1, vec![1, 1, 1]),
+            (Vec::new(), 3, Vec::new()),
+            (vec![half, half, half, half, 1], 100, vec![2, 2, 1]),
+            (vec![1, 4 * half, 1, 1], 100, vec![1, 1, 2]),
+        ] {
+            let letter = |body_bytes: i32| Selected { id: uuid::Uuid::nil(), deaths: 1, body_bytes };
+            let selected: Vec<Selected> = sizes.into_iter().map(letter).collect();
+            assert_eq!(batches(&selected, max_letters).map(<[Selected]>::len).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
-mod letter_batches;
 mod letter_queries;
 mod operator_actions;
 mod record_deaths;
@@ -20,9 +19,8 @@ use uuid::Uuid;
 use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, Transaction};
 use crate::domain::dead_letter::State;
-pub use letter_batches::batches;
 pub use letter_queries::{
-    FailureGroup, Filter, Selected, fetch, find, history, list, select, select_dead, state_now, stats,
+    FailureGroup, Filter, Selected, batches, fetch, find, history, list, select, select_dead, state_now, stats,
 };
 pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;

@@ -103,26 +103,23 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<
     if what == Prune::Count {
         return store.query(Entity::find().filter(ended).count(&store.connection)).await;
     }
-    let (mut pruned, mut last) = (0, Some(Uuid::nil()));
-    // Each batch continues after the last id of the one before, so that no letter is read twice and the loop ends.
-    while let Some(after) = last {
+    let (mut pruned, mut last) = (0, Uuid::nil());
+    loop {
+        // Each batch continues after the last id of the one before, so that no letter is read twice and the loop ends.
         let batch = Entity::find().select_only().column(Column::MessageId).filter(ended.clone());
-        let batch = batch.filter(Column::MessageId.gt(after)).order_by_asc(Column::MessageId).limit(BATCH as u64);
-        (pruned, last) = store
+        let batch = batch.filter(Column::MessageId.gt(last)).order_by_asc(Column::MessageId).limit(BATCH as u64);
+        let ids: Vec<Uuid> = store.query(batch.into_tuple().all(&store.connection)).await?;
+        let Some(last_id) = ids.last() else { return Ok(pruned) };
+        last = *last_id;
+        // No lock is needed: a letter that has ended never changes again.
+        pruned += store
             .transaction(async |transaction| {
                 let connection = &transaction.connection;
-                let ids: Vec<Uuid> = batch.into_tuple().all(connection).await?;
-                if ids.is_empty() {
-                    return Ok((pruned, None));
-                }
                 let history = id_in(connection, dead_letter_history::Column::MessageId, ids.iter().copied());
                 dead_letter_history::Entity::delete_many().filter(history).exec(connection).await?;
-                // No lock is needed: a letter that has ended never changes again.
                 let letters = id_in(connection, Column::MessageId, ids.iter().copied());
-                let deleted = Entity::delete_many().filter(letters).exec(connection).await?.rows_affected;
-                Ok((pruned + deleted, ids.last().copied()))
+                Ok(Entity::delete_many().filter(letters).exec(connection).await?.rows_affected)
             })
             .await?;
     }
-    Ok(pruned)
 }

@@ -32,19 +32,14 @@ pub struct ResolvedMessage {
 /// # Errors
 /// [`Error::Unavailable`] in an outage, [`Error::Blocked`] when another session keeps a letter locked.
 pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) -> Result<(), Error> {
+    let ids = messages.iter().flat_map(ResolvedMessage::letter_ids).collect();
+    let letters = lock_letters(transaction, &ids).await?;
     let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
-    let mut unmatched: Vec<&ResolvedMessage> = messages.iter().collect();
-    // A letter has the id of its message, or one derived from id and body if another letter had that id already.
-    for id_of in [ResolvedMessage::own_id, ResolvedMessage::derived_id] {
-        let ids = unmatched.iter().filter_map(|message| id_of(message)).collect();
-        let letters = lock_letters(transaction, &ids).await?;
-        unmatched.retain(|message| {
-            let letter = id_of(message).and_then(|id| letters.get(&id)).filter(|letter| message.belongs_to(letter));
-            if let Some(letter) = letter {
-                resolved.entry(message.outcome).or_default().insert(letter.message_id);
-            }
-            letter.is_none()
-        });
+    for message in messages {
+        let mut letters = message.letter_ids().filter_map(|id| letters.get(&id));
+        if let Some(letter) = letters.find(|letter| message.belongs_to(letter)) {
+            resolved.entry(message.outcome).or_default().insert(letter.message_id);
+        }
     }
     for (outcome, ids) in resolved {
         end_letters(State::Resolved)
@@ -58,12 +53,11 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
 }
 
 impl ResolvedMessage {
-    fn own_id(&self) -> Option<Uuid> {
-        Uuid::parse_str(&self.wire_id).ok()
-    }
-
-    fn derived_id(&self) -> Option<Uuid> {
-        Some(derived_id(&self.wire_id, &self.body))
+    /// The ids that the letter may have: that of the message, or one derived from id and body if another letter had that id
+    /// already.
+    fn letter_ids(&self) -> impl Iterator<Item = Uuid> + use<> {
+        let own_id = Uuid::parse_str(&self.wire_id).ok();
+        own_id.into_iter().chain([derived_id(&self.wire_id, &self.body)])
     }
 
     /// Whether `letter` is the letter of this message: the same body, the current replay, and still open. An equal id alone does
