@@ -64,24 +64,18 @@ impl DryRunResult {
 }
 
 /// A dry run in progress.
+#[derive(Default)]
 pub struct DryRun {
-    store: Store,
     /// The rows read so far, with the effects of the letters so far; `None` for a row that does not exist.
     links: HashMap<Uuid, Option<BankLink>>,
 }
 
 impl DryRun {
-    /// Starts a dry run over the bank links in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store, links: HashMap::new() }
-    }
-
-    /// What replaying `letters` would do, in that order and after the letters of earlier calls.
+    /// What replaying `letters` would do to the bank links in `store`, in that order and after the letters of earlier calls.
     ///
     /// # Errors
     /// Any [`store::Error`], when the bank links cannot be read.
-    pub async fn run(&mut self, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
+    pub async fn run(&mut self, store: &Store, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
         let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
         let entities = parsed.iter().filter_map(|parsed| match parsed {
             Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
@@ -89,7 +83,7 @@ impl DryRun {
         });
         let unread: BTreeSet<Uuid> = entities.filter(|id| !self.links.contains_key(id)).collect();
         let unread: Vec<Uuid> = unread.into_iter().collect();
-        let mut rows = bank_links::read_committed(&self.store, &unread).await?;
+        let mut rows = bank_links::read_committed(store, &unread).await?;
         self.links.extend(unread.into_iter().map(|id| (id, rows.remove(&id))));
 
         let results = letters.iter().zip(parsed).map(|(letter, parsed)| {

@@ -73,13 +73,6 @@ async fn ping(connection: &mut PgConnection, deadline: Duration) -> Result<bool,
     timeout(deadline, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
 }
 
-/// Closes the connections that are not in use.
-pub(super) async fn close_idle(pool: &PgPool, deadline: Duration) {
-    while let Some(idle) = pool.try_acquire() {
-        let _ = timeout(deadline, idle.close()).await;
-    }
-}
-
 /// Connects once outside the pool, and returns the error if the server refuses. The pool retries a refused connection until its
 /// timeout and then reports only the timeout (<https://github.com/transact-rs/sqlx/issues/3808>).
 pub(super) async fn connect_error(pool: &PgPool, deadline: Duration) -> Option<Error> {

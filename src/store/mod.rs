@@ -1,7 +1,7 @@
 //! The database, PostgreSQL or SQLite: the only room that uses SeaORM.
 //!
 //! Functions that take `&Transaction` never commit; functions that take `&Store` open and commit their own. README.md in this
-//! directory explains the statements, the planner settings and the deadlines.
+//! directory explains the statements and the planner settings, `deadlines.rs` the deadlines.
 
 mod bank_link_columns;
 pub mod bank_links;
@@ -21,6 +21,7 @@ use sea_orm::{
     Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
+use tokio::time::timeout;
 
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
@@ -58,11 +59,6 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), Error> {
         Ok(self.connection.commit().await?)
     }
-
-    /// Rolls back, and waits until the locks are gone.
-    async fn rollback(self) -> Result<(), Error> {
-        Ok(self.connection.rollback().await?)
-    }
 }
 
 impl Store {
@@ -79,15 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the URL is invalid.
-    pub async fn open(url: &str, missing: IfMissing) -> Result<Self, Error> {
-        Self::open_with(url, missing, Deadlines::default()).await
-    }
-
-    /// Like [`Store::open`], with other deadlines.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the URL is invalid.
-    pub async fn open_with(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
+    pub async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
         let connection = Database::connect(connections::options(url, missing, deadlines)).await?;
         Ok(Self { connection, deadlines })
     }
@@ -98,7 +86,7 @@ impl Store {
     /// [`Error::Unavailable`] when the URL is invalid or the database refuses the connection, [`Error::TimedOut`] when it does
     /// not answer.
     pub async fn connect(url: &str, missing: IfMissing) -> Result<Self, Error> {
-        let store = Self::open(url, missing).await?;
+        let store = Self::open(url, missing, Deadlines::default()).await?;
         store.ping().await?;
         Ok(store)
     }
@@ -113,8 +101,9 @@ impl Store {
     /// read-only now.
     pub async fn renew(&self) {
         if !self.is_sqlite() {
-            let pool = self.connection.get_postgres_connection_pool();
-            connections::close_idle(pool, self.deadlines.health_check).await;
+            while let Some(idle) = self.connection.get_postgres_connection_pool().try_acquire() {
+                let _ = timeout(self.deadlines.health_check, idle.close()).await;
+            }
         }
     }
 
@@ -131,7 +120,7 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
+        let _ = timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
     }
 
     /// Runs `work` in a transaction and commits it; all of it within [`Deadlines::transaction`]. If `work` fails, the transaction
@@ -147,7 +136,7 @@ impl Store {
                 Ok(value) => transaction.commit().await.map(|()| value),
                 Err(error) => {
                     // Its own error would say less than the one that caused it.
-                    let _ = transaction.rollback().await;
+                    let _ = transaction.connection.rollback().await;
                     Err(error)
                 }
             }

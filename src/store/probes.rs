@@ -51,7 +51,8 @@ impl Store {
         let done = with_deadline(self.deadlines.probe, async {
             let transaction = self.begin().await?;
             let done = work(&transaction).await;
-            done.and(transaction.rollback().await)
+            let rolled_back = transaction.connection.rollback().await;
+            done.and(rolled_back.map_err(Error::from))
         });
         self.explain_timeout(done.await).await
     }

@@ -68,15 +68,11 @@ impl Action {
             Self::Exported => "exported",
         }
     }
-}
 
-/// A history entry to insert.
-struct NewEntry {
-    message_id: Uuid,
-    at: DateTime<Utc>,
-    by: Option<String>,
-    action: Action,
-    detail: Option<String>,
+    /// A history entry to insert; the database assigns its id.
+    fn entry(self, message_id: Uuid, at: DateTime<Utc>, by: Option<String>, detail: Option<String>) -> HistoryEntry {
+        HistoryEntry { message_id, at, by, action: self.as_str().to_owned(), detail, ..HistoryEntry::default() }
+    }
 }
 
 /// Inserts one and the same history entry for each of `ids`.
@@ -88,18 +84,18 @@ async fn append_history(
     detail: Option<&str>,
 ) -> Result<(), Error> {
     let (at, by, detail) = (Utc::now(), by.map(storable), detail.map(storable));
-    let entry = |message_id| NewEntry { message_id, at, by: by.clone(), action, detail: detail.clone() };
+    let entry = |message_id| action.entry(message_id, at, by.clone(), detail.clone());
     insert_history(transaction, &ids.into_iter().map(entry).collect::<Vec<_>>()).await
 }
 
-async fn insert_history(transaction: &Transaction, entries: &[NewEntry]) -> Result<(), Error> {
+async fn insert_history(transaction: &Transaction, entries: &[HistoryEntry]) -> Result<(), Error> {
     use dead_letter_history::{Column, Entity};
     let connection = &transaction.connection;
     let inserts = BulkInsert::new(connection.get_database_backend(), entries)
         .values(Column::MessageId, |entry| entry.message_id)
         .values(Column::At, |entry| entry.at)
         .texts(Column::By, |entry| entry.by.as_deref())
-        .texts(Column::Action, |entry| Some(entry.action.as_str()))
+        .texts(Column::Action, |entry| Some(&entry.action))
         .texts(Column::Detail, |entry| entry.detail.as_deref())
         .into_statements(Entity)?;
     for insert in inserts {

@@ -12,7 +12,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use uuid::Uuid;
 
-use super::{Action, Letter, NewEntry, insert_history, is_current, lock_letters, saturating_i32, storable};
+use super::{Action, Letter, insert_history, is_current, lock_letters, saturating_i32, storable};
 use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
 use crate::domain::webhook::peek_type_and_entity;
 use crate::store::bulk_statements::id_in;
@@ -54,7 +54,7 @@ pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result
         }
         recorded.insert((id, at));
         let detail = Some(storable(&format!("{}: {}", death.failure.class, death.failure.reason)));
-        history.push(NewEntry { message_id: id, at, by: None, action: Action::Died, detail });
+        history.push(Action::Died.entry(id, at, None, detail));
     }
 
     insert_letters(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
@@ -98,32 +98,21 @@ fn new_letter(id: Uuid, death: &DeadMessage) -> Letter {
     // An id that cannot be stored unchanged is left out: a replay that carried another one would not find this letter, but
     // one that carries `message_id` does.
     let has_other_id = death.wire_id != id.to_string() && storable(&death.wire_id) == death.wire_id;
+    // `apply_death` sets the columns about the death; the others are null.
     let mut letter = Letter {
         message_id: id,
         source: storable(&death.source),
         body: death.body.to_vec(),
         event_type: event_type.map(|event_type| storable(&event_type)),
         entity_id,
-        failure_class: String::new(),
-        failure: String::new(),
-        fingerprint: String::new(),
-        attempts: 0,
         received_at: death.received_at.to_micros(),
         first_died_at: death.at.to_micros(),
-        last_died_at: death.at.to_micros(),
-        deaths: 0,
-        state: String::new(),
-        outcome: None,
         replays: saturating_i32(death.replay),
-        replayed_at: None,
-        replayed_by: None,
-        resolved_at: None,
-        note: None,
         wire_id: has_other_id.then(|| death.wire_id.clone()),
         received_nanos: death.received_at.nanos(),
         edited_from: death.edited_from.as_deref().map(storable),
         traceparent: death.traceparent.as_deref().map(storable),
-        claimed_until: None,
+        ..Letter::default()
     };
     apply_death(&mut letter, death);
     letter
