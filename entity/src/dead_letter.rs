@@ -4,7 +4,7 @@
 use sea_orm::entity::prelude::*;
 
 /// A row of `dead_letters`.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "dead_letters")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::ingress::Ingress;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
-use crate::store::{IfMissing, Store};
+use crate::store::{Deadlines, IfMissing, Store};
 use crate::worker::Worker;
 use crate::{reconnect, shutdown, telemetry};
 
@@ -52,7 +52,9 @@ impl Process {
             None => (None, None),
         };
         let database = match settings.database {
-            Some(database) => Some((Store::open(&database.url, IfMissing::Create).await?, database)),
+            Some(database) => {
+                Some((Store::open(&database.url, IfMissing::Create, Deadlines::default()).await?, database))
+            }
             None => None,
         };
         let (address, topology) = settings.broker;

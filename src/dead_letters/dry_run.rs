@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::received_at;
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::event;
+use crate::domain::failure::Failure;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::{Parsed, Webhook, parse};
 use crate::store::dead_letters::Letter;
@@ -63,24 +64,18 @@ impl DryRunResult {
 }
 
 /// A dry run in progress.
+#[derive(Default)]
 pub struct DryRun {
-    store: Store,
     /// The rows read so far, with the effects of the letters so far; `None` for a row that does not exist.
     links: HashMap<Uuid, Option<BankLink>>,
 }
 
 impl DryRun {
-    /// Starts a dry run over the bank links in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store, links: HashMap::new() }
-    }
-
-    /// What replaying `letters` would do, in that order and after the letters of earlier calls.
+    /// What replaying `letters` would do to the bank links in `store`, in that order and after the letters of earlier calls.
     ///
     /// # Errors
     /// Any [`store::Error`], when the bank links cannot be read.
-    pub async fn run(&mut self, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
+    pub async fn run(&mut self, store: &Store, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
         let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
         let entities = parsed.iter().filter_map(|parsed| match parsed {
             Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
@@ -88,13 +83,16 @@ impl DryRun {
         });
         let unread: BTreeSet<Uuid> = entities.filter(|id| !self.links.contains_key(id)).collect();
         let unread: Vec<Uuid> = unread.into_iter().collect();
-        let mut rows = bank_links::read_committed(&self.store, &unread).await?;
+        let mut rows = bank_links::read_committed(store, &unread).await?;
         self.links.extend(unread.into_iter().map(|id| (id, rows.remove(&id))));
 
         let results = letters.iter().zip(parsed).map(|(letter, parsed)| {
-            let (action, failure, events) = match parsed {
-                Ok(Parsed::Link(webhook)) => self.apply(&webhook),
-                Ok(Parsed::Ignored(_)) => (DryRunAction::Ignore, None, Vec::new()),
+            let result = parsed.and_then(|parsed| match parsed {
+                Parsed::Link(webhook) => self.apply(&webhook),
+                Parsed::Ignored(_) => Ok((DryRunAction::Ignore, Vec::new())),
+            });
+            let (action, failure, events) = match result {
+                Ok((action, events)) => (action, None, events),
                 Err(failure) => (DryRunAction::Fail, Some(failure.to_string()), Vec::new()),
             };
             DryRunResult { message_id: letter.message_id, action, failure, events }
@@ -102,21 +100,19 @@ impl DryRun {
         Ok(results.collect())
     }
 
-    /// Merges `webhook` into its row.
-    fn apply(&mut self, webhook: &Webhook) -> (DryRunAction, Option<String>, Vec<&'static str>) {
+    /// Merges `webhook` into its row. Returns the action and the types of the events.
+    fn apply(&mut self, webhook: &Webhook) -> Result<(DryRunAction, Vec<&'static str>), Failure> {
         let row = self.links.entry(webhook.entity_id).or_default();
         let merged = merge(row.as_ref(), [webhook]);
         let action = match (merged.results.first(), &row) {
             (Some(DeliveryResult::Handled(Outcome::Applied)), None) => DryRunAction::Insert,
             (Some(DeliveryResult::Handled(Outcome::Applied)), Some(_)) => DryRunAction::Update,
-            (Some(DeliveryResult::Failed(failure)), _) => {
-                return (DryRunAction::Fail, Some(failure.to_string()), Vec::new());
-            }
+            (Some(DeliveryResult::Failed(failure)), _) => return Err(failure.clone()),
             _ => DryRunAction::Stale,
         };
-        let Some(after) = merged.after else { return (action, None, Vec::new()) };
+        let Some(after) = merged.after else { return Ok((action, Vec::new())) };
         let events = event::for_change(row.as_ref(), &after, "").into_iter().map(|event| event.event_type).collect();
         *row = Some(after);
-        (action, None, events)
+        Ok((action, events))
     }
 }

@@ -24,7 +24,7 @@ pub fn render(body: &[u8], masking: Masking) -> String {
     match (serde_json::from_slice::<Value>(body), masking) {
         (Ok(mut json), masking) => {
             if masking == Masking::Masked {
-                mask(&mut json);
+                mask(&mut json, false);
             }
             serde_json::to_string_pretty(&json).unwrap_or_default()
         }
@@ -39,25 +39,18 @@ pub fn render(body: &[u8], masking: Masking) -> String {
     }
 }
 
-fn mask(json: &mut Value) {
+/// Masks the values of [`MASKED_MEMBERS`] in `json`, or every value if `all`. Keeps the structure and the nulls.
+fn mask(json: &mut Value, all: bool) {
     match json {
         Value::Object(members) => {
-            for (name, value) in members.iter_mut() {
-                if MASKED_MEMBERS.contains(&name.as_str()) { mask_all(value) } else { mask(value) }
+            for (name, value) in members {
+                mask(value, all || MASKED_MEMBERS.contains(&name.as_str()));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(mask),
-        _ => {}
-    }
-}
-
-/// Masks every value in `value`, and keeps its structure and its nulls.
-fn mask_all(value: &mut Value) {
-    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, all)),
         Value::Null => {}
-        Value::Object(members) => members.values_mut().for_each(mask_all),
-        Value::Array(items) => items.iter_mut().for_each(mask_all),
-        leaf => *leaf = MASK.into(),
+        leaf if all => *leaf = MASK.into(),
+        _ => {}
     }
 }
 

@@ -4,19 +4,19 @@ mod dry_run;
 mod mask;
 mod replay;
 mod replay_outcomes;
-mod send_edited;
 
 pub use dry_run::{DryRun, DryRunAction, DryRunResult};
 pub use mask::{Masking, render};
 pub use replay::{ReplayEnd, ReplayOptions, replay};
 pub use replay_outcomes::ReplayTotals;
-pub use send_edited::send_edited;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use crate::broker::Message;
+use crate::broker::{self, DEADLINE, Message, Outgoing, Publisher};
 use crate::domain::timestamp::Timestamp;
-use crate::store::dead_letters::Letter;
+use crate::store::dead_letters::{Letter, ReplayKey, Selected, claim, mark_edited, release_claims};
+use crate::store::{self, Store};
 
 /// The message that replays `letter`: the same id and time of receipt, attempt 1.
 #[must_use]
@@ -36,4 +36,44 @@ pub fn message(letter: &Letter) -> Message {
 /// When the letter's message was received, in nanoseconds. The column `received_at` holds only microseconds.
 fn received_at(letter: &Letter) -> Timestamp {
     Timestamp::from_nanos(letter.received_nanos).unwrap_or(Timestamp::EPOCH)
+}
+
+/// Why an edit failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] store::Error),
+    /// The broker did not confirm the message. The letter is dead again, at the latest when its claim expires after 30 s.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}
+
+/// Publishes the message of `selected` with `body` instead, and marks the letter resolved. The new message has a new id but keeps
+/// the time of receipt, so it cannot overwrite newer values of a bank link. Returns the new id, or `None` if the letter is no
+/// longer dead.
+///
+/// # Errors
+/// [`Error::Database`] or [`Error::Broker`]. The new message may have been published all the same; a repeated edit may publish
+/// it twice, which changes nothing.
+pub async fn send_edited(
+    store: &Store,
+    publisher: &Publisher,
+    selected: Selected,
+    body: Bytes,
+    by: &str,
+) -> Result<Option<Uuid>, Error> {
+    let Some(letter) = claim(store, &[selected], by).await?.pop() else { return Ok(None) };
+    let (key, original) = (ReplayKey::of(&letter), message(&letter));
+    let id = Uuid::now_v7();
+    let edited = Message { id: id.to_string(), edited_from: Some(original.id.clone()), replay: None, body, ..original };
+    let outgoing = Outgoing::webhook(publisher.connection().topology(), &edited);
+    if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
+        if cause.is_refusal() {
+            release_claims(store, &[key]).await?;
+        }
+        return Err(cause.into());
+    }
+    mark_edited(store, key, &edited.id, by).await?;
+    Ok(Some(id))
 }

@@ -3,6 +3,7 @@
 //! A replay may be killed at any point and run again. A letter that was claimed but not published is dead again when its claim
 //! expires; a letter that was published twice is merged twice, which changes nothing.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,10 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::message;
-use super::replay_outcomes::{PendingOutcomes, ReplayTotals};
+use super::replay_outcomes::{ReplayTotals, poll};
 use crate::broker::{self, DEADLINE, Outgoing, Publisher};
 use crate::rate_limiter::RateLimiter;
-use crate::store::dead_letters::{Claimed, ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
+use crate::store::dead_letters::{ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
 
 /// Maximum letters that are claimed and published together.
@@ -67,7 +68,7 @@ pub async fn replay(
     on_progress: impl FnMut(&ReplayTotals),
 ) -> Result<(ReplayTotals, ReplayEnd), store::Error> {
     let totals = ReplayTotals { selected: selected.len(), ..ReplayTotals::default() };
-    let (pending, unconfirmed) = (PendingOutcomes::default(), Vec::new());
+    let (pending, unconfirmed) = (VecDeque::new(), Vec::new());
     let mut replay = Replay { store, publisher, options, stop, on_progress, totals, pending, unconfirmed };
     let end = replay.run(selected).await?;
     replay.confirm_claims().await?;
@@ -83,7 +84,8 @@ struct Replay<'a, F> {
     stop: &'a CancellationToken,
     on_progress: F,
     totals: ReplayTotals,
-    pending: PendingOutcomes,
+    /// Replayed letters without an outcome, in the order in which they will be polled.
+    pending: VecDeque<ReplayKey>,
     /// Published letters whose claims still expire.
     unconfirmed: Vec<ReplayKey>,
 }
@@ -133,19 +135,21 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
     /// Claims and publishes `letters`. Returns the cause if any of them could not be published.
     async fn replay_batch(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
         let claimed = claim(self.store, letters, &self.options.by).await?;
-        let publishing = join_all(claimed.iter().map(|claimed| publish(self.publisher, claimed)));
+        let topology = self.publisher.connection().topology();
+        let publish = |letter| self.publisher.publish(Outgoing::webhook(topology, &message(letter)), DEADLINE);
+        let publishing = join_all(claimed.iter().map(publish));
         // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
         // no confirmation any more.
         let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.unconfirmed));
         self.unconfirmed.clear();
         let (mut unpublished, mut failed) = (Vec::new(), None);
-        for (claimed, published) in claimed.iter().zip(published) {
+        for (letter, published) in claimed.iter().zip(published) {
             match published {
-                Ok(()) => self.unconfirmed.push(claimed.key()),
+                Ok(()) => self.unconfirmed.push(ReplayKey::of(letter)),
                 Err(cause) => {
                     // After any other error the message may be on the queue, so the claim is left to expire.
                     if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
-                        unpublished.push(claimed.key());
+                        unpublished.push(ReplayKey::of(letter));
                     }
                     failed = Some(cause);
                 }
@@ -155,7 +159,7 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
         release_claims(self.store, &unpublished).await?;
         self.totals.replayed += self.unconfirmed.len();
         self.totals.skipped += letters.len() - self.unconfirmed.len();
-        self.pending.add(&self.unconfirmed);
+        self.pending.extend(&self.unconfirmed);
         Ok(failed)
     }
 
@@ -170,9 +174,9 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
     async fn wait_for_outcomes(&mut self, max_wait: Duration) -> Result<(), store::Error> {
         let deadline = Instant::now() + max_wait;
         loop {
-            let ended = self.pending.poll(self.store, &mut self.totals).await?;
+            let ended = poll(self.store, &mut self.pending, &mut self.totals).await?;
             (self.on_progress)(&self.totals);
-            if self.pending.len() == 0 || Instant::now() >= deadline || self.stop.is_cancelled() {
+            if self.pending.is_empty() || Instant::now() >= deadline || self.stop.is_cancelled() {
                 return Ok(());
             }
             if ended == 0 {
@@ -180,9 +184,4 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
             }
         }
     }
-}
-
-async fn publish(publisher: &Publisher, claimed: &Claimed) -> Result<(), broker::Error> {
-    let outgoing = Outgoing::webhook(publisher.connection().topology(), &message(&claimed.letter));
-    publisher.publish(outgoing, DEADLINE).await
 }

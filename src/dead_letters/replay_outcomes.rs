@@ -46,52 +46,34 @@ impl ReplayTotals {
     }
 }
 
-/// Replayed letters without an outcome, in the order in which they will be polled.
-#[derive(Default)]
-pub(super) struct PendingOutcomes(VecDeque<ReplayKey>);
-
-impl PendingOutcomes {
-    pub(super) fn add(&mut self, replayed: &[ReplayKey]) {
-        self.0.extend(replayed);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Reads the states of up to [`MAX_POLLED`] letters. Adds those with an outcome to `totals` and removes them; returns how
-    /// many that were.
-    pub(super) async fn poll(&mut self, store: &Store, totals: &mut ReplayTotals) -> Result<usize, store::Error> {
-        let polled: Vec<ReplayKey> = self.0.drain(..self.0.len().min(MAX_POLLED)).collect();
-        let ids: Vec<Uuid> = polled.iter().map(|key| key.id).collect();
-        let rows = match statuses(store, &ids).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                self.0.extend(polled);
-                return Err(error);
+/// Reads the states of up to [`MAX_POLLED`] letters at the front of `pending`. Adds those with an outcome to `totals`, moves the
+/// others to the back, and returns how many had an outcome.
+pub(super) async fn poll(
+    store: &Store,
+    pending: &mut VecDeque<ReplayKey>,
+    totals: &mut ReplayTotals,
+) -> Result<usize, store::Error> {
+    let polled: Vec<ReplayKey> = pending.drain(..pending.len().min(MAX_POLLED)).collect();
+    let ids: Vec<Uuid> = polled.iter().map(|key| key.id).collect();
+    let rows = statuses(store, &ids).await?.into_iter().map(|(id, state, outcome, replays)| {
+        let outcome = outcome.as_deref().and_then(Outcome::parse);
+        (ReplayKey { id, replays }, (State::parse(&state), outcome))
+    });
+    let statuses: HashMap<ReplayKey, _> = rows.collect();
+    let mut ended = 0;
+    for key in polled {
+        match statuses.get(&key) {
+            Some((Some(State::Replaying), _)) => {
+                pending.push_back(key);
+                continue;
             }
-        };
-        let rows: HashMap<Uuid, _> =
-            rows.into_iter().map(|(id, state, outcome, replays)| (id, (state, outcome, replays))).collect();
-        let mut ended = 0;
-        for key in polled {
-            let status = rows.get(&key.id).map(|(state, outcome, replays)| {
-                let outcome = outcome.as_deref().and_then(Outcome::parse);
-                (State::parse(state), outcome, *replays == key.replays)
-            });
-            match status {
-                Some((Some(State::Replaying), _, true)) => {
-                    self.0.push_back(key);
-                    continue;
-                }
-                Some((Some(State::Resolved), Some(Outcome::Applied), true)) => totals.applied += 1,
-                Some((Some(State::Resolved), Some(Outcome::Ignored), true)) => totals.ignored += 1,
-                Some((Some(State::Resolved), _, true)) => totals.stale += 1,
-                // It died again and may since have been discarded, replayed or pruned by others.
-                _ => totals.dead += 1,
-            }
-            ended += 1;
+            Some((Some(State::Resolved), Some(Outcome::Applied))) => totals.applied += 1,
+            Some((Some(State::Resolved), Some(Outcome::Ignored))) => totals.ignored += 1,
+            Some((Some(State::Resolved), _)) => totals.stale += 1,
+            // It died again and may since have been discarded, replayed or pruned by others.
+            _ => totals.dead += 1,
         }
-        Ok(ended)
+        ended += 1;
     }
+    Ok(ended)
 }

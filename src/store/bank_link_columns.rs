@@ -17,7 +17,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Error;
-use super::bulk_insert::BulkInsert;
+use super::bulk_statements::BulkInsert;
 use crate::domain::bank_link::{BankLink, FieldValue};
 use crate::domain::field::Field;
 use crate::domain::timestamp::Timestamp;
@@ -64,10 +64,7 @@ pub(super) fn insert_statements(
     Ok(insert.into_statements(Entity)?)
 }
 
-/// The bank link in `row`.
-///
-/// # Errors
-/// [`Error::InvalidRow`] when another program wrote a row that cannot be decoded.
+/// The bank link in `row`; [`Error::InvalidRow`] when another program wrote a row that cannot be decoded.
 pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
     let version = Timestamp::from_nanos(row.try_get("", "version")?).ok_or_else(Error::unreadable_row)?;
     let instants: Value = row.try_get("", "instants")?;

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, Q
 use uuid::Uuid;
 
 use super::bank_link_columns::{from_row, insert_statements};
-use super::id_in::id_in;
+use super::bulk_statements::id_in;
 use super::{Error, MAX_BINDS, Store, Transaction, with_deadline};
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::field::Field;
@@ -102,9 +102,6 @@ fn update_if_unchanged() -> OnConflict {
 
 /// Reads, inserts and updates a row as webhooks do, for a probe that rolls back. Its id is new each time, so that probes do not
 /// wait for each other.
-///
-/// # Errors
-/// Any [`Error`].
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let (entity_id, timestamp) = (Uuid::new_v4(), Timestamp::now());
     let mut row = None;

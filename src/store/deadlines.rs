@@ -1,17 +1,8 @@
-//! Every deadline of the database, why it has its length, and the order in which they fire.
+//! Every deadline of the database, why it has its length, and which error follows when it passes.
 //!
 //! Nothing waits for the database without end. Each function that takes `&Store` applies [`Deadlines::transaction`] to all that
-//! it does; functions that take `&Transaction` run under the deadline of that transaction. When something is slow, the
-//! deadlines fire in this order, so that the most precise cause is reported:
-//!
-//! 1. `lock`: the server ends the wait for one lock. Other rows can still be written: [`Error::Blocked`]. On SQLite the lock is
-//!    that of the whole database: [`Error::Unavailable`].
-//! 2. `statement`: the server cancels a statement. It still answers, so this too is [`Error::Blocked`].
-//! 3. `transaction`: this process stops waiting. Either the server does not answer, or all statements together take too long:
-//!    [`Error::TimedOut`].
-//! 4. `idle_in_transaction`: the server ends the session of a client that has died within a transaction and frees its locks.
-//!
-//! Before a transaction begins, `connect` bounds the wait for a connection, and `health_check` the ping of each one.
+//! it does; functions that take `&Transaction` run under the deadline of that transaction. When something is slow, `lock`,
+//! `statement`, `transaction` and `idle_in_transaction` fire in this order, so that the most precise cause is reported.
 
 use std::time::Duration;
 
@@ -27,14 +18,17 @@ pub struct Deadlines {
     /// The ping of a connection before and after each use. Default 1 s.
     pub health_check: Duration,
     /// The wait of one statement for a lock: `lock_timeout` of PostgreSQL, `busy_timeout` of SQLite. Default 5 s, longer than a
-    /// batch of another worker takes, so that only locks of other programs exceed it.
+    /// batch of another worker takes, so that only locks of other programs exceed it. Other rows can still be written:
+    /// [`Error::Blocked`]. SQLite locks the whole database: [`Error::Unavailable`].
     pub lock: Duration,
-    /// One statement on PostgreSQL (`statement_timeout`). Default 25 s, less than `transaction`, so that the server is first.
+    /// One statement on PostgreSQL (`statement_timeout`). Default 25 s, less than `transaction`, so that the server is first. It
+    /// still answers, so this too is [`Error::Blocked`].
     pub statement: Duration,
-    /// A whole transaction, or a query outside any. Default 30 s.
+    /// A whole transaction, or a query outside any. Default 30 s. Either the server does not answer, or all statements together
+    /// take too long: [`Error::TimedOut`].
     pub transaction: Duration,
-    /// The wait of PostgreSQL for the next statement of a transaction (`idle_in_transaction_session_timeout`). Default 60 s: it
-    /// must exceed the time for which a relay holds a claim while it publishes.
+    /// The wait of PostgreSQL for the next statement of a transaction (`idle_in_transaction_session_timeout`), which frees the
+    /// locks of a client that has died. Default 60 s: it must exceed the time for which a relay holds a claim while it publishes.
     pub idle_in_transaction: Duration,
     /// A ping or a probe, for readiness. Default 3 s.
     pub probe: Duration,

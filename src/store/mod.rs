@@ -1,28 +1,28 @@
 //! The database, PostgreSQL or SQLite: the only room that uses SeaORM.
 //!
 //! Functions that take `&Transaction` never commit; functions that take `&Store` open and commit their own. README.md in this
-//! directory explains the statements, the planner settings and the deadlines.
+//! directory explains the statements and the planner settings, `deadlines.rs` the deadlines.
 
 mod bank_link_columns;
 pub mod bank_links;
-mod bulk_insert;
-mod connect_options;
-mod database_transaction;
+mod bulk_statements;
+mod connections;
 pub mod dead_letters;
 mod deadlines;
 mod error;
-mod id_in;
 pub mod outbox;
-mod pool_health;
 mod probes;
 
 use std::str::FromStr;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{
+    Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+use tokio::time::timeout;
 
-pub use database_transaction::Transaction;
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
 
@@ -45,6 +45,22 @@ pub struct Store {
     deadlines: Deadlines,
 }
 
+/// A transaction. Dropping it rolls it back in the background.
+pub struct Transaction {
+    connection: DatabaseTransaction,
+}
+
+impl Transaction {
+    /// Commits.
+    ///
+    /// # Errors
+    /// Any [`Error`], since deferred constraints are checked now. After [`Error::Unavailable`] it is unknown whether the changes
+    /// last.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.connection.commit().await?)
+    }
+}
+
 impl Store {
     /// Whether `url` is a valid URL of a supported database.
     #[must_use]
@@ -59,17 +75,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the URL is invalid.
-    pub async fn open(url: &str, missing: IfMissing) -> Result<Self, Error> {
-        Self::open_with(url, missing, Deadlines::default()).await
-    }
-
-    /// Like [`Store::open`], with other deadlines.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the URL is invalid.
-    pub async fn open_with(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
-        let options = connect_options::connect_options(url, missing, deadlines);
-        Ok(Self { connection: Database::connect(options).await?, deadlines })
+    pub async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
+        let connection = Database::connect(connections::options(url, missing, deadlines)).await?;
+        Ok(Self { connection, deadlines })
     }
 
     /// Opens the database at `url` and checks that it answers: for commands, which do not wait for an outage to end.
@@ -78,7 +86,7 @@ impl Store {
     /// [`Error::Unavailable`] when the URL is invalid or the database refuses the connection, [`Error::TimedOut`] when it does
     /// not answer.
     pub async fn connect(url: &str, missing: IfMissing) -> Result<Self, Error> {
-        let store = Self::open(url, missing).await?;
+        let store = Self::open(url, missing, Deadlines::default()).await?;
         store.ping().await?;
         Ok(store)
     }
@@ -93,8 +101,9 @@ impl Store {
     /// read-only now.
     pub async fn renew(&self) {
         if !self.is_sqlite() {
-            let pool = self.connection.get_postgres_connection_pool();
-            pool_health::close_idle(pool, self.deadlines.health_check).await;
+            while let Some(idle) = self.connection.get_postgres_connection_pool().try_acquire() {
+                let _ = timeout(self.deadlines.health_check, idle.close()).await;
+            }
         }
     }
 
@@ -111,7 +120,41 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
+        let _ = timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
+    }
+
+    /// Runs `work` in a transaction and commits it; all of it within [`Deadlines::transaction`]. If `work` fails, the transaction
+    /// is rolled back before this returns, so that its locks are gone.
+    ///
+    /// # Errors
+    /// The error of `work`, of the commit, or [`Error::TimedOut`]. After a failed commit it is unknown whether the changes
+    /// last; every caller repeats them, which is idempotent.
+    pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
+        with_deadline(self.deadlines.transaction, async {
+            let transaction = self.begin().await?;
+            match work(&transaction).await {
+                Ok(value) => transaction.commit().await.map(|()| value),
+                Err(error) => {
+                    // Its own error would say less than the one that caused it.
+                    let _ = transaction.connection.rollback().await;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Begins a transaction for a caller that cannot use [`Store::transaction`]. The caller sets the deadline.
+    ///
+    /// On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`). A transaction that reads first would take it with its
+    /// first write, and that fails if another process has written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::TimedOut`] when there is no connection.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
+        Ok(Transaction { connection: self.connection.begin_with_options(options).await? })
     }
 
     /// Waits for a query outside any transaction, within [`Deadlines::transaction`].

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::bulk_insert::BulkInsert;
-use super::id_in::id_in;
+use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, MAX_BINDS, Store, Transaction, with_deadline};
 use crate::domain::event::Event;
 use crate::domain::timestamp::Timestamp;
@@ -35,7 +34,7 @@ pub struct Append {
 }
 
 /// An event that waits to be published.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Pending {
     /// The event's id.
     pub id: Uuid,
@@ -144,14 +143,10 @@ async fn settle(transaction: &Transaction, published: &[Uuid], deferred: &[(Uuid
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Error> {
-    let select = Query::select()
-        .expr_as(Expr::col(Column::Id).count(), "pending")
-        .expr_as(Expr::col(Column::CreatedAt).min(), "oldest")
-        .from(Entity)
-        .take();
-    let Some(row) = store.query(store.connection.query_one(&select)).await? else { return Ok((0, None)) };
-    let pending: i64 = row.try_get("", "pending")?;
-    Ok((pending.unsigned_abs(), row.try_get("", "oldest")?))
+    let select = Entity::find().select_only().expr(Column::Id.count()).expr(Column::CreatedAt.min());
+    let row: Option<(i64, _)> = store.query(select.into_tuple().one(&store.connection)).await?;
+    let (pending, oldest) = row.unwrap_or_default();
+    Ok((pending.unsigned_abs(), oldest))
 }
 
 /// Appends an event, for a probe that rolls back.
@@ -168,28 +163,16 @@ pub(super) async fn probe_delete(transaction: &Transaction) -> Result<(), Error>
 }
 
 async fn select_due(connection: &impl ConnectionTrait, due: Due, limit: u64) -> Result<Vec<Pending>, Error> {
-    let mut select = Query::select();
     let columns =
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
-    select.columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "payload").from(Entity).limit(limit);
-    match due {
+    let select =
+        Entity::find().select_only().columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "json");
+    let select = match due {
         // The text must be that of the partial index, or PostgreSQL does not use it.
-        Due::New => select.and_where(Expr::cust("refusals < 1")).order_by(Column::CreatedAt, Order::Asc),
-        Due::Deferred => select.and_where(Column::RetryAt.lte(Utc::now())).order_by(Column::RetryAt, Order::Asc),
+        Due::New => select.filter(Expr::cust("refusals < 1")).order_by_asc(Column::CreatedAt),
+        Due::Deferred => select.filter(Column::RetryAt.lte(Utc::now())).order_by_asc(Column::RetryAt),
     };
-    // sea-query leaves this out on SQLite, which has no row locks.
-    select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-    connection.query_all(&select).await?.iter().map(pending).collect()
-}
-
-fn pending(row: &QueryResult) -> Result<Pending, Error> {
-    Ok(Pending {
-        id: row.try_get("", "id")?,
-        event_type: row.try_get("", "event_type")?,
-        routing_key: row.try_get("", "routing_key")?,
-        json: row.try_get("", "payload")?,
-        traceparent: row.try_get("", "traceparent")?,
-        received_at: row.try_get("", "received_at")?,
-        refusals: row.try_get("", "refusals")?,
-    })
+    // sea-query leaves the lock out on SQLite, which has no row locks.
+    let select = select.limit(limit).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    Ok(select.into_model().all(connection).await?)
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{Error, Store, Transaction, bank_links, dead_letters, outbox, pool_health, with_deadline};
+use super::{Error, Store, Transaction, bank_links, connections, dead_letters, outbox, with_deadline};
 
 impl Store {
     /// Checks that the database answers.
@@ -51,7 +51,8 @@ impl Store {
         let done = with_deadline(self.deadlines.probe, async {
             let transaction = self.begin().await?;
             let done = work(&transaction).await;
-            done.and(transaction.rollback().await)
+            let rolled_back = transaction.connection.rollback().await;
+            done.and(rolled_back.map_err(Error::from))
         });
         self.explain_timeout(done.await).await
     }
@@ -61,7 +62,7 @@ impl Store {
         match result {
             Err(Error::TimedOut) if !self.is_sqlite() => {
                 let pool = self.connection.get_postgres_connection_pool();
-                Err(pool_health::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
+                Err(connections::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
             }
             result => result,
         }

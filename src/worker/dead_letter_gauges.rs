@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::domain::failure::FailureClass;
-use crate::store::{self, Store, dead_letters};
+use crate::store::dead_letters::{FailureGroup, stats};
+use crate::store::{self, Store};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -22,8 +23,8 @@ pub(super) async fn update(store: &Store, stop: &CancellationToken) {
         "Age of the oldest dead letter in state dead; 0 without any."
     );
     loop {
-        match store::with_deadline(DEADLINE, dead_letters::counts(store)).await {
-            Ok(counts) => set_gauges(&counts),
+        match store::with_deadline(DEADLINE, stats(store)).await {
+            Ok(groups) => set_gauges(&groups),
             Err(cause) => debug!(%cause, "cannot count the dead letters"),
         }
         if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
@@ -32,11 +33,12 @@ pub(super) async fn update(store: &Store, stop: &CancellationToken) {
     }
 }
 
-fn set_gauges(counts: &dead_letters::DeadLetterCounts) {
+fn set_gauges(groups: &[FailureGroup]) {
     for class in FailureClass::ALL.map(FailureClass::as_str) {
-        let letters = counts.by_class.iter().find(|(name, _)| name == class).map_or(0, |(_, letters)| *letters);
+        let letters: i64 = groups.iter().filter(|group| group.failure_class == class).map(|group| group.count).sum();
         gauge!("banklink_dead_letters", "class" => class).set(u32::try_from(letters).unwrap_or(u32::MAX));
     }
-    let age = counts.oldest.map_or(0, |oldest| Utc::now().signed_duration_since(oldest).num_seconds().max(0));
+    let oldest = groups.iter().map(|group| group.oldest).min();
+    let age = oldest.map_or(0, |oldest| Utc::now().signed_duration_since(oldest).num_seconds().max(0));
     gauge!("banklink_dead_letter_oldest_age_seconds").set(u32::try_from(age).unwrap_or(u32::MAX));
 }

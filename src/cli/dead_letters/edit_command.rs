@@ -84,7 +84,7 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         &difference
     });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
-    for result in DryRun::new(store.clone()).run(&[edited]).await? {
+    for result in DryRun::default().run(store, &[edited]).await? {
         output::print_note(format!("dry run: {} {}", result.action.as_str(), result.detail()).trim_end());
     }
     Ok(())

@@ -116,12 +116,12 @@ fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), F
 }
 
 async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(), Failure> {
-    let mut dry_run = DryRun::new(store.clone());
+    let mut dry_run = DryRun::default();
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();
     for batch in dead_letters::batches(selected, DRY_RUN_BATCH) {
         let letters = dead_letters::fetch(store, batch).await?;
-        for result in dry_run.run(&letters).await? {
+        for result in dry_run.run(store, &letters).await? {
             *counts.entry(result.action.as_str()).or_default() += 1;
             if json {
                 output::json(&object(&result))?;

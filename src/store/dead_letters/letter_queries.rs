@@ -1,19 +1,22 @@
-//! Finds and counts dead letters.
+//! Finds and counts dead letters, and splits them into batches.
 
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
 use entity::dead_letter_history;
-use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, EntityTrait, FromQueryResult, Iterable, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use uuid::Uuid;
 
 use super::{HistoryEntry, Letter};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
-use crate::store::id_in::id_in;
+use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Store};
+
+/// Maximum total size of the bodies in a batch of several letters.
+const MAX_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Conditions for letters, all of which must hold. What is empty or `None` matches every letter.
 #[derive(Clone, Debug, Default)]
@@ -39,18 +42,18 @@ pub struct Filter {
 }
 
 /// A selected letter, as it was at that time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Selected {
     /// Its id.
     pub id: Uuid,
     /// Its number of deaths: another number later means that it has been replayed and has died again.
     pub deaths: i32,
     /// The size of its body.
-    pub body_bytes: usize,
+    pub body_bytes: i32,
 }
 
 /// Dead letters that share a failure class and a fingerprint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct FailureGroup {
     /// The failure class.
     pub failure_class: String,
@@ -64,15 +67,6 @@ pub struct FailureGroup {
     pub newest: DateTime<Utc>,
     /// One of the failures.
     pub example: String,
-}
-
-/// The letters that are dead now, for the metrics.
-#[derive(Clone, Debug)]
-pub struct DeadLetterCounts {
-    /// The number of letters by failure class.
-    pub by_class: Vec<(String, u64)>,
-    /// The oldest last death.
-    pub oldest: Option<DateTime<Utc>>,
 }
 
 /// The letters that match, newest death first, with empty bodies.
@@ -91,16 +85,10 @@ pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> 
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
-    let columns = matching(filter).select_only().columns([Column::MessageId, Column::Deaths]);
+    let columns = matching(filter).select_only().column_as(Column::MessageId, "id").column(Column::Deaths);
     // The length is in bytes on both databases.
-    let select = oldest_first(columns.expr(Expr::cust("length(body)")));
-    let rows: Vec<(Uuid, i32, i32)> = store.query(select.into_tuple().all(&store.connection)).await?;
-    let selected = rows.into_iter().map(|(id, deaths, body_bytes)| Selected {
-        id,
-        deaths,
-        body_bytes: usize::try_from(body_bytes).unwrap_or_default(),
-    });
-    Ok(selected.collect())
+    let select = oldest_first(columns.expr_as(Expr::cust("length(body)"), "body_bytes"));
+    store.query(select.into_model().all(&store.connection)).await
 }
 
 /// Like [`select`], limited to dead letters; none if the filter names another state.
@@ -114,8 +102,22 @@ pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>
     }
 }
 
-/// The current letters of `selected`, with their bodies, oldest death first. The caller bounds their number and size with
-/// [`batches`](super::batches).
+/// Splits `selected`, in its order, so that no command holds all bodies in memory: into batches of at most `max_letters` letters and 16 MiB of bodies. A larger letter makes a
+/// batch of its own.
+pub fn batches(selected: &[Selected], max_letters: usize) -> impl Iterator<Item = &[Selected]> {
+    let (mut letters, mut bytes) = (0, 0);
+    selected.chunk_by(move |letter, next| {
+        letters += 1;
+        bytes += i64::from(letter.body_bytes);
+        let fits = letters < max_letters && bytes + i64::from(next.body_bytes) <= MAX_BYTES;
+        if !fits {
+            (letters, bytes) = (0, 0);
+        }
+        fits
+    })
+}
+
+/// The current letters of `selected`, one of [`batches`], with their bodies, oldest death first.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
@@ -147,46 +149,19 @@ pub async fn history(store: &Store, id: Uuid) -> Result<Vec<HistoryEntry>, Error
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
-    let select = Query::select()
+    let groups = Entity::find()
+        .select_only()
         .columns([Column::FailureClass, Column::Fingerprint])
-        .expr_as(Expr::col(Column::MessageId).count(), "letters")
-        .expr_as(Expr::col(Column::LastDiedAt).min(), "oldest")
-        .expr_as(Expr::col(Column::LastDiedAt).max(), "newest")
-        .expr_as(Expr::col(Column::Failure).min(), "example")
-        .from(Entity)
-        .cond_where(in_state(State::Dead))
-        .group_by_columns([Column::FailureClass, Column::Fingerprint])
-        .take();
-    let mut groups = Vec::new();
-    for row in store.query(store.connection.query_all(&select)).await? {
-        groups.push(FailureGroup {
-            failure_class: row.try_get("", "failure_class")?,
-            fingerprint: row.try_get("", "fingerprint")?,
-            count: row.try_get("", "letters")?,
-            oldest: row.try_get("", "oldest")?,
-            newest: row.try_get("", "newest")?,
-            example: row.try_get("", "example")?,
-        });
-    }
-    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint)));
-    Ok(groups)
-}
-
-/// Counts the dead letters by failure class.
-///
-/// # Errors
-/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn counts(store: &Store) -> Result<DeadLetterCounts, Error> {
-    let mut counts = DeadLetterCounts { by_class: Vec::new(), oldest: None };
-    for group in stats(store).await? {
-        let count = group.count.unsigned_abs();
-        match counts.by_class.iter_mut().find(|(class, _)| *class == group.failure_class) {
-            Some((_, letters)) => *letters += count,
-            None => counts.by_class.push((group.failure_class, count)),
-        }
-        counts.oldest = Some(counts.oldest.map_or(group.oldest, |oldest| Ord::min(oldest, group.oldest)));
-    }
-    Ok(counts)
+        .expr_as(Column::MessageId.count(), "count")
+        .expr_as(Column::LastDiedAt.min(), "oldest")
+        .expr_as(Column::LastDiedAt.max(), "newest")
+        .expr_as(Column::Failure.min(), "example")
+        .filter(in_state(State::Dead))
+        .group_by(Column::FailureClass)
+        .group_by(Column::Fingerprint)
+        .order_by_desc(Column::MessageId.count())
+        .order_by_asc(Column::Fingerprint);
+    store.query(groups.into_model().all(&store.connection)).await
 }
 
 /// Whether a letter is in `state` now; an expired claim counts as dead.
@@ -213,21 +188,39 @@ pub fn state_now(letter: &Letter) -> Option<State> {
 }
 
 fn matching(filter: &Filter) -> Select<Entity> {
-    let equals = |column: Column, value: &Option<String>| value.as_ref().map(|value| column.eq(value.as_str()));
-    let mut condition = Condition::all()
+    let condition = Condition::all()
         .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
-        .add_option(equals(Column::EventType, &filter.event_type))
+        .add_option(filter.event_type.as_deref().map(|event_type| Column::EventType.eq(event_type)))
         .add_option(filter.entity.map(|entity| Column::EntityId.eq(entity)))
-        .add_option(equals(Column::Fingerprint, &filter.fingerprint))
+        .add_option(filter.fingerprint.as_deref().map(|fingerprint| Column::Fingerprint.eq(fingerprint)))
         .add_option(filter.since.map(|since| Column::LastDiedAt.gte(since)))
         .add_option(filter.until.map(|until| Column::LastDiedAt.lt(until)))
-        .add_option(filter.state.map(in_state));
-    if !filter.ids.is_empty() {
-        condition = condition.add(Column::MessageId.is_in(filter.ids.iter().copied()));
-    }
+        .add_option(filter.state.map(in_state))
+        .add_option((!filter.ids.is_empty()).then(|| Column::MessageId.is_in(filter.ids.iter().copied())));
     Entity::find().filter(condition).limit(filter.limit)
 }
 
 fn oldest_first(select: Select<Entity>) -> Select<Entity> {
     select.order_by_asc(Column::LastDiedAt).order_by_asc(Column::MessageId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_bounded_in_number_and_in_bytes_and_a_larger_letter_goes_alone() {
+        let half = i32::try_from(MAX_BYTES).unwrap() / 2;
+        for (sizes, max_letters, expected) in [
+            (vec![1; 7], 3, vec![3, 3, 1]),
+            (vec![1; 3], 1, vec![1, 1, 1]),
+            (Vec::new(), 3, Vec::new()),
+            (vec![half, half, half, half, 1], 100, vec![2, 2, 1]),
+            (vec![1, 4 * half, 1, 1], 100, vec![1, 1, 2]),
+        ] {
+            let letter = |body_bytes: i32| Selected { id: uuid::Uuid::nil(), deaths: 1, body_bytes };
+            let selected: Vec<Selected> = sizes.into_iter().map(letter).collect();
+            assert_eq!(batches(&selected, max_letters).map(<[Selected]>::len).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -2,29 +2,29 @@
 //!
 //! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
-mod letter_batches;
 mod letter_queries;
 mod operator_actions;
 mod record_deaths;
 mod replay_claims;
 mod resolve_replayed;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
-use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::Expr;
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
-use super::bulk_insert::BulkInsert;
+use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, Transaction};
-pub use letter_batches::batches;
+use crate::domain::dead_letter::State;
 pub use letter_queries::{
-    DeadLetterCounts, FailureGroup, Filter, Selected, counts, fetch, find, history, list, select, select_dead,
-    state_now, stats,
+    FailureGroup, Filter, Selected, batches, fetch, find, history, list, select, select_dead, state_now, stats,
 };
 pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;
-pub use replay_claims::{Claimed, ReplayKey, claim, confirm_claims, release_claims, statuses};
+pub use replay_claims::{ReplayKey, claim, confirm_claims, release_claims, statuses};
 pub use resolve_replayed::{ResolvedMessage, resolve};
 
 /// A row of `dead_letters`.
@@ -68,20 +68,10 @@ impl Action {
             Self::Exported => "exported",
         }
     }
-}
 
-/// A history entry to insert.
-struct NewEntry {
-    message_id: Uuid,
-    at: DateTime<Utc>,
-    by: Option<String>,
-    action: Action,
-    detail: Option<String>,
-}
-
-impl NewEntry {
-    fn new(message_id: Uuid, at: DateTime<Utc>, by: Option<&str>, action: Action, detail: Option<&str>) -> Self {
-        Self { message_id, at, by: by.map(storable), action, detail: detail.map(storable) }
+    /// A history entry to insert; the database assigns its id.
+    fn entry(self, message_id: Uuid, at: DateTime<Utc>, by: Option<String>, detail: Option<String>) -> HistoryEntry {
+        HistoryEntry { message_id, at, by, action: self.as_str().to_owned(), detail, ..HistoryEntry::default() }
     }
 }
 
@@ -93,19 +83,19 @@ async fn append_history(
     action: Action,
     detail: Option<&str>,
 ) -> Result<(), Error> {
-    let now = Utc::now();
-    let entries: Vec<NewEntry> = ids.into_iter().map(|id| NewEntry::new(id, now, by, action, detail)).collect();
-    insert_history(transaction, &entries).await
+    let (at, by, detail) = (Utc::now(), by.map(storable), detail.map(storable));
+    let entry = |message_id| action.entry(message_id, at, by.clone(), detail.clone());
+    insert_history(transaction, &ids.into_iter().map(entry).collect::<Vec<_>>()).await
 }
 
-async fn insert_history(transaction: &Transaction, entries: &[NewEntry]) -> Result<(), Error> {
+async fn insert_history(transaction: &Transaction, entries: &[HistoryEntry]) -> Result<(), Error> {
     use dead_letter_history::{Column, Entity};
     let connection = &transaction.connection;
     let inserts = BulkInsert::new(connection.get_database_backend(), entries)
         .values(Column::MessageId, |entry| entry.message_id)
         .values(Column::At, |entry| entry.at)
         .texts(Column::By, |entry| entry.by.as_deref())
-        .texts(Column::Action, |entry| Some(entry.action.as_str()))
+        .texts(Column::Action, |entry| Some(&entry.action))
         .texts(Column::Detail, |entry| entry.detail.as_deref())
         .into_statements(Entity)?;
     for insert in inserts {
@@ -116,8 +106,36 @@ async fn insert_history(transaction: &Transaction, entries: &[NewEntry]) -> Resu
 
 /// Reads and writes as [`record`] does, for a probe that rolls back.
 pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Error> {
-    record_deaths::lock_letters(transaction, &[Uuid::nil()].into()).await?;
+    lock_letters(transaction, &[Uuid::nil()].into()).await?;
     append_history(transaction, [Uuid::nil()], None, Action::Died, None).await
+}
+
+/// The existing letters of `ids`; on PostgreSQL locked until the transaction ends.
+async fn lock_letters(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Letter>, Error> {
+    use dead_letter::{Column, Entity};
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let connection = &transaction.connection;
+    let letters = Entity::find()
+        .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
+        .order_by_asc(Column::MessageId)
+        .lock_exclusive();
+    Ok(letters.all(connection).await?.into_iter().map(|letter| (letter.message_id, letter)).collect())
+}
+
+/// Whether `letter` is still open and `replay`, the `x-replay` of a message, is its current replay.
+fn is_current(letter: &Letter, replay: u32) -> bool {
+    saturating_i32(replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
+}
+
+/// An update that ends letters, without its condition and its reason.
+fn end_letters(state: State) -> UpdateMany<dead_letter::Entity> {
+    use dead_letter::{Column, Entity};
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(state.as_str()))
+        .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
+        .col_expr(Column::ClaimedUntil, null_timestamp())
 }
 
 /// `text` in a form that both databases can store: without U+0000, and cut at [`MAX_TEXT_BYTES`].

@@ -8,9 +8,9 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use uuid::Uuid;
 
 use super::letter_queries::in_state;
-use super::{Action, Claimed, Selected, append_history, null_timestamp, storable};
+use super::{Action, ReplayKey, Selected, append_history, end_letters, storable};
 use crate::domain::dead_letter::State;
-use crate::store::id_in::id_in;
+use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Store};
 
 /// Maximum number of letters in one transaction: more could take longer than a statement or a transaction may.
@@ -36,11 +36,8 @@ pub async fn discard(store: &Store, selected: &[Selected], reason: &str, by: &st
                     .lock_exclusive();
                 let ids: Vec<Uuid> = dead.into_tuple().all(connection).await?;
                 if !ids.is_empty() {
-                    Entity::update_many()
-                        .col_expr(Column::State, Expr::value(State::Discarded.as_str()))
+                    end_letters(State::Discarded)
                         .col_expr(Column::Note, Expr::value(storable(reason)))
-                        .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
-                        .col_expr(Column::ClaimedUntil, null_timestamp())
                         .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
                         .exec(connection)
                         .await?;
@@ -57,22 +54,18 @@ pub async fn discard(store: &Store, selected: &[Selected], reason: &str, by: &st
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
-pub async fn mark_edited(store: &Store, claimed: &Claimed, into: &str, by: &str) -> Result<(), Error> {
-    let id = claimed.letter.message_id;
+pub async fn mark_edited(store: &Store, key: ReplayKey, into: &str, by: &str) -> Result<(), Error> {
     store
         .transaction(async |transaction| {
-            let updated = Entity::update_many()
-                .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
+            let updated = end_letters(State::Resolved)
                 .col_expr(Column::Outcome, Expr::value("edited"))
-                .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
-                .col_expr(Column::ClaimedUntil, null_timestamp())
-                .filter(Column::MessageId.eq(id))
-                .filter(Column::Replays.eq(claimed.letter.replays))
+                .filter(Column::MessageId.eq(key.id))
+                .filter(Column::Replays.eq(key.replays))
                 .filter(Column::State.eq(State::Replaying.as_str()))
                 .exec(&transaction.connection)
                 .await?;
             if updated.rows_affected == 1 {
-                append_history(transaction, [id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
+                append_history(transaction, [key.id], Some(by), Action::Edited, Some(&format!("into {into}"))).await?;
             }
             Ok(())
         })
@@ -110,26 +103,23 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<
     if what == Prune::Count {
         return store.query(Entity::find().filter(ended).count(&store.connection)).await;
     }
-    let (mut pruned, mut last) = (0, Some(Uuid::nil()));
-    // Each batch continues after the last id of the one before, so that no letter is read twice and the loop ends.
-    while let Some(after) = last {
+    let (mut pruned, mut last) = (0, Uuid::nil());
+    loop {
+        // Each batch continues after the last id of the one before, so that no letter is read twice and the loop ends.
         let batch = Entity::find().select_only().column(Column::MessageId).filter(ended.clone());
-        let batch = batch.filter(Column::MessageId.gt(after)).order_by_asc(Column::MessageId).limit(BATCH as u64);
-        (pruned, last) = store
+        let batch = batch.filter(Column::MessageId.gt(last)).order_by_asc(Column::MessageId).limit(BATCH as u64);
+        let ids: Vec<Uuid> = store.query(batch.into_tuple().all(&store.connection)).await?;
+        let Some(last_id) = ids.last() else { return Ok(pruned) };
+        last = *last_id;
+        // No lock is needed: a letter that has ended never changes again.
+        pruned += store
             .transaction(async |transaction| {
                 let connection = &transaction.connection;
-                let ids: Vec<Uuid> = batch.into_tuple().all(connection).await?;
-                if ids.is_empty() {
-                    return Ok((pruned, None));
-                }
                 let history = id_in(connection, dead_letter_history::Column::MessageId, ids.iter().copied());
                 dead_letter_history::Entity::delete_many().filter(history).exec(connection).await?;
-                // No lock is needed: a letter that has ended never changes again.
                 let letters = id_in(connection, Column::MessageId, ids.iter().copied());
-                let deleted = Entity::delete_many().filter(letters).exec(connection).await?.rows_affected;
-                Ok((pruned + deleted, ids.last().copied()))
+                Ok(Entity::delete_many().filter(letters).exec(connection).await?.rows_affected)
             })
             .await?;
     }
-    Ok(pruned)
 }

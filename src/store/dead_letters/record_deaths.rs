@@ -3,19 +3,19 @@
 //! A death changes an existing letter only if it belongs to the letter's current replay: the message's `x-replay` must equal the
 //! letter's `replays`. So late copies from earlier replays change nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
 use sea_orm::ActiveValue::NotSet;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use uuid::Uuid;
 
-use super::{Action, Letter, NewEntry, insert_history, saturating_i32, storable};
+use super::{Action, Letter, insert_history, is_current, lock_letters, saturating_i32, storable};
 use crate::domain::dead_letter::{DeadMessage, State, fingerprint};
 use crate::domain::webhook::peek_type_and_entity;
-use crate::store::id_in::id_in;
+use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Transaction};
 
 /// Records `deaths`. Recording the same death again changes nothing.
@@ -35,7 +35,9 @@ pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result
         let id = if other_body { death.derived_id() } else { own_id };
         let at = death.at.to_micros();
         // RabbitMQ reports some deaths in whole seconds, so two replays may have ended at the same time.
-        let ends_replay = letters.get(&id).is_some_and(|letter| is_replaying(letter) && belongs_to(death, letter));
+        let ends_replay = letters.get(&id).is_some_and(|letter| {
+            State::parse(&letter.state) == Some(State::Replaying) && is_current(letter, death.replay)
+        });
         if recorded.contains(&(id, at)) && !ends_replay {
             continue;
         }
@@ -44,15 +46,15 @@ pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result
                 letters.insert(id, new_letter(id, death));
                 new.insert(id);
             }
-            Some(letter) if belongs_to(death, letter) => {
+            Some(letter) if is_current(letter, death.replay) => {
                 apply_death(letter, death);
                 changed.insert(id);
             }
             Some(_) => continue,
         }
         recorded.insert((id, at));
-        let detail = format!("{}: {}", death.failure.class, death.failure.reason);
-        history.push(NewEntry::new(id, at, None, Action::Died, Some(&detail)));
+        let detail = Some(storable(&format!("{}: {}", death.failure.class, death.failure.reason)));
+        history.push(Action::Died.entry(id, at, None, detail));
     }
 
     insert_letters(transaction, new.iter().filter_map(|id| letters.get(id)).cloned().collect()).await?;
@@ -62,20 +64,6 @@ pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result
         letter.update(&transaction.connection).await?;
     }
     insert_history(transaction, &history).await
-}
-
-/// The existing letters of `ids`; on PostgreSQL locked until the transaction ends.
-pub(super) async fn lock_letters(
-    transaction: &Transaction,
-    ids: &BTreeSet<Uuid>,
-) -> Result<BTreeMap<Uuid, Letter>, Error> {
-    let letters = dead_letter::Entity::find()
-        .filter(id_in(&transaction.connection, dead_letter::Column::MessageId, ids.iter().copied()))
-        .order_by_asc(dead_letter::Column::MessageId)
-        .lock_exclusive()
-        .all(&transaction.connection)
-        .await?;
-    Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
 }
 
 /// The deaths in the history of `ids`, as letter and time.
@@ -105,46 +93,26 @@ async fn insert_letters(transaction: &Transaction, letters: Vec<Letter>) -> Resu
     if inserted == expected { Ok(()) } else { Err(Error::Contended) }
 }
 
-/// Whether `death` is the end of the letter's current replay, or of its first delivery, and the letter is still open.
-fn belongs_to(death: &DeadMessage, letter: &Letter) -> bool {
-    saturating_i32(death.replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
-}
-
-fn is_replaying(letter: &Letter) -> bool {
-    State::parse(&letter.state) == Some(State::Replaying)
-}
-
 fn new_letter(id: Uuid, death: &DeadMessage) -> Letter {
     let (event_type, entity_id) = peek_type_and_entity(&death.body);
     // An id that cannot be stored unchanged is left out: a replay that carried another one would not find this letter, but
     // one that carries `message_id` does.
     let has_other_id = death.wire_id != id.to_string() && storable(&death.wire_id) == death.wire_id;
+    // `apply_death` sets the columns about the death; the others are null.
     let mut letter = Letter {
         message_id: id,
         source: storable(&death.source),
         body: death.body.to_vec(),
         event_type: event_type.map(|event_type| storable(&event_type)),
         entity_id,
-        failure_class: String::new(),
-        failure: String::new(),
-        fingerprint: String::new(),
-        attempts: 0,
         received_at: death.received_at.to_micros(),
         first_died_at: death.at.to_micros(),
-        last_died_at: death.at.to_micros(),
-        deaths: 0,
-        state: String::new(),
-        outcome: None,
         replays: saturating_i32(death.replay),
-        replayed_at: None,
-        replayed_by: None,
-        resolved_at: None,
-        note: None,
         wire_id: has_other_id.then(|| death.wire_id.clone()),
         received_nanos: death.received_at.nanos(),
         edited_from: death.edited_from.as_deref().map(storable),
         traceparent: death.traceparent.as_deref().map(storable),
-        claimed_until: None,
+        ..Letter::default()
     };
     apply_death(&mut letter, death);
     letter

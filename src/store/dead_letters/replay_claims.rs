@@ -7,41 +7,26 @@
 //! The queries select letters by id alone and check the state in Rust. With the state in the condition PostgreSQL might choose
 //! the index of open letters, and read all of them to find a few hundred.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
 use entity::dead_letter::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
 use super::letter_queries::state_now;
-use super::{Action, Letter, Selected, append_history, null_timestamp};
+use super::{Action, Letter, Selected, append_history, lock_letters, null_timestamp};
 use crate::domain::dead_letter::State;
-use crate::store::id_in::id_in;
-use crate::store::{Error, Store, Transaction};
+use crate::store::bulk_statements::id_in;
+use crate::store::{Error, Store};
 
 /// How long a claim is valid, unless [`confirm_claims`] makes it permanent.
 const CLAIM_VALIDITY: Duration = Duration::from_secs(30);
 
-/// A letter that this replay has claimed.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// The letter; `replays` includes this replay.
-    pub letter: Letter,
-}
-
-impl Claimed {
-    /// The letter and the number of this replay.
-    #[must_use]
-    pub fn key(&self) -> ReplayKey {
-        ReplayKey { id: self.letter.message_id, replays: self.letter.replays }
-    }
-}
-
 /// One replay of one letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplayKey {
     /// The letter.
     pub id: Uuid,
@@ -49,45 +34,45 @@ pub struct ReplayKey {
     pub replays: i32,
 }
 
+impl ReplayKey {
+    /// The current replay of `letter`.
+    #[must_use]
+    pub fn of(letter: &Letter) -> Self {
+        Self { id: letter.message_id, replays: letter.replays }
+    }
+}
+
 /// Claims those of `selected` that are still dead and have not died again since they were selected; the others may belong to
-/// another replay. Returns them in the order of `selected`.
+/// another replay. Returns them in the order of `selected`; their `replays` include this replay.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
-pub async fn claim(store: &Store, selected: &[Selected], by: &str) -> Result<Vec<Claimed>, Error> {
+pub async fn claim(store: &Store, selected: &[Selected], by: &str) -> Result<Vec<Letter>, Error> {
     store
         .transaction(async |transaction| {
-            let connection = &transaction.connection;
-            let letters = Entity::find()
-                .filter(id_in(connection, Column::MessageId, selected.iter().map(|selected| selected.id)))
-                .order_by_asc(Column::MessageId)
-                .lock_exclusive()
-                .all(connection)
-                .await?;
-            let mut letters: HashMap<Uuid, Letter> =
-                letters.into_iter().map(|letter| (letter.message_id, letter)).collect();
-            let unchanged = selected.iter().filter_map(|selected| {
-                letters
-                    .remove(&selected.id)
-                    .filter(|letter| state_now(letter) == Some(State::Dead) && letter.deaths == selected.deaths)
-            });
-            let mut claimed: Vec<Claimed> = unchanged.map(|letter| Claimed { letter }).collect();
-            let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.letter.message_id).collect();
-            if ids.is_empty() {
+            let ids = selected.iter().map(|selected| selected.id).collect();
+            let mut letters = lock_letters(transaction, &ids).await?;
+            let unchanged = |(letter, selected): &(Letter, &Selected)| {
+                state_now(letter) == Some(State::Dead) && letter.deaths == selected.deaths
+            };
+            let locked = selected.iter().filter_map(|selected| Some((letters.remove(&selected.id)?, selected)));
+            let mut claimed: Vec<Letter> = locked.filter(unchanged).map(|(letter, _)| letter).collect();
+            if claimed.is_empty() {
                 return Ok(claimed);
             }
+            let ids = || claimed.iter().map(|letter| letter.message_id);
             Entity::update_many()
                 .col_expr(Column::State, Expr::value(State::Replaying.as_str()))
                 .col_expr(Column::Replays, Expr::col(Column::Replays).add(1))
                 .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
                 .col_expr(Column::ReplayedBy, Expr::value(by))
                 .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM_VALIDITY))
-                .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
-                .exec(connection)
+                .filter(id_in(&transaction.connection, Column::MessageId, ids()))
+                .exec(&transaction.connection)
                 .await?;
-            append_history(transaction, ids, Some(by), Action::Replayed, None).await?;
-            for claimed in &mut claimed {
-                claimed.letter.replays += 1;
+            append_history(transaction, ids(), Some(by), Action::Replayed, None).await?;
+            for letter in &mut claimed {
+                letter.replays += 1;
             }
             Ok(claimed)
         })
@@ -103,28 +88,19 @@ pub async fn claim(store: &Store, selected: &[Selected], by: &str) -> Result<Vec
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`]. The claims then expire; a message that is handled
 /// nevertheless resolves its letter.
 pub async fn confirm_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Error> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    store
-        .transaction(async |transaction| {
-            for (replays, ids) in by_replays(keys) {
-                let unlocked = Query::select()
-                    .column(Column::MessageId)
-                    .from(Entity)
-                    .and_where(in_replay(transaction, replays, ids))
-                    .and_where(Column::ClaimedUntil.is_not_null())
-                    .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-                    .take();
-                Entity::update_many()
-                    .col_expr(Column::ClaimedUntil, null_timestamp())
-                    .filter(Column::MessageId.in_subquery(unlocked))
-                    .exec(&transaction.connection)
-                    .await?;
-            }
-            Ok(())
-        })
-        .await
+    update_claims(store, keys, |is_claimed| {
+        let unlocked = Query::select()
+            .column(Column::MessageId)
+            .from(Entity)
+            .and_where(is_claimed)
+            .and_where(Column::ClaimedUntil.is_not_null())
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .take();
+        Entity::update_many()
+            .col_expr(Column::ClaimedUntil, null_timestamp())
+            .filter(Column::MessageId.in_subquery(unlocked))
+    })
+    .await
 }
 
 /// Ends claims on letters whose messages were certainly not published: the letters are dead again.
@@ -132,37 +108,40 @@ pub async fn confirm_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Err
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`]. The claims then expire.
 pub async fn release_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Error> {
+    update_claims(store, keys, |is_claimed| {
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(State::Dead.as_str()))
+            .col_expr(Column::ClaimedUntil, null_timestamp())
+            .filter(is_claimed)
+            .filter(Column::State.eq(State::Replaying.as_str()))
+    })
+    .await
+}
+
+/// Runs `update` for the letters of `keys`. Its argument is the condition that a letter is one of them and has not been
+/// replayed again since; it runs once for each number of replays.
+async fn update_claims(
+    store: &Store,
+    keys: &[ReplayKey],
+    update: impl Fn(Expr) -> UpdateMany<Entity>,
+) -> Result<(), Error> {
     if keys.is_empty() {
         return Ok(());
     }
+    let mut ids_by_replays = BTreeMap::<i32, Vec<Uuid>>::new();
+    for key in keys {
+        ids_by_replays.entry(key.replays).or_default().push(key.id);
+    }
     store
         .transaction(async |transaction| {
-            for (replays, ids) in by_replays(keys) {
-                Entity::update_many()
-                    .col_expr(Column::State, Expr::value(State::Dead.as_str()))
-                    .col_expr(Column::ClaimedUntil, null_timestamp())
-                    .filter(in_replay(transaction, replays, ids))
-                    .filter(Column::State.eq(State::Replaying.as_str()))
-                    .exec(&transaction.connection)
-                    .await?;
+            let connection = &transaction.connection;
+            for (replays, ids) in &ids_by_replays {
+                let is_one = id_in(connection, Column::MessageId, ids.iter().copied());
+                update(is_one.and(Column::Replays.eq(*replays))).exec(connection).await?;
             }
             Ok(())
         })
         .await
-}
-
-/// The ids of letters, grouped by their number of replays.
-fn by_replays(keys: &[ReplayKey]) -> BTreeMap<i32, Vec<Uuid>> {
-    let mut ids = BTreeMap::<i32, Vec<Uuid>>::new();
-    for key in keys {
-        ids.entry(key.replays).or_default().push(key.id);
-    }
-    ids
-}
-
-/// Whether a letter is one of `ids` and has not been replayed again since.
-fn in_replay(transaction: &Transaction, replays: i32, ids: Vec<Uuid>) -> Expr {
-    id_in(&transaction.connection, Column::MessageId, ids).and(Column::Replays.eq(replays))
 }
 
 /// Id, state, outcome and number of replays of each letter of `ids` that still exists.
@@ -170,6 +149,9 @@ fn in_replay(transaction: &Transaction, replays: i32, ids: Vec<Uuid>) -> Expr {
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
     let is_selected = id_in(&store.connection, Column::MessageId, ids.iter().copied());
     let select = Entity::find().select_only().columns(columns).filter(is_selected);

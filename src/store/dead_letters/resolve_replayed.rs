@@ -1,17 +1,16 @@
 //! Resolves the letters of replayed messages, in the transaction that handles the messages.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
-use entity::dead_letter::{Column, Entity};
+use entity::dead_letter::Column;
+use sea_orm::QueryFilter;
 use sea_orm::sea_query::Expr;
-use sea_orm::{EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Action, append_history, null_timestamp};
+use super::{Action, Letter, append_history, end_letters, is_current, lock_letters};
 use crate::domain::dead_letter::{State, derived_id};
 use crate::domain::outcome::Outcome;
-use crate::store::id_in::id_in;
+use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Transaction};
 
 /// A replayed message that was handled.
@@ -33,26 +32,18 @@ pub struct ResolvedMessage {
 /// # Errors
 /// [`Error::Unavailable`] in an outage, [`Error::Blocked`] when another session keeps a letter locked.
 pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) -> Result<(), Error> {
+    let ids = messages.iter().flat_map(ResolvedMessage::letter_ids).collect();
+    let letters = lock_letters(transaction, &ids).await?;
     let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
-    let mut unmatched: Vec<&ResolvedMessage> = messages.iter().collect();
-    // A letter has the id of its message, or one derived from id and body if another letter had that id already.
-    for id_of in [ResolvedMessage::own_id, ResolvedMessage::derived_id] {
-        let letters =
-            lock_letters(transaction, unmatched.iter().filter_map(|message| id_of(message)).collect()).await?;
-        unmatched.retain(|message| {
-            let letter = id_of(message).and_then(|id| letters.get(&id)).filter(|letter| message.belongs_to(letter));
-            if let Some(letter) = letter {
-                resolved.entry(message.outcome).or_default().insert(letter.message_id);
-            }
-            letter.is_none()
-        });
+    for message in messages {
+        let mut letters = message.letter_ids().filter_map(|id| letters.get(&id));
+        if let Some(letter) = letters.find(|letter| message.belongs_to(letter)) {
+            resolved.entry(message.outcome).or_default().insert(letter.message_id);
+        }
     }
     for (outcome, ids) in resolved {
-        Entity::update_many()
-            .col_expr(Column::State, Expr::value(State::Resolved.as_str()))
+        end_letters(State::Resolved)
             .col_expr(Column::Outcome, Expr::value(outcome.as_str()))
-            .col_expr(Column::ResolvedAt, Expr::value(Utc::now()))
-            .col_expr(Column::ClaimedUntil, null_timestamp())
             .filter(id_in(&transaction.connection, Column::MessageId, ids.iter().copied()))
             .exec(&transaction.connection)
             .await?;
@@ -61,46 +52,17 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
     Ok(())
 }
 
-/// The columns that decide whether a letter belongs to a message.
-#[derive(FromQueryResult)]
-struct LetterKey {
-    message_id: Uuid,
-    body: Vec<u8>,
-    state: String,
-    replays: i32,
-}
-
-/// The existing letters of `ids`; on PostgreSQL locked until the transaction ends.
-async fn lock_letters(transaction: &Transaction, ids: BTreeSet<Uuid>) -> Result<HashMap<Uuid, LetterKey>, Error> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let letters = Entity::find()
-        .select_only()
-        .columns([Column::MessageId, Column::Body, Column::State, Column::Replays])
-        .filter(id_in(&transaction.connection, Column::MessageId, ids))
-        .order_by_asc(Column::MessageId)
-        .lock_exclusive()
-        .into_model::<LetterKey>()
-        .all(&transaction.connection)
-        .await?;
-    Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
-}
-
 impl ResolvedMessage {
-    fn own_id(&self) -> Option<Uuid> {
-        Uuid::parse_str(&self.wire_id).ok()
-    }
-
-    fn derived_id(&self) -> Option<Uuid> {
-        Some(derived_id(&self.wire_id, &self.body))
+    /// The ids that the letter may have: that of the message, or one derived from id and body if another letter had that id
+    /// already.
+    fn letter_ids(&self) -> impl Iterator<Item = Uuid> + use<> {
+        let own_id = Uuid::parse_str(&self.wire_id).ok();
+        own_id.into_iter().chain([derived_id(&self.wire_id, &self.body)])
     }
 
     /// Whether `letter` is the letter of this message: the same body, the current replay, and still open. An equal id alone does
     /// not suffice, since another message may have the same one.
-    fn belongs_to(&self, letter: &LetterKey) -> bool {
-        i32::try_from(self.replay).is_ok_and(|replay| replay == letter.replays)
-            && State::parse(&letter.state).is_some_and(State::is_open)
-            && letter.body == self.body
+    fn belongs_to(&self, letter: &Letter) -> bool {
+        is_current(letter, self.replay) && letter.body == self.body
     }
 }

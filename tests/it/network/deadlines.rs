@@ -67,7 +67,7 @@ async fn every_request_to_rabbitmq_times_out() {
 /// Makes every kind of request to the database, one after the other.
 async fn use_the_database(url: &str) -> Result<(), store::Error> {
     let deadlines = Deadlines { transaction: DEADLINE, ..Deadlines::default() };
-    let store = Store::open_with(url, IfMissing::Refuse, deadlines).await?;
+    let store = Store::open(url, IfMissing::Refuse, deadlines).await?;
     store.ping().await?;
     let (id, by) = (Uuid::new_v4(), "a test");
     let filter = Filter { ids: vec![id], ..Filter::default() };
@@ -78,7 +78,7 @@ async fn use_the_database(url: &str) -> Result<(), store::Error> {
     dead_letters::fetch(&store, &selected).await?;
     dead_letters::find(&store, id).await?;
     dead_letters::history(&store, id).await?;
-    dead_letters::counts(&store).await?;
+    dead_letters::stats(&store).await?;
     dead_letters::statuses(&store, &[id]).await?;
     dead_letters::claim(&store, &selected, by).await?;
     dead_letters::confirm_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;

@@ -1,11 +1,19 @@
-//! How connections are configured: pool size, durability, and the settings of each PostgreSQL session.
+//! How connections are configured, and how those that no longer answer are kept out of the pool of PostgreSQL.
+//!
+//! sqlx pings a connection when it is acquired and when it is released. The ping on release has no deadline: a connection whose
+//! server vanished silently keeps its place in the pool, until no place is left
+//! (<https://github.com/transact-rs/sqlx/issues/4349>). The hooks here ping with a deadline first. A connection that falls
+//! silent between the hook and sqlx's own ping still keeps its place until TCP gives up; the keepalive settings bound that.
+//! Remove the hooks when that issue is fixed.
 
 use std::time::Duration;
 
 use sea_orm::ConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use tokio::time::timeout;
 
-use super::{Deadlines, IfMissing, pool_health};
+use super::{Deadlines, Error, IfMissing};
 
 /// The size of the pool for PostgreSQL: the worker's batch, the recorder's batch, the relay's claims, and probes.
 const MAX_CONNECTIONS: u32 = 8;
@@ -22,7 +30,7 @@ const SESSION_SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// Options for the database at `url`; nothing connects yet.
-pub(super) fn connect_options(url: &str, missing: IfMissing, deadlines: Deadlines) -> ConnectOptions {
+pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> ConnectOptions {
     let milliseconds = |deadline: Duration| format!("{}ms", deadline.as_millis());
     let timeouts = [
         ("lock_timeout", milliseconds(deadlines.lock)),
@@ -39,7 +47,12 @@ pub(super) fn connect_options(url: &str, missing: IfMissing, deadlines: Deadline
         .map_sqlx_postgres_opts(move |options| {
             options.application_name("banklink").options(SESSION_SETTINGS).options(timeouts.clone())
         })
-        .map_sqlx_postgres_pool_opts(move |options| pool_health::with_health_checks(options, deadlines.health_check))
+        .map_sqlx_postgres_pool_opts(move |options| {
+            options
+                .test_before_acquire(false)
+                .before_acquire(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
+                .after_release(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
+        })
         .map_sqlx_sqlite_opts(move |options| {
             let options = options
                 .journal_mode(SqliteJournalMode::Wal)
@@ -53,4 +66,21 @@ pub(super) fn connect_options(url: &str, missing: IfMissing, deadlines: Deadline
             if missing == IfMissing::Refuse { options.create_if_missing(false) } else { options }
         });
     options
+}
+
+/// Fails rather than returning `false`: after `false` sqlx closes the connection politely, which could hang as well.
+async fn ping(connection: &mut PgConnection, deadline: Duration) -> Result<bool, sqlx::Error> {
+    timeout(deadline, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+}
+
+/// Connects once outside the pool, and returns the error if the server refuses. The pool retries a refused connection until its
+/// timeout and then reports only the timeout (<https://github.com/transact-rs/sqlx/issues/3808>).
+pub(super) async fn connect_error(pool: &PgPool, deadline: Duration) -> Option<Error> {
+    match timeout(deadline, pool.connect_options().connect()).await.ok()? {
+        Ok(connection) => {
+            let _ = timeout(deadline, connection.close()).await;
+            None
+        }
+        Err(error) => Some(Error::Unavailable(error.to_string())),
+    }
 }

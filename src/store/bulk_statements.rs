@@ -1,16 +1,30 @@
-//! Inserts many rows, in the form that is cheapest on each database. Each table names its columns once for both.
+//! Statements about many rows, in the form that is cheapest on each database.
 //!
-//! PostgreSQL gets one parameter for each column and expands them into rows in step. One parameter for each value would be
-//! thousands for a few hundred rows: binding them costs client and server more than the insert itself. One JSON document for
-//! all rows costs the server 50 % more, because it looks up each member of each row by name. SQLite cannot expand parameters
-//! like that; it gets one parameter for each value, and has no network to save on.
+//! PostgreSQL gets one parameter for each column and expands them into rows in step, so a statement has the same text for any
+//! number of rows and is prepared once. One parameter for each value would be thousands for a few hundred rows: binding them
+//! costs client and server more than the insert itself. One JSON document for all rows costs the server 50 % more, because it
+//! looks up each member of each row by name. SQLite cannot expand parameters like that, and prepares a statement at almost no
+//! cost; it gets one parameter for each value.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
-use sea_orm::{DbBackend, DbErr, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, Value};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::MAX_BINDS;
+
+/// Whether `column` is one of `ids`. On SQLite the caller must not exceed [`MAX_BINDS`].
+pub(super) fn id_in(
+    connection: &impl ConnectionTrait,
+    column: impl ColumnTrait,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Expr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => column.eq_any(ids),
+        _ => column.is_in(ids),
+    }
+}
 
 /// Builds `INSERT` statements for `rows`, column by column.
 pub(super) struct BulkInsert<'a, R> {
@@ -63,26 +77,21 @@ impl<'a, R> BulkInsert<'a, R> {
     }
 
     /// The statements that insert all rows into `table`: none for no rows, one on PostgreSQL, and on SQLite as many as its limit
-    /// of parameters requires.
-    ///
-    /// # Errors
-    /// None in practice: sea-query checks that there are as many values as columns.
+    /// of parameters requires. Never fails in practice: sea-query checks that there are as many values as columns.
     pub(super) fn into_statements(self, table: impl IntoIden) -> Result<Vec<InsertStatement>, DbErr> {
         let mismatch = |error: sea_orm::sea_query::error::Error| DbErr::Custom(error.to_string());
         if self.rows.is_empty() {
             return Ok(Vec::new());
         }
         let max_rows = MAX_BINDS / self.columns.len().max(1);
-        let insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
-        let mut statements = Vec::new();
+        let mut insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
         match self.values {
             Values::ByColumn(values) => {
-                let mut insert = insert;
                 insert.select_from(Query::select().exprs(values).take()).map_err(mismatch)?;
-                statements.push(insert);
+                Ok(vec![insert])
             }
             Values::ByRow(rows) => {
-                let mut rows = rows.into_iter();
+                let (mut statements, mut rows) = (Vec::new(), rows.into_iter());
                 while rows.len() > 0 {
                     let mut insert = insert.clone();
                     for values in rows.by_ref().take(max_rows) {
@@ -90,9 +99,9 @@ impl<'a, R> BulkInsert<'a, R> {
                     }
                     statements.push(insert);
                 }
+                Ok(statements)
             }
         }
-        Ok(statements)
     }
 
     fn add(mut self, column: impl IntoIden, all: impl FnOnce(&'a [R]) -> Expr, one: impl Fn(&'a R) -> Value) -> Self {
