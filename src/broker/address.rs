@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 
-use super::deadline::DEADLINE;
+use super::error::DEADLINE;
 use crate::failpoints;
 
 /// Seconds between two heartbeats unless the URL has a `heartbeat` parameter. A half-open connection is detected within

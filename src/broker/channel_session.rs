@@ -8,24 +8,12 @@ use lapin::{Channel, Confirmation};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::confirms::{Confirms, Next};
+use super::confirms::{Confirms, Next, PublishRequest};
 use super::error::Error;
 use super::outgoing::Outgoing;
-use super::publish_request::PublishRequest;
 
 /// Maximum number of unconfirmed messages on the channel.
 const MAX_IN_FLIGHT: usize = 4096;
-
-/// Why a session ended.
-pub(super) enum SessionEnd {
-    /// No publisher is left, and every message is answered.
-    NoPublishers,
-    /// The channel is unusable. Requests still in flight fail with [`Error::Disconnected`].
-    ChannelLost {
-        /// Whether any message was published successfully in this session.
-        after_success: bool,
-    },
-}
 
 /// What a future in flight resolves to.
 #[expect(clippy::large_enum_variant, reason = "boxing would cost an allocation per message")]
@@ -36,24 +24,25 @@ enum Progress {
     Barrier,
 }
 
-/// Publishes `requests` on `channel` until no publisher is left, the channel is unusable, or `connection_lost`
-/// completes.
+/// Publishes `requests` on `channel` until it is unusable or `connection_lost` completes, and returns its confirms;
+/// requests still in flight fail with [`Error::Disconnected`]. Returns `None` once no publisher is left and every
+/// message is answered.
 pub(super) async fn serve(
     channel: &Channel,
     connection_lost: impl Future<Output = ()>,
     requests: &mut mpsc::Receiver<PublishRequest>,
-) -> SessionEnd {
+) -> Option<Confirms> {
     let mut connection_lost = std::pin::pin!(connection_lost);
     let mut in_flight = FuturesUnordered::new();
     let mut confirms = Confirms::default();
     let mut has_publishers = true;
     loop {
         if in_flight.is_empty() && !has_publishers {
-            return SessionEnd::NoPublishers;
+            return None;
         }
         // A returned message found no queue. Opening another channel declares the missing one.
         if in_flight.is_empty() && confirms.any_returned {
-            break;
+            return Some(confirms);
         }
         let accepts_requests = has_publishers && !confirms.any_returned && in_flight.len() < MAX_IN_FLIGHT;
         tokio::select! {
@@ -66,7 +55,7 @@ pub(super) async fn serve(
                 match next {
                     Next::Continue => {}
                     Next::PushBarrier => in_flight.push(Either::Right(ready(Progress::Barrier))),
-                    Next::DiscardChannel => break,
+                    Next::DiscardChannel => return Some(confirms),
                 }
             }
             request = requests.recv(), if accepts_requests => match request {
@@ -74,10 +63,9 @@ pub(super) async fn serve(
                 Some(request) => in_flight.push(Either::Left(publish(channel, request))),
                 None => has_publishers = false,
             },
-            () = &mut connection_lost => break,
+            () = &mut connection_lost => return Some(confirms),
         }
     }
-    SessionEnd::ChannelLost { after_success: confirms.any_success }
 }
 
 async fn publish(channel: &Channel, request: PublishRequest) -> Progress {

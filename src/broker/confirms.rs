@@ -12,12 +12,46 @@
 //! this can go once lapin matches returns to their publishes.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lapin::Confirmation;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::publish_request::PublishRequest;
+use super::outgoing::Outgoing;
+
+/// A message to be published, and the caller that waits for the outcome.
+pub(super) struct PublishRequest {
+    pub(super) outgoing: Outgoing,
+    requested_at: Instant,
+    pub(super) deadline: Instant,
+    reply: oneshot::Sender<Result<(), Error>>,
+}
+
+impl PublishRequest {
+    /// A request made now, to be confirmed within `timeout`. The outcome goes to `reply`.
+    pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
+        let requested_at = Instant::now();
+        Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
+    }
+
+    /// Sends the outcome to the caller, if it still waits.
+    pub(super) fn complete(self, outcome: Result<(), Error>) {
+        let _ = self.reply.send(outcome);
+    }
+
+    /// Whether the caller no longer waits: it is gone, or the deadline passed before a channel was open.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed() || self.deadline <= Instant::now()
+    }
+
+    /// Whether at least half of the time up to the deadline remained at `published_at`. Only then does a timeout
+    /// condemn the channel.
+    fn was_published_early(&self, published_at: Instant) -> bool {
+        self.deadline - published_at >= (self.deadline - self.requested_at) / 2
+    }
+}
 
 /// The answers received on one publishing channel, and what they say about the channel.
 #[derive(Default)]
@@ -118,6 +152,17 @@ mod tests {
     use tokio::sync::oneshot::Receiver;
 
     use super::*;
+    use crate::broker::{Message, Topology};
+    use crate::domain::retry::Schedule;
+    use crate::domain::timestamp::Timestamp;
+
+    /// A request for a message with this id and four seconds to go, and its outcome.
+    fn request(id: &str) -> (PublishRequest, Receiver<Result<(), Error>>) {
+        let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
+        let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
+        let (reply, outcome) = oneshot::channel();
+        (PublishRequest::new(Outgoing::webhook(&topology, &message), Duration::from_secs(4), reply), outcome)
+    }
 
     fn return_of(id: &str) -> Option<BasicReturnMessage> {
         let mut delivery = Delivery::mock(0, "".into(), "".into(), false, Vec::new());
@@ -127,7 +172,7 @@ mod tests {
 
     /// Passes the answer to the message with this id; what the session does next, and the message's outcome.
     fn answer(confirms: &mut Confirms, id: &str, answer: Confirmation) -> (Next, Receiver<Result<(), Error>>) {
-        let (request, outcome) = PublishRequest::mock(id);
+        let (request, outcome) = request(id);
         (confirms.on_answer(request, Instant::now(), Ok(answer)), outcome)
     }
 
@@ -175,5 +220,20 @@ mod tests {
         let confirms_off = answer(&mut confirms, "a", Confirmation::NotRequested);
         assert_eq!(confirms_off.0, Next::DiscardChannel);
         assert!(matches!(outcome(confirms_off), Some(Err(Error::Amqp(_)))));
+    }
+
+    #[test]
+    fn a_message_is_published_early_while_half_of_its_time_remains() {
+        let (request, _outcome) = request("a");
+        assert!(request.was_published_early(request.requested_at + Duration::from_secs(2)));
+        assert!(!request.was_published_early(request.requested_at + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_request_is_abandoned_once_its_caller_is_gone() {
+        let (request, outcome) = request("a");
+        assert!(!request.is_abandoned());
+        drop(outcome);
+        assert!(request.is_abandoned());
     }
 }

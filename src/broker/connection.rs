@@ -7,11 +7,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address::Address;
-use super::connector::connect;
-use super::deadline::within;
-use super::declare::declare;
-use super::error::Error;
-use super::purpose::Purpose;
+use super::connector::{Purpose, connect};
+use super::declare::{compare, declare};
+use super::error::{Error, within};
 use super::topology::Topology;
 
 /// How often the status of a connection that is up is polled: lapin does not report every change as an event.
@@ -37,19 +35,35 @@ impl Connection {
         Self { state, topology, deadline }
     }
 
-    /// Connects once, without a supervisor, and declares the topology: for commands that do one thing and exit.
+    /// Connects once, without a supervisor: for commands that do one thing and exit.
     ///
     /// # Errors
-    /// - [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials or the virtual host.
-    /// - [`Error::TimedOut`] when it does not answer within the address's deadline.
-    /// - [`Error::Mismatch`] when an existing exchange or queue differs in more than a numeric argument.
+    /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials or the
+    /// virtual host.
     pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
-        let connection = connect(address, purpose).await?;
-        declare(&connection, &topology, address.deadline()).await?;
-        Ok(Self::new(watch::channel(State::Up(Arc::new(connection))).1, topology, address.deadline()))
+        let connection = Arc::new(connect(address, purpose).await?);
+        Ok(Self::new(watch::channel(State::Up(connection)).1, topology, address.deadline()))
     }
 
-    /// The topology declared on each connect.
+    /// Declares the topology, as opening a channel does, too.
+    ///
+    /// # Errors
+    /// Those of [opening a channel](Error).
+    pub async fn declare(&self) -> Result<(), Error> {
+        declare(&*self.current()?, &self.topology, self.deadline).await
+    }
+
+    /// Checks that every exchange and queue of the topology exists and differs in numeric arguments at most. A missing
+    /// binding is restored.
+    ///
+    /// # Errors
+    /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first exchange or queue that is missing or
+    /// differs.
+    pub async fn compare(&self) -> Result<(), Error> {
+        compare(&*self.current()?, &self.topology, self.deadline).await
+    }
+
+    /// The topology declared whenever a channel is opened.
     #[must_use]
     pub fn topology(&self) -> &Arc<Topology> {
         &self.topology
@@ -63,10 +77,10 @@ impl Connection {
     /// Whether the connection is up and accepts messages.
     ///
     /// # Errors
-    /// - [`Error::Blocked`] while RabbitMQ blocks it.
-    /// - [`Error::Disconnected`] when it was lost, else the error of the last attempt to connect.
+    /// [`Error::Blocked`] while RabbitMQ blocks it, [`Error::Disconnected`] when it was lost, else the error of the
+    /// last attempt to connect.
     pub fn ready(&self) -> Result<(), Error> {
-        self.current().map(|_| ())
+        self.current().map(drop)
     }
 
     /// Waits until [`Connection::ready`] succeeds.
@@ -103,8 +117,7 @@ impl Connection {
     /// A channel, as [`Connection::channel`] opens it, and a future that completes when its connection is lost: an idle
     /// channel does not report that.
     pub(super) async fn channel_and_loss(&self) -> Result<(lapin::Channel, impl Future<Output = ()> + use<>), Error> {
-        let mut state = self.state.clone();
-        let connection = self.current()?;
+        let (mut state, connection) = (self.state.clone(), self.current()?);
         declare(&connection, &self.topology, self.deadline).await?;
         let channel = within(self.deadline, connection.create_channel()).await?;
         let lost = async move {

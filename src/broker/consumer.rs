@@ -19,9 +19,8 @@ use tracing::debug;
 
 use super::ack_tracker::AckTracker;
 use super::connection::Connection;
-use super::deadline::within;
 use super::delivery::{Delivery, take_batch};
-use super::error::Error;
+use super::error::{Error, within};
 
 /// How many unacknowledged deliveries RabbitMQ may have sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +50,7 @@ impl Consumer {
     /// Starts to consume `queue`, with a prefetch of 1 at first and `max_prefetch` later.
     ///
     /// # Errors
-    /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
-    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
+    /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),
@@ -75,8 +73,8 @@ impl Consumer {
     /// messages are delivered again.
     ///
     /// # Errors
-    /// - [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted.
-    /// - Any other error when the channel or the connection is lost. Unacknowledged messages are then delivered again.
+    /// [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted. Any
+    /// other error when the channel or the connection is lost.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.adjust_prefetch().await?;
         if self.buffer.is_empty() {
@@ -104,7 +102,7 @@ impl Consumer {
     /// Acknowledges exactly these deliveries.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost; the messages are then delivered again.
+    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
     pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
         let (mut tags, mut any_not_repeated) = (Vec::new(), false);
         for delivery in deliveries {

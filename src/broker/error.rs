@@ -1,8 +1,19 @@
-//! The errors of this room, which other rooms see instead of lapin's.
+//! The errors of this room, which other rooms see instead of lapin's, and the deadline of each request.
+
+use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
+/// How long RabbitMQ may take to answer one request before its channel counts as lost, unless
+/// [`Address::with_deadline`](super::Address::with_deadline) sets another time.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
 /// A request to RabbitMQ that failed.
+///
+/// Every request may fail with [`Error::TimedOut`] and, when the channel or the connection is lost, [`Error::Amqp`];
+/// then its unacknowledged messages are delivered again. Whatever opens a channel fails at once with
+/// [`Error::Disconnected`] or [`Error::Blocked`] while the connection is not ready, and with [`Error::Mismatch`] when
+/// it cannot declare the topology.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no connection; the supervisor is reconnecting.
@@ -23,7 +34,7 @@ pub enum Error {
     /// RabbitMQ returned the message: it was routed to no queue.
     #[error("RabbitMQ routed the message to no queue")]
     Returned,
-    /// An exchange or queue exists that differs in more than a numeric argument. The text names the remedy.
+    /// An exchange or queue is missing, or differs in more than a numeric argument. The text names the remedy.
     #[error("{0}")]
     Mismatch(String),
     /// RabbitMQ refused a declaration because what exists differs (406), in RabbitMQ's words.
@@ -56,4 +67,10 @@ impl From<lapin::Error> for Error {
             _ => Self::Amqp(error.to_string()),
         }
     }
+}
+
+/// Waits for an answer of lapin's for at most `deadline`, else fails with [`Error::TimedOut`]. lapin itself has no
+/// deadline for a request.
+pub(super) async fn within<T>(deadline: Duration, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
+    Ok(tokio::time::timeout(deadline, answer).await.map_err(|_| Error::TimedOut)??)
 }

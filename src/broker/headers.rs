@@ -1,4 +1,6 @@
-//! Reads message headers, which anyone with access to the broker may have set.
+//! Reads and writes AMQP tables: message headers, which anyone with access to the broker may have set, and arguments.
+
+use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -49,7 +51,12 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// A header value.
+/// A text in a table.
 pub(super) fn text(value: impl AsRef<str>) -> AMQPValue {
     AMQPValue::LongString(value.as_ref().into())
+}
+
+/// A table with these entries.
+pub(super) fn table<'a>(entries: impl IntoIterator<Item = (&'a str, AMQPValue)>) -> FieldTable {
+    entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<BTreeMap<_, _>>().into()
 }

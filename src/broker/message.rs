@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
-use super::headers::{Headers, text};
+use super::headers::{Headers, table, text};
 use super::topology::LEAN;
 use crate::domain::dead_letter::derived_id;
 use crate::domain::timestamp::Timestamp;
@@ -84,23 +84,15 @@ impl Message {
 
     /// The headers that [`Message::read`] reads this message from.
     pub(super) fn headers(&self) -> FieldTable {
-        let mut headers = FieldTable::default();
-        let texts = [
-            ("x-source", self.source.clone()),
-            ("x-received-at", Some(self.received_at.rfc3339_nanos())),
-            ("x-edited-from", self.edited_from.clone()),
-            ("traceparent", self.traceparent.clone()),
+        let number = |number: u32| AMQPValue::LongLongInt(number.into());
+        let headers = [
+            ("x-source", self.source.as_ref().map(text)),
+            ("x-received-at", Some(text(self.received_at.rfc3339_nanos()))),
+            ("x-attempt", Some(number(self.attempt))),
+            ("x-replay", self.replay.map(number)),
+            ("x-edited-from", self.edited_from.as_ref().map(text)),
+            ("traceparent", self.traceparent.as_ref().map(text)),
         ];
-        for (name, value) in texts {
-            if let Some(value) = value {
-                headers.insert(name.into(), text(value));
-            }
-        }
-        for (name, value) in [("x-attempt", Some(self.attempt)), ("x-replay", self.replay)] {
-            if let Some(value) = value {
-                headers.insert(name.into(), AMQPValue::LongLongInt(value.into()));
-            }
-        }
-        headers
+        table(headers.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }

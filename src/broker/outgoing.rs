@@ -5,7 +5,7 @@ use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use uuid::Uuid;
 
-use super::headers::text;
+use super::headers::{table, text};
 use super::message::Message;
 use super::topology::{LEAN, Topology};
 use crate::domain::event;
@@ -70,13 +70,9 @@ impl Outgoing {
         traceparent: Option<&str>,
         json: String,
     ) -> Self {
-        let mut headers = FieldTable::default();
-        if let Some(traceparent) = traceparent {
-            headers.insert("traceparent".into(), text(traceparent));
-        }
-        let id = id.to_string();
-        let properties =
-            properties(&id, event::CONTENT_TYPE, headers).with_type(cut(event_type, MAX_SHORT_STRING_BYTES).into());
+        let headers = table(traceparent.map(|traceparent| ("traceparent", text(traceparent))));
+        let (id, event_type) = (id.to_string(), cut(event_type, MAX_SHORT_STRING_BYTES));
+        let properties = properties(&id, event::CONTENT_TYPE, headers).with_type(event_type.into());
         let routing_key = cut(routing_key, MAX_SHORT_STRING_BYTES).to_owned();
         Self { id, exchange: topology.events(), routing_key, properties, body: json.into() }
     }

@@ -12,16 +12,15 @@ use std::time::Duration;
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::channel_session::{SessionEnd, serve};
+use super::channel_session::serve;
+use super::confirms::PublishRequest;
 use super::connection::Connection;
-use super::deadline::within;
-use super::error::Error;
+use super::error::{Error, within};
 use super::outgoing::Outgoing;
-use super::publish_request::PublishRequest;
 use crate::reconnect::Backoff;
 
 /// Maximum number of requests queued for the task, in addition to the messages in flight.
@@ -32,25 +31,8 @@ const MAX_QUEUED: usize = 1024;
 #[derive(Clone)]
 pub struct Publisher {
     requests: mpsc::Sender<PublishRequest>,
-    readiness: Readiness,
-}
-
-/// A health-check handle of a publisher. Does not keep the publishing task alive.
-#[derive(Clone)]
-pub struct Readiness {
     connection: Connection,
     is_channel_open: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// Whether the connection accepts messages and the publishing channel is open.
-    ///
-    /// # Errors
-    /// As [`Connection::ready`], and [`Error::NoChannel`] while the channel is being opened.
-    pub fn check(&self) -> Result<(), Error> {
-        self.connection.ready()?;
-        if self.is_channel_open.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::NoChannel) }
-    }
 }
 
 impl Publisher {
@@ -60,45 +42,36 @@ impl Publisher {
         let (requests, queued) = mpsc::channel(MAX_QUEUED);
         let is_channel_open = Arc::new(AtomicBool::new(false));
         tasks.spawn(run(connection.clone(), queued, Arc::clone(&is_channel_open)));
-        Self { requests, readiness: Readiness { connection, is_channel_open } }
+        Self { requests, connection, is_channel_open }
     }
 
-    /// The health-check handle.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        self.readiness.clone()
-    }
-
-    /// Whether it can publish now.
+    /// Whether the connection accepts messages and the publishing channel is open.
     ///
     /// # Errors
-    /// As [`Readiness::check`].
+    /// As [`Connection::ready`], and [`Error::NoChannel`] while the channel is being opened.
     pub fn ready(&self) -> Result<(), Error> {
-        self.readiness.check()
+        self.connection.ready()?;
+        if self.is_channel_open.load(Ordering::Relaxed) { Ok(()) } else { Err(Error::NoChannel) }
     }
 
     /// The connection it publishes on.
     #[must_use]
     pub fn connection(&self) -> &Connection {
-        &self.readiness.connection
+        &self.connection
     }
 
     /// Publishes one message as mandatory and waits for its confirm for at most `timeout`.
     ///
     /// # Errors
-    /// The message is not known to be on a queue, but after [`Error::TimedOut`], [`Error::Disconnected`] and
-    /// [`Error::Amqp`] it may be on one, so publishing it again may duplicate it.
-    ///
-    /// - [`Error::Blocked`] while RabbitMQ blocks the connection.
-    /// - [`Error::Disconnected`], or the error of the last attempt to connect, when the connection is down or is lost.
-    /// - [`Error::TimedOut`] when no confirm arrived within `timeout`.
-    /// - [`Error::Nacked`] and [`Error::Returned`] when RabbitMQ refused this message.
-    /// - [`Error::Amqp`] and [`Error::Precondition`] when the channel failed.
+    /// [`Error::Nacked`] and [`Error::Returned`] when RabbitMQ refused this message; [`Error::Blocked`], or the error
+    /// of the last attempt to connect, when the connection is not ready. After [`Error::TimedOut`],
+    /// [`Error::Disconnected`], [`Error::Amqp`] and [`Error::Precondition`], which mean that no confirm arrived, the
+    /// message may be on a queue nevertheless, so publishing it again may duplicate it.
     pub async fn publish(&self, outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
-        self.connection().ready()?;
-        let deadline = Instant::now() + timeout;
+        self.connection.ready()?;
         let (reply, outcome) = oneshot::channel();
         let request = PublishRequest::new(outgoing, timeout, reply);
+        let deadline = request.deadline;
         let queued = timeout_at(deadline, self.requests.send(request)).await.map_err(|_| Error::TimedOut)?;
         queued.map_err(|_| Error::Disconnected)?;
         timeout_at(deadline, outcome).await.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Disconnected)?
@@ -119,12 +92,11 @@ async fn run(connection: Connection, mut requests: mpsc::Receiver<PublishRequest
         match open_channel(&connection).await {
             Ok((channel, connection_lost)) => {
                 is_channel_open.store(true, Ordering::Relaxed);
-                let end = serve(&channel, connection_lost, &mut requests).await;
+                let confirms = serve(&channel, connection_lost, &mut requests).await;
                 is_channel_open.store(false, Ordering::Relaxed);
-                match end {
-                    SessionEnd::NoPublishers => return,
-                    SessionEnd::ChannelLost { after_success: true } => backoff = Backoff::default(),
-                    SessionEnd::ChannelLost { after_success: false } => {}
+                let Some(confirms) = confirms else { return };
+                if confirms.any_success {
+                    backoff = Backoff::default();
                 }
                 debug!("discarded the publishing channel; opening another");
             }
