@@ -15,8 +15,9 @@ const DEFAULT_HEARTBEAT: u16 = 10;
 /// Where RabbitMQ is, and the credentials for it. Has no `Debug` because it holds a password.
 #[derive(Clone)]
 pub struct Address {
-    uri: AMQPUri,
-    deadline: Duration,
+    pub(super) uri: AMQPUri,
+    /// For connecting, and for each request.
+    pub(super) deadline: Duration,
 }
 
 impl Address {
@@ -28,8 +29,7 @@ impl Address {
         Some(Self { uri, deadline: failpoints::deadline(DEADLINE) })
     }
 
-    /// The same address with another deadline than [`DEADLINE`] for connecting and for each request, so that tests need
-    /// not wait for it.
+    /// The same address with another deadline than [`DEADLINE`], so that tests need not wait for it.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -39,14 +39,6 @@ impl Address {
     #[must_use]
     pub fn vhost(&self) -> &str {
         &self.uri.vhost
-    }
-
-    pub(super) fn uri(&self) -> AMQPUri {
-        self.uri.clone()
-    }
-
-    pub(super) fn deadline(&self) -> Duration {
-        self.deadline
     }
 }
 
@@ -75,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_heartbeat_is_ten_seconds_unless_the_url_sets_another() {
-        let requested = |url: &str| Address::parse(url).and_then(|address| address.uri().query.heartbeat);
+        let requested = |url: &str| Address::parse(url).and_then(|address| address.uri.query.heartbeat);
         assert_eq!(requested("amqp://localhost"), Some(8));
         assert_eq!(requested("amqp://localhost/%2f?heartbeat=5"), Some(4));
     }

@@ -20,7 +20,7 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Connection {
     state: watch::Receiver<State>,
     topology: Arc<Topology>,
-    deadline: Duration,
+    pub(super) deadline: Duration,
 }
 
 /// What the supervisor last reported.
@@ -42,7 +42,7 @@ impl Connection {
     /// virtual host.
     pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
         let connection = Arc::new(connect(address, purpose).await?);
-        Ok(Self::new(watch::channel(State::Up(connection)).1, topology, address.deadline()))
+        Ok(Self::new(watch::channel(State::Up(connection)).1, topology, address.deadline))
     }
 
     /// Declares the topology, as opening a channel does, too.
@@ -67,11 +67,6 @@ impl Connection {
     #[must_use]
     pub fn topology(&self) -> &Arc<Topology> {
         &self.topology
-    }
-
-    /// The deadline of each request on this connection.
-    pub(super) fn deadline(&self) -> Duration {
-        self.deadline
     }
 
     /// Whether the connection is up and accepts messages.

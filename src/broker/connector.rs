@@ -58,12 +58,12 @@ impl Purpose {
 pub(super) async fn connect(address: &Address, purpose: Purpose) -> Result<Connection, Error> {
     let name = format!("banklink {}", purpose.as_str());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let deadline = address.deadline();
+    let deadline = address.deadline;
     let attempt = Arc::new(Attempt::default());
     let pending = Arc::downgrade(&attempt);
     let runtime = lapin::runtime::default_runtime()?;
     let connecting = Connection::connector(
-        address.uri(),
+        address.uri.clone(),
         runtime,
         async move |uri, runtime| {
             let dialling = async {

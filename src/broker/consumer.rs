@@ -22,14 +22,6 @@ use super::connection::Connection;
 use super::delivery::{Delivery, take_batch};
 use super::error::{Error, within};
 
-/// How many unacknowledged deliveries RabbitMQ may have sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prefetch {
-    One,
-    /// As many as the settings allow.
-    Full,
-}
-
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
     connection: Connection,
@@ -39,8 +31,8 @@ pub struct Consumer {
     /// The deliveries of every consumer on the channel: one, or two for a full prefetch.
     streams: SelectAll<lapin::Consumer>,
     consumer_tags: Vec<ShortString>,
-    prefetch: Prefetch,
-    target_prefetch: Prefetch,
+    has_full_prefetch: bool,
+    wants_full_prefetch: bool,
     /// Received, but in no batch yet; in order of arrival.
     buffer: Vec<Delivery>,
     acks: AckTracker,
@@ -59,8 +51,8 @@ impl Consumer {
             channel: connection.channel().await?,
             streams: SelectAll::new(),
             consumer_tags: Vec::new(),
-            prefetch: Prefetch::One,
-            target_prefetch: Prefetch::One,
+            has_full_prefetch: false,
+            wants_full_prefetch: false,
             buffer: Vec::new(),
             acks: AckTracker::default(),
         };
@@ -110,11 +102,11 @@ impl Consumer {
             any_not_repeated |= !delivery.is_repeated;
         }
         if self.buffer.is_empty() && any_not_repeated {
-            self.target_prefetch = Prefetch::Full;
+            self.wants_full_prefetch = true;
         }
         for (tag, multiple) in self.acks.acknowledge(&tags) {
             let sent = self.channel.basic_ack(tag, BasicAckOptions { multiple });
-            within(self.connection.deadline(), sent).await?;
+            within(self.connection.deadline, sent).await?;
         }
         Ok(())
     }
@@ -135,19 +127,15 @@ impl Consumer {
     /// Raises the prefetch with a second consumer; lowers it on a new channel, once every received delivery is handed
     /// out.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        match (self.prefetch, self.target_prefetch) {
-            (Prefetch::One, Prefetch::Full) if self.max_prefetch > 1 => {
-                self.start_consumer(self.max_prefetch - 1).await?;
-                self.prefetch = Prefetch::Full;
+        if self.wants_full_prefetch && !self.has_full_prefetch && self.max_prefetch > 1 {
+            self.start_consumer(self.max_prefetch - 1).await?;
+            self.has_full_prefetch = true;
+        } else if self.has_full_prefetch && !self.wants_full_prefetch {
+            self.cancel_consumers().await?;
+            if self.buffer.is_empty() {
+                self.close_channel("lowering the prefetch").await?;
+                *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
             }
-            (Prefetch::Full, Prefetch::One) => {
-                self.cancel_consumers().await?;
-                if self.buffer.is_empty() {
-                    self.close_channel("lowering the prefetch").await?;
-                    *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
-                }
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -155,7 +143,7 @@ impl Consumer {
     /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
     async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
-        let (deadline, channel) = (self.connection.deadline(), &self.channel);
+        let (deadline, channel) = (self.connection.deadline, &self.channel);
         within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
         let consumer =
@@ -169,7 +157,7 @@ impl Consumer {
     async fn cancel_consumers(&mut self) -> Result<(), Error> {
         for tag in std::mem::take(&mut self.consumer_tags) {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
-            within(self.connection.deadline(), cancelled).await?;
+            within(self.connection.deadline, cancelled).await?;
         }
         while let Some(Some(delivery)) = self.streams.next().now_or_never() {
             self.receive(Some(delivery))?;
@@ -181,13 +169,13 @@ impl Consumer {
     fn receive(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
         let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
         if delivery.is_repeated {
-            self.target_prefetch = Prefetch::One;
+            self.wants_full_prefetch = false;
         }
         self.buffer.push(delivery);
         Ok(())
     }
 
     async fn close_channel(&self, reason: &str) -> Result<(), Error> {
-        within(self.connection.deadline(), self.channel.close(200, reason.into())).await
+        within(self.connection.deadline, self.channel.close(200, reason.into())).await
     }
 }

@@ -30,7 +30,7 @@ impl EventSubscription {
     /// # Errors
     /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection) -> Result<Self, Error> {
-        let (channel, deadline) = (connection.channel().await?, connection.deadline());
+        let (channel, deadline) = (connection.channel().await?, connection.deadline);
         let options = QueueDeclareOptions::exclusive().auto_delete();
         let declared = within(deadline, channel.queue_declare("".into(), options, FieldTable::default())).await?;
         let (queue, events) = (declared.name().clone(), connection.topology().events());

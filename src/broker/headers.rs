@@ -43,11 +43,10 @@ impl<'a> Headers<'a> {
         u32::try_from(number).ok()
     }
 
-    /// The first table of a header that is an array of tables.
-    pub(super) fn first_table(&self, name: &str) -> Option<Headers<'a>> {
-        let AMQPValue::FieldArray(tables) = self.get(name)? else { return None };
-        let AMQPValue::FieldTable(first) = tables.as_slice().first()? else { return None };
-        Some(Headers(Some(first)))
+    /// The first table of a header that is an array of tables; without one, an empty table.
+    pub(super) fn first_table(&self, name: &str) -> Headers<'a> {
+        let first = self.get(name).and_then(AMQPValue::as_array).and_then(|tables| tables.as_slice().first());
+        Headers(first.and_then(AMQPValue::as_field_table))
     }
 }
 

@@ -7,12 +7,10 @@
 
 mod ack_tracker;
 mod address;
-mod channel_session;
 mod confirms;
 mod connection;
 mod connector;
 mod consumer;
-mod death;
 mod declare;
 mod delivery;
 mod error;
@@ -28,8 +26,7 @@ pub use address::Address;
 pub use connection::Connection;
 pub use connector::Purpose;
 pub use consumer::Consumer;
-pub use death::Death;
-pub use delivery::Delivery;
+pub use delivery::{Death, Delivery};
 pub use error::{DEADLINE, Error};
 pub use event_subscription::EventSubscription;
 pub use message::Message;

@@ -48,7 +48,7 @@ impl Supervisor {
     pub fn spawn(&self, purpose: Purpose) -> Connection {
         let (state, watched) = watch::channel(State::Down(Error::Disconnected));
         self.tasks.spawn(self.clone().run(purpose, state));
-        Connection::new(watched, Arc::clone(&self.topology), self.address.deadline())
+        Connection::new(watched, Arc::clone(&self.topology), self.address.deadline)
     }
 
     /// Keeps one connection up.
@@ -63,7 +63,7 @@ impl Supervisor {
             self.update_down(|down| down + 1);
             state.send_replace(State::Down(Error::Disconnected));
             let Some(cause) = lost else {
-                let _ = within(self.address.deadline(), connection.close(200, "stopping".into())).await;
+                let _ = within(self.address.deadline, connection.close(200, "stopping".into())).await;
                 return;
             };
             warn!(connection = purpose.as_str(), cause, "lost the connection to RabbitMQ");
@@ -83,7 +83,7 @@ impl Supervisor {
         let mut last_cause = String::new();
         let attempt = async || {
             let connection = connect(&self.address, purpose).await?;
-            declare(&connection, &self.topology, self.address.deadline()).await?;
+            declare(&connection, &self.topology, self.address.deadline).await?;
             Ok(Arc::new(connection))
         };
         let on_failure = |error: &Error, delay: Duration| {

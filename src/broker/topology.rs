@@ -74,6 +74,13 @@ impl Topology {
         let (dead, work, retry, events) = (self.dead(), self.webhooks(), self.retry(), self.events());
         let log = format!("{events}.log");
         let work_arguments = dead_lettering(&dead, "x-delivery-limit", self.delivery_limit);
+        // A stream that keeps at least a week, so that a new subscriber can start in the past. Its segments are small
+        // because RabbitMQ deletes only whole ones.
+        let log_arguments = [
+            ("x-queue-type", text("stream")),
+            ("x-max-age", text("7D")),
+            ("x-stream-max-segment-size-bytes", 20_000_000_i64.into()),
+        ];
         let dead_arguments = [("x-queue-type", text("quorum")), ("x-delivery-limit", NO_DELIVERY_LIMIT.into())];
 
         let mut declarations = vec![
@@ -92,7 +99,7 @@ impl Topology {
         }
         declarations.extend([
             exchange(&events, "topic", table([])),
-            queue(&log, log_arguments()),
+            queue(&log, table(log_arguments)),
             binding(&events, &log, "#"),
         ]);
         declarations
@@ -143,16 +150,6 @@ fn dead_lettering(target: &str, argument: &str, value: u32) -> FieldTable {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
         (argument, i64::from(value).into()),
-    ])
-}
-
-/// The arguments of the event log: a stream that keeps at least a week, so that a new subscriber can start in the past.
-/// Its segments are small because RabbitMQ deletes only whole ones.
-fn log_arguments() -> FieldTable {
-    table([
-        ("x-queue-type", text("stream")),
-        ("x-max-age", text("7D")),
-        ("x-stream-max-segment-size-bytes", 20_000_000_i64.into()),
     ])
 }
 
