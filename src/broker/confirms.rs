@@ -2,14 +2,11 @@
 //!
 //! RabbitMQ returns an unroutable message before it confirms it. lapin 4.12.3 attaches a return to the confirm that
 //! completes next (since <https://github.com/amqp-rs/lapin/issues/252>), which may be another message's: with many
-//! publishes in flight, 7 to 8 % of the returns were observed on the wrong confirm. So returns are matched by message
-//! id here.
+//! publishes in flight, 7 to 8 % of the returns were observed on the wrong confirm. So returns are matched by message id.
 //!
-//! When lapin resolves a message's confirm without a return, and the message was returned after all, then lapin has
-//! attached the return to a confirm that it resolved earlier. The session may still receive that confirm later, because
-//! futures are polled in any order. Hence the barrier: a future that the session pushes behind those that are ready, so
-//! that all of them have been received when the barrier is. An ack counts as success only at the next barrier. All of
-//! this can go once lapin matches returns to their publishes.
+//! The publisher may receive that other confirm after the returned message's own ack, because futures are polled in any
+//! order. So an ack counts as success only at the next barrier: a future that is pushed behind those that are ready, so
+//! that all of them have been received when the barrier is. This can go once lapin matches returns to their publishes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::outgoing::Outgoing;
+use super::message::Outgoing;
 
 /// A message to be published, and the caller that waits for the outcome.
 pub(super) struct PublishRequest {
@@ -30,7 +27,7 @@ pub(super) struct PublishRequest {
 }
 
 impl PublishRequest {
-    /// A request made now, to be confirmed within `timeout`. The outcome goes to `reply`.
+    /// A request made now, to be confirmed within `timeout`.
     pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
         let requested_at = Instant::now();
         Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
@@ -56,8 +53,8 @@ impl PublishRequest {
 /// The answers received on one publishing channel, and what they say about the channel.
 #[derive(Default)]
 pub(super) struct Confirms {
-    /// Ids of messages whose return was attached to another message's confirm. An id is never removed: two messages may
-    /// have the same one, and the channel is closed soon after the first return.
+    /// Ids of messages whose return was attached to another confirm. An id is never removed: two messages may have the
+    /// same one, and the channel is closed soon after the first return.
     returned_ids: HashSet<String>,
     /// Acked messages that the next barrier completes. A barrier is in flight exactly while there are any.
     acked: Vec<PublishRequest>,
@@ -69,7 +66,7 @@ pub(super) struct Confirms {
     pub(super) any_success: bool,
 }
 
-/// What the session has to do after an answer or a barrier.
+/// What the publisher has to do after an answer or a barrier.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Continue,
@@ -176,50 +173,45 @@ mod tests {
         (confirms.on_answer(request, Instant::now(), Ok(answer)), outcome)
     }
 
-    /// The outcome, if there is one yet.
-    fn outcome((_, mut outcome): (Next, Receiver<Result<(), Error>>)) -> Option<Result<(), Error>> {
-        outcome.try_recv().ok()
-    }
-
     #[test]
     fn an_acked_message_is_published_at_the_first_barrier_pushed_after_its_ack() {
         let mut confirms = Confirms::default();
-        let mut a = answer(&mut confirms, "a", Confirmation::Ack(None));
-        let mut b = answer(&mut confirms, "b", Confirmation::Ack(None));
-        assert_eq!((&a.0, &b.0), (&Next::PushBarrier, &Next::Continue));
-        assert!(a.1.try_recv().is_err(), "not before the barrier");
+        let (after_a, mut a) = answer(&mut confirms, "a", Confirmation::Ack(None));
+        let (after_b, mut b) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        assert_eq!((after_a, after_b), (Next::PushBarrier, Next::Continue));
+        assert!(a.try_recv().is_err(), "not before the barrier");
         assert_eq!(confirms.on_barrier(), Next::PushBarrier);
-        assert!(matches!(a.1.try_recv(), Ok(Ok(()))));
-        assert!(b.1.try_recv().is_err(), "not before the second barrier");
+        assert!(matches!(a.try_recv(), Ok(Ok(()))));
+        assert!(b.try_recv().is_err(), "not before the second barrier");
         assert_eq!(confirms.on_barrier(), Next::Continue);
-        assert!(matches!(b.1.try_recv(), Ok(Ok(()))) && confirms.any_success && !confirms.any_returned);
+        assert!(matches!(b.try_recv(), Ok(Ok(()))) && confirms.any_success && !confirms.any_returned);
     }
 
     #[test]
     fn a_return_attached_to_another_confirm_counts_against_the_returned_message() {
         let mut confirms = Confirms::default();
-        let acked_first = answer(&mut confirms, "b", Confirmation::Ack(None));
-        let wrong_one = answer(&mut confirms, "a", Confirmation::Ack(return_of("b")));
-        assert!(matches!(outcome(wrong_one), Some(Err(Error::Returned))), "in doubt");
-        let acked_later = answer(&mut confirms, "b", Confirmation::Ack(None));
-        assert!(matches!(outcome(acked_later), Some(Err(Error::Returned))));
-        let other = answer(&mut confirms, "c", Confirmation::Ack(None));
+        let (_, mut acked_first) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        let (_, mut wrong_one) = answer(&mut confirms, "a", Confirmation::Ack(return_of("b")));
+        assert!(matches!(wrong_one.try_recv(), Ok(Err(Error::Returned))), "in doubt");
+        let (_, mut acked_later) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        assert!(matches!(acked_later.try_recv(), Ok(Err(Error::Returned))));
+        let (_, mut other) = answer(&mut confirms, "c", Confirmation::Ack(None));
         confirms.on_barrier();
         confirms.on_barrier();
-        assert!(matches!(outcome(acked_first), Some(Err(Error::Returned))));
-        assert!(matches!(outcome(other), Some(Ok(()))));
+        assert!(matches!(acked_first.try_recv(), Ok(Err(Error::Returned))));
+        assert!(matches!(other.try_recv(), Ok(Ok(()))));
     }
 
     #[test]
     fn only_an_ack_without_a_return_is_a_success() {
         let mut confirms = Confirms::default();
-        let nacked = answer(&mut confirms, "a", Confirmation::Nack(None));
-        assert!(matches!(outcome(nacked), Some(Err(Error::Nacked))));
-        let returned = answer(&mut confirms, "a", Confirmation::Ack(return_of("a")));
-        assert!(matches!(outcome(returned), Some(Err(Error::Returned))));
-        let confirms_off = answer(&mut confirms, "a", Confirmation::NotRequested);
-        assert_eq!(confirms_off.0, Next::DiscardChannel);
-        assert!(matches!(outcome(confirms_off), Some(Err(Error::Amqp(_)))));
+        let (_, mut nacked) = answer(&mut confirms, "a", Confirmation::Nack(None));
+        assert!(matches!(nacked.try_recv(), Ok(Err(Error::Nacked))));
+        let (_, mut returned) = answer(&mut confirms, "a", Confirmation::Ack(return_of("a")));
+        assert!(matches!(returned.try_recv(), Ok(Err(Error::Returned))));
+        let (next, mut confirms_off) = answer(&mut confirms, "a", Confirmation::NotRequested);
+        assert_eq!(next, Next::DiscardChannel);
+        assert!(matches!(confirms_off.try_recv(), Ok(Err(Error::Amqp(_)))));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Connection {
         Ok(Self::new(watch::channel(State::Up(connection)).1, topology, address.deadline))
     }
 
-    /// Declares the topology, as opening a channel does, too.
+    /// Declares the topology, as opening a channel does.
     ///
     /// # Errors
     /// Those of [opening a channel](Error).
@@ -57,8 +57,7 @@ impl Connection {
     /// binding is restored.
     ///
     /// # Errors
-    /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first exchange or queue that is missing or
-    /// differs.
+    /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first one that is missing or differs.
     pub async fn compare(&self) -> Result<(), Error> {
         compare(&*self.current()?, &self.topology, self.deadline).await
     }
@@ -93,15 +92,11 @@ impl Connection {
         }
     }
 
-    /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that
-    /// error. Pending as long as that does not happen.
+    /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that.
     pub async fn mismatch(&self) -> Error {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| matches!(state, State::Down(Error::Mismatch(_)))).await.map(|s| s.clone());
-        match found {
-            Ok(State::Down(error)) => error,
-            Ok(State::Up(_)) | Err(_) => std::future::pending().await,
-        }
+        if let Ok(State::Down(error)) = found { error } else { std::future::pending().await }
     }
 
     /// Declares the topology again, in case a part of it was deleted, and opens a channel.

@@ -2,8 +2,8 @@
 //!
 //! lapin runs each attempt on a thread of its own. With lapin 4.12.3 and a server that accepts TCP and then stays
 //! silent, that thread was observed to wait without end, even after the attempt's future was dropped; only the end of
-//! its socket ends it. No upstream issue was found. So [`Attempt`] keeps a second handle to the socket until the
-//! attempt succeeds. It can go once dropping lapin's future ends its thread.
+//! its socket ends it. No upstream issue was found. So [`Attempt`] keeps a second handle to the socket until it succeeds,
+//! and can go once dropping lapin's future ends its thread.
 //!
 //! When the server closes the socket during the handshake, lapin 4.12.3 was observed not to report that in every case;
 //! <https://github.com/amqp-rs/lapin/issues/470> has fixed one. `until_closed` can go once lapin always does.
@@ -35,10 +35,9 @@ pub enum Purpose {
     Publish,
     /// Consuming the work queue.
     Consume,
-    /// Consuming the dead queue, which may hold messages that lapin cannot read. RabbitMQ accepts a short string that is
-    /// not UTF-8; lapin drops the whole connection on it, and upstream considers such a string invalid
-    /// (<https://github.com/amqp-rs/amq-protocol/issues/28>). Recording can share the connection for consuming once such
-    /// a message costs lapin at most a channel.
+    /// Consuming the dead queue. RabbitMQ accepts a short string that is not UTF-8; lapin drops the whole connection on
+    /// it, and upstream considers such a string invalid (<https://github.com/amqp-rs/amq-protocol/issues/28>). Recording
+    /// can share the connection for consuming once such a message costs lapin at most a channel.
     Record,
 }
 

@@ -1,14 +1,14 @@
 //! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
-//! It starts cautiously. A crash of the worker adds one to the delivery count of every prefetched message, so with a
-//! full prefetch a message that crashes the worker would take its neighbours to the delivery limit along with it. Hence
-//! the prefetch is 1 until a delivery without a count is settled, and again as soon as a delivery with a count arrives.
+//! A crash of the worker adds one to the delivery count of every prefetched message, so with a full prefetch a message
+//! that crashes the worker would take its neighbours to the delivery limit along with it. Hence the prefetch is 1 until
+//! a delivery without a count is settled, and again as soon as a delivery with a count arrives.
 //!
 //! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
 //! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a
-//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver such a
-//! message again. So a higher prefetch is a second consumer beside the first, and a lower one takes a new channel. One
-//! consumer that is cancelled and started again would do once lapin passes on such deliveries.
+//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver it again. So a
+//! higher prefetch is a second consumer, and a lower one takes a new channel. One consumer that is cancelled and started
+//! again would do once lapin passes on such deliveries.
 
 use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
@@ -61,8 +61,7 @@ impl Consumer {
     }
 
     /// Waits for a delivery and returns it with those that are ready, up to `limit`. Messages that were delivered
-    /// before come alone, after the others. May be cancelled: at worst the channel is lost, and its unacknowledged
-    /// messages are delivered again.
+    /// before come alone, after the others. May be cancelled: at worst the channel is lost.
     ///
     /// # Errors
     /// [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted. Any
@@ -124,8 +123,7 @@ impl Consumer {
         }
     }
 
-    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every received delivery is handed
-    /// out.
+    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every delivery is handed out.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
         if self.wants_full_prefetch && !self.has_full_prefetch && self.max_prefetch > 1 {
             self.start_consumer(self.max_prefetch - 1).await?;

@@ -34,8 +34,9 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology, deadli
     for declaration in topology.declarations() {
         match declaration {
             Declaration::Exchange { name, kind, arguments } => {
+                let kind = ExchangeKind::Custom(kind.to_owned());
                 let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-                let declared = channel.exchange_declare(name.as_str().into(), kind_of(kind), options, arguments);
+                let declared = channel.exchange_declare(name.as_str().into(), kind, options, arguments);
                 within(deadline, declared).await.map_err(|error| mismatch(error, "exchange", &name))?;
             }
             Declaration::Queue { name, arguments } => {
@@ -59,9 +60,9 @@ pub(super) async fn compare(connection: &Connection, topology: &Topology, deadli
         let channel = within(deadline, connection.create_channel()).await?;
         let (what, name, found) = match declaration {
             Declaration::Exchange { name, kind, .. } => {
+                let kind = ExchangeKind::Custom(kind.to_owned());
                 let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
-                let found =
-                    channel.exchange_declare(name.as_str().into(), kind_of(kind), options, FieldTable::default());
+                let found = channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default());
                 ("exchange", name, within(deadline, found).await)
             }
             Declaration::Queue { name, .. } => {
@@ -80,11 +81,6 @@ pub(super) async fn compare(connection: &Connection, topology: &Topology, deadli
     }
     // Every exchange and queue exists, so declaring them compares their arguments and creates none.
     declare(connection, topology, deadline).await
-}
-
-/// lapin sends the name of a custom type as it is.
-fn kind_of(kind: &str) -> ExchangeKind {
-    ExchangeKind::Custom(kind.to_owned())
 }
 
 /// Declares a queue, with the numeric arguments of an existing one, and returns an open channel: RabbitMQ closes the

@@ -2,8 +2,7 @@
 //!
 //! One task owns each publishing channel. lapin 4.12.3 takes a message's delivery tag before it queues the message's
 //! frames, so tasks that share a channel can swap confirms: with eight tasks, 2 to 3 % of the answers were observed on
-//! the wrong message. No upstream issue was found. Tasks may share a channel once lapin takes the tag and queues the
-//! frames in one step.
+//! the wrong message. No upstream issue was found. Tasks may share a channel once lapin does both in one step.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +21,7 @@ use tracing::{debug, warn};
 use super::confirms::{Confirms, Next, PublishRequest};
 use super::connection::Connection;
 use super::error::{Error, within};
-use super::outgoing::Outgoing;
+use super::message::Outgoing;
 use crate::reconnect::Backoff;
 
 /// Maximum number of requests queued for the task, in addition to the messages in flight.
@@ -133,10 +132,9 @@ enum Progress {
     Barrier,
 }
 
-/// Publishes `requests` on `channel` until it is unusable or `connection_lost` completes, and returns its confirms;
-/// requests still in flight fail with [`Error::Disconnected`]. Returns `None` once no publisher is left and every
-/// message is answered.
-pub(super) async fn serve(
+/// Publishes `requests` on `channel` until it is unusable or its connection is lost, and returns its confirms; requests
+/// in flight fail with [`Error::Disconnected`]. `None` once no publisher is left and every message is answered.
+async fn serve(
     channel: &Channel,
     connection_lost: impl Future<Output = ()>,
     requests: &mut mpsc::Receiver<PublishRequest>,
