@@ -8,8 +8,7 @@ use lapin::uri::AMQPUri;
 use super::error::DEADLINE;
 use crate::failpoints;
 
-/// Seconds between two heartbeats unless the URL has a `heartbeat` parameter. A half-open connection is detected within
-/// two of them.
+/// Seconds between heartbeats unless the URL has a `heartbeat` parameter. Silence is detected within two of them.
 const DEFAULT_HEARTBEAT: u16 = 10;
 
 /// Where RabbitMQ is, and the credentials for it. Has no `Debug` because it holds a password.
@@ -46,8 +45,7 @@ impl Address {
 /// seconds: four fifths of it. 0 means no heartbeat and stays 0.
 ///
 /// lapin 4.12.3 checks only once per half heartbeat whether two have passed (`src/heartbeat.rs`), so it may detect
-/// silence half a heartbeat late. No upstream issue was found. Request `wanted` itself once lapin detects silence after
-/// exactly two.
+/// silence half a heartbeat late. No upstream issue was found. Request `wanted` itself once lapin checks exactly.
 fn heartbeat_to_request(wanted: u16) -> u16 {
     if wanted == 0 { 0 } else { (wanted - wanted.div_ceil(5)).max(1) }
 }

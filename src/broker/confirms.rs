@@ -43,8 +43,7 @@ impl PublishRequest {
         self.reply.is_closed() || self.deadline <= Instant::now()
     }
 
-    /// Whether at least half of the time up to the deadline remained at `published_at`. Only then does a timeout
-    /// condemn the channel.
+    /// Whether at least half of the time remained at `published_at`. Only then does a timeout condemn the channel.
     fn was_published_early(&self, published_at: Instant) -> bool {
         self.deadline - published_at >= (self.deadline - self.requested_at) / 2
     }
@@ -95,7 +94,7 @@ impl Confirms {
         }
     }
 
-    /// Completes the request with its error. An early timeout condemns the channel: RabbitMQ may be stuck, and lapin 4.12.3
+    /// Completes the request with its error. A timeout may condemn the channel: RabbitMQ may be stuck, and lapin 4.12.3
     /// keeps the confirm that was given up until the channel ends (`src/returned_messages.rs`).
     fn fail(&mut self, request: PublishRequest, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {

@@ -18,8 +18,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A connection to RabbitMQ, kept up by a [`Supervisor`](super::Supervisor). Clones share it.
 #[derive(Clone)]
 pub struct Connection {
-    state: watch::Receiver<State>,
-    topology: Arc<Topology>,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) topology: Arc<Topology>,
     pub(super) deadline: Duration,
 }
 
@@ -31,18 +31,13 @@ pub(super) enum State {
 }
 
 impl Connection {
-    pub(super) fn new(state: watch::Receiver<State>, topology: Arc<Topology>, deadline: Duration) -> Self {
-        Self { state, topology, deadline }
-    }
-
     /// Connects once, without a supervisor: for commands that do one thing and exit.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials or the
-    /// virtual host.
+    /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials.
     pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
-        let connection = Arc::new(connect(address, purpose).await?);
-        Ok(Self::new(watch::channel(State::Up(connection)).1, topology, address.deadline))
+        let (_, state) = watch::channel(State::Up(Arc::new(connect(address, purpose).await?)));
+        Ok(Self { state, topology, deadline: address.deadline })
     }
 
     /// Declares the topology, as opening a channel does.
@@ -53,8 +48,7 @@ impl Connection {
         declare(&*self.current()?, &self.topology, self.deadline).await
     }
 
-    /// Checks that every exchange and queue of the topology exists and differs in numeric arguments at most. A missing
-    /// binding is restored.
+    /// Checks that each exchange and queue exists and differs in numeric arguments at most; restores missing bindings.
     ///
     /// # Errors
     /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first one that is missing or differs.
@@ -71,8 +65,7 @@ impl Connection {
     /// Whether the connection is up and accepts messages.
     ///
     /// # Errors
-    /// [`Error::Blocked`] while RabbitMQ blocks it, [`Error::Disconnected`] when it was lost, else the error of the
-    /// last attempt to connect.
+    /// [`Error::Blocked`], [`Error::Disconnected`] when it was lost, else the error of the last attempt to connect.
     pub fn ready(&self) -> Result<(), Error> {
         self.current().map(drop)
     }

@@ -118,7 +118,7 @@ impl Consumer {
 
     /// Closes the channel; RabbitMQ returns unacknowledged messages to the queue.
     pub async fn close(self) {
-        if let Err(error) = self.close_channel("done").await {
+        if let Err(error) = within(self.connection.deadline, self.channel.close(200, "done".into())).await {
             debug!(queue = self.queue, %error, "the channel was already closed");
         }
     }
@@ -131,7 +131,8 @@ impl Consumer {
         } else if self.has_full_prefetch && !self.wants_full_prefetch {
             self.cancel_consumers().await?;
             if self.buffer.is_empty() {
-                self.close_channel("lowering the prefetch").await?;
+                let closed = self.channel.close(200, "lowering the prefetch".into());
+                within(self.connection.deadline, closed).await?;
                 *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
             }
         }
@@ -171,9 +172,5 @@ impl Consumer {
         }
         self.buffer.push(delivery);
         Ok(())
-    }
-
-    async fn close_channel(&self, reason: &str) -> Result<(), Error> {
-        within(self.connection.deadline, self.channel.close(200, reason.into())).await
     }
 }

@@ -36,8 +36,7 @@ impl Delivery {
     }
 }
 
-/// Why a message is on the dead queue, from the worker's headers, or else the broker's `x-death`:
-/// docs/CONTRACT.md#7-dead-letters.
+/// Why a message is on the dead queue: docs/CONTRACT.md#7-dead-letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
     /// Its class and reason.
@@ -47,7 +46,7 @@ pub struct Death {
 }
 
 impl Death {
-    /// Reads the latest death. `work_queue` is the queue that the message may have expired on.
+    /// Reads the worker's headers, or else the broker's `x-death`. `work_queue` is where the message may have expired.
     #[must_use]
     pub fn read(properties: &BasicProperties, work_queue: &str) -> Self {
         let headers = Headers::of(properties);

@@ -69,8 +69,7 @@ impl From<lapin::Error> for Error {
     }
 }
 
-/// Waits for an answer of lapin's for at most `deadline`, else fails with [`Error::TimedOut`]. lapin itself has no
-/// deadline for a request.
+/// Waits for lapin's answer, which has no deadline of its own. Fails with [`Error::TimedOut`] after `deadline`.
 pub(super) async fn within<T>(deadline: Duration, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
     Ok(tokio::time::timeout(deadline, answer).await.map_err(|_| Error::TimedOut)??)
 }

@@ -1,5 +1,4 @@
-//! A minimal event subscriber: a queue of its own, bound to the event exchange, with an ack after each event is
-//! processed.
+//! A minimal event subscriber: a queue of its own, bound to the event exchange, and an ack after each event.
 
 use std::time::Duration;
 
@@ -46,8 +45,7 @@ impl EventSubscription {
     /// Acknowledges the event it returned before, waits for the next one without a deadline, and returns its body.
     ///
     /// # Errors
-    /// [`Error::Disconnected`] when the subscription has ended, [`Error::TimedOut`] or [`Error::Amqp`] when the channel
-    /// or the connection is lost.
+    /// [`Error::Disconnected`] when the subscription has ended, [`Error::TimedOut`] or [`Error::Amqp`] when it is lost.
     pub async fn next(&mut self) -> Result<Vec<u8>, Error> {
         if let Some(tag) = self.unacknowledged.take() {
             within(self.deadline, self.channel.basic_ack(tag, BasicAckOptions::default())).await?;

@@ -1,8 +1,7 @@
 //! A message: a webhook's body, byte for byte, and the properties that travel with it; and where messages are published.
 //!
 //! Retry copies and replays keep the id, the time of receipt, the source and the message it was edited from; every
-//! other property is built anew. A message that others published, without these headers or with invalid ones, is valid
-//! too.
+//! other property is built anew. Messages of other publishers are valid without these headers or with invalid ones.
 
 use bytes::Bytes;
 use lapin::BasicProperties;

@@ -29,8 +29,7 @@ const MAX_QUEUED: usize = 1024;
 /// Maximum number of unconfirmed messages on the channel.
 const MAX_IN_FLIGHT: usize = 4096;
 
-/// A handle to the task that owns a publishing channel. Clones share the task, which ends when the last of them is
-/// dropped.
+/// A handle to the task that owns a publishing channel. Clones share the task; it ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Publisher {
     requests: mpsc::Sender<PublishRequest>,

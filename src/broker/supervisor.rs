@@ -1,5 +1,4 @@
-//! Keeps connections to RabbitMQ up: connects, declares the topology, watches the connection, and reconnects when it is
-//! lost.
+//! Keeps connections to RabbitMQ up: connects, declares the topology, and reconnects when a connection is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,9 +45,9 @@ impl Supervisor {
     /// Starts a connection and keeps it up.
     #[must_use]
     pub fn spawn(&self, purpose: Purpose) -> Connection {
-        let (state, watched) = watch::channel(State::Down(Error::Disconnected));
-        self.tasks.spawn(self.clone().run(purpose, state));
-        Connection::new(watched, Arc::clone(&self.topology), self.address.deadline)
+        let (sender, state) = watch::channel(State::Down(Error::Disconnected));
+        self.tasks.spawn(self.clone().run(purpose, sender));
+        Connection { state, topology: Arc::clone(&self.topology), deadline: self.address.deadline }
     }
 
     /// Keeps one connection up.
