@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::address::Address;
-use super::connector::{Purpose, connect};
+use super::connector::{Address, Purpose, connect};
 use super::declare::{compare, declare};
 use super::error::{Error, within};
 use super::topology::Topology;

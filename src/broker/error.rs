@@ -10,10 +10,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A request to RabbitMQ that failed.
 ///
-/// Every request may fail with [`Error::TimedOut`] and, when the channel or the connection is lost, [`Error::Amqp`];
-/// then its unacknowledged messages are delivered again. Whatever opens a channel fails at once with
-/// [`Error::Disconnected`] or [`Error::Blocked`] while the connection is not ready, and with [`Error::Mismatch`] when
-/// it cannot declare the topology.
+/// Every request may fail with [`Error::TimedOut`], and with [`Error::Amqp`] when the channel or the connection is lost,
+/// whose unacknowledged messages are then delivered again. What opens a channel also fails with [`Error::Disconnected`]
+/// or [`Error::Blocked`] while the connection is not ready, and with [`Error::Mismatch`] when the topology differs.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no connection; the supervisor is reconnecting.

@@ -6,7 +6,6 @@
 //! (<https://github.com/amqp-rs/lapin/issues/450>). It can replace `supervisor` once none of that holds any more.
 
 mod ack_tracker;
-mod address;
 mod confirms;
 mod connection;
 mod connector;
@@ -21,9 +20,8 @@ mod publisher;
 mod supervisor;
 mod topology;
 
-pub use address::Address;
 pub use connection::Connection;
-pub use connector::Purpose;
+pub use connector::{Address, Purpose};
 pub use consumer::Consumer;
 pub use delivery::{Death, Delivery};
 pub use error::{DEADLINE, Error};

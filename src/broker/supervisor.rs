@@ -12,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::address::Address;
 use super::connection::{Connection, POLL_INTERVAL, State};
-use super::connector::{Purpose, connect};
+use super::connector::{Address, Purpose, connect};
 use super::declare::declare;
 use super::error::{Error, within};
 use super::topology::Topology;
