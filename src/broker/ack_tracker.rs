@@ -23,8 +23,7 @@ impl AckTracker {
             self.contiguous += 1;
         }
         let (covered, beyond): (Vec<u64>, Vec<u64>) = tags.iter().partition(|tag| **tag <= self.contiguous);
-        // Not `contiguous` itself: it may have been acknowledged before, and RabbitMQ closes the channel on an unknown
-        // tag.
+        // Not `contiguous` itself: RabbitMQ closes the channel when a tag is acknowledged again.
         let cumulative = covered.into_iter().max().map(|tag| (tag, true));
         cumulative.into_iter().chain(beyond.into_iter().map(|tag| (tag, false))).collect()
     }

@@ -2,28 +2,58 @@
 //!
 //! RabbitMQ returns an unroutable message before it confirms it. lapin 4.12.3 attaches a return to the confirm that
 //! completes next (since <https://github.com/amqp-rs/lapin/issues/252>), which may be another message's: with many
-//! publishes in flight, 7 to 8 % of the returns were observed on the wrong confirm. So returns are matched by message
-//! id here.
+//! publishes in flight, 7 to 8 % of the returns were observed on the wrong confirm. So returns are matched by message id.
 //!
-//! When lapin resolves a message's confirm without a return, and the message was returned after all, then lapin has
-//! attached the return to a confirm that it resolved earlier. The session may still receive that confirm later, because
-//! futures are polled in any order. Hence the barrier: a future that the session pushes behind those that are ready, so
-//! that all of them have been received when the barrier is. An ack counts as success only at the next barrier. All of
-//! this can go once lapin matches returns to their publishes.
+//! The publisher may receive that other confirm after the returned message's own ack, because futures are polled in any
+//! order. So an ack counts as success only at the next barrier: a future that is pushed behind those that are ready, so
+//! that all of them have been received when the barrier is. This can go once lapin matches returns to their publishes.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lapin::Confirmation;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::publish_request::PublishRequest;
+use super::message::Outgoing;
+
+/// A message to be published, and the caller that waits for the outcome.
+pub(super) struct PublishRequest {
+    pub(super) outgoing: Outgoing,
+    requested_at: Instant,
+    pub(super) deadline: Instant,
+    reply: oneshot::Sender<Result<(), Error>>,
+}
+
+impl PublishRequest {
+    /// A request made now, to be confirmed within `timeout`.
+    pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
+        let requested_at = Instant::now();
+        Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
+    }
+
+    /// Sends the outcome to the caller, if it still waits.
+    pub(super) fn complete(self, outcome: Result<(), Error>) {
+        let _ = self.reply.send(outcome);
+    }
+
+    /// Whether the caller no longer waits: it is gone, or the deadline passed before a channel was open.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed() || self.deadline <= Instant::now()
+    }
+
+    /// Whether at least half of the time remained at `published_at`. Only then does a timeout condemn the channel.
+    fn was_published_early(&self, published_at: Instant) -> bool {
+        self.deadline - published_at >= (self.deadline - self.requested_at) / 2
+    }
+}
 
 /// The answers received on one publishing channel, and what they say about the channel.
 #[derive(Default)]
 pub(super) struct Confirms {
-    /// Ids of messages whose return was attached to another message's confirm. An id is never removed: two messages may
-    /// have the same one, and the channel is closed soon after the first return.
+    /// Ids of messages whose return was attached to another confirm. An id is never removed: two messages may have the
+    /// same one, and the channel is closed soon after the first return.
     returned_ids: HashSet<String>,
     /// Acked messages that the next barrier completes. A barrier is in flight exactly while there are any.
     acked: Vec<PublishRequest>,
@@ -35,7 +65,7 @@ pub(super) struct Confirms {
     pub(super) any_success: bool,
 }
 
-/// What the session has to do after an answer or a barrier.
+/// What the publisher has to do after an answer or a barrier.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Continue,
@@ -64,7 +94,7 @@ impl Confirms {
         }
     }
 
-    /// Completes the request with its error. An early timeout condemns the channel: RabbitMQ may be stuck, and lapin 4.12.3
+    /// Completes the request with its error. A timeout may condemn the channel: RabbitMQ may be stuck, and lapin 4.12.3
     /// keeps the confirm that was given up until the channel ends (`src/returned_messages.rs`).
     fn fail(&mut self, request: PublishRequest, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {
@@ -118,6 +148,17 @@ mod tests {
     use tokio::sync::oneshot::Receiver;
 
     use super::*;
+    use crate::broker::{Message, Topology};
+    use crate::domain::retry::Schedule;
+    use crate::domain::timestamp::Timestamp;
+
+    /// A request for a message with this id and four seconds to go, and its outcome.
+    fn request(id: &str) -> (PublishRequest, Receiver<Result<(), Error>>) {
+        let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
+        let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
+        let (reply, outcome) = oneshot::channel();
+        (PublishRequest::new(Outgoing::webhook(&topology, &message), Duration::from_secs(4), reply), outcome)
+    }
 
     fn return_of(id: &str) -> Option<BasicReturnMessage> {
         let mut delivery = Delivery::mock(0, "".into(), "".into(), false, Vec::new());
@@ -127,53 +168,63 @@ mod tests {
 
     /// Passes the answer to the message with this id; what the session does next, and the message's outcome.
     fn answer(confirms: &mut Confirms, id: &str, answer: Confirmation) -> (Next, Receiver<Result<(), Error>>) {
-        let (request, outcome) = PublishRequest::mock(id);
+        let (request, outcome) = request(id);
         (confirms.on_answer(request, Instant::now(), Ok(answer)), outcome)
-    }
-
-    /// The outcome, if there is one yet.
-    fn outcome((_, mut outcome): (Next, Receiver<Result<(), Error>>)) -> Option<Result<(), Error>> {
-        outcome.try_recv().ok()
     }
 
     #[test]
     fn an_acked_message_is_published_at_the_first_barrier_pushed_after_its_ack() {
         let mut confirms = Confirms::default();
-        let mut a = answer(&mut confirms, "a", Confirmation::Ack(None));
-        let mut b = answer(&mut confirms, "b", Confirmation::Ack(None));
-        assert_eq!((&a.0, &b.0), (&Next::PushBarrier, &Next::Continue));
-        assert!(a.1.try_recv().is_err(), "not before the barrier");
+        let (after_a, mut a) = answer(&mut confirms, "a", Confirmation::Ack(None));
+        let (after_b, mut b) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        assert_eq!((after_a, after_b), (Next::PushBarrier, Next::Continue));
+        assert!(a.try_recv().is_err(), "not before the barrier");
         assert_eq!(confirms.on_barrier(), Next::PushBarrier);
-        assert!(matches!(a.1.try_recv(), Ok(Ok(()))));
-        assert!(b.1.try_recv().is_err(), "not before the second barrier");
+        assert!(matches!(a.try_recv(), Ok(Ok(()))));
+        assert!(b.try_recv().is_err(), "not before the second barrier");
         assert_eq!(confirms.on_barrier(), Next::Continue);
-        assert!(matches!(b.1.try_recv(), Ok(Ok(()))) && confirms.any_success && !confirms.any_returned);
+        assert!(matches!(b.try_recv(), Ok(Ok(()))) && confirms.any_success && !confirms.any_returned);
     }
 
     #[test]
     fn a_return_attached_to_another_confirm_counts_against_the_returned_message() {
         let mut confirms = Confirms::default();
-        let acked_first = answer(&mut confirms, "b", Confirmation::Ack(None));
-        let wrong_one = answer(&mut confirms, "a", Confirmation::Ack(return_of("b")));
-        assert!(matches!(outcome(wrong_one), Some(Err(Error::Returned))), "in doubt");
-        let acked_later = answer(&mut confirms, "b", Confirmation::Ack(None));
-        assert!(matches!(outcome(acked_later), Some(Err(Error::Returned))));
-        let other = answer(&mut confirms, "c", Confirmation::Ack(None));
+        let (_, mut acked_first) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        let (_, mut wrong_one) = answer(&mut confirms, "a", Confirmation::Ack(return_of("b")));
+        assert!(matches!(wrong_one.try_recv(), Ok(Err(Error::Returned))), "in doubt");
+        let (_, mut acked_later) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        assert!(matches!(acked_later.try_recv(), Ok(Err(Error::Returned))));
+        let (_, mut other) = answer(&mut confirms, "c", Confirmation::Ack(None));
         confirms.on_barrier();
         confirms.on_barrier();
-        assert!(matches!(outcome(acked_first), Some(Err(Error::Returned))));
-        assert!(matches!(outcome(other), Some(Ok(()))));
+        assert!(matches!(acked_first.try_recv(), Ok(Err(Error::Returned))));
+        assert!(matches!(other.try_recv(), Ok(Ok(()))));
     }
 
     #[test]
     fn only_an_ack_without_a_return_is_a_success() {
         let mut confirms = Confirms::default();
-        let nacked = answer(&mut confirms, "a", Confirmation::Nack(None));
-        assert!(matches!(outcome(nacked), Some(Err(Error::Nacked))));
-        let returned = answer(&mut confirms, "a", Confirmation::Ack(return_of("a")));
-        assert!(matches!(outcome(returned), Some(Err(Error::Returned))));
-        let confirms_off = answer(&mut confirms, "a", Confirmation::NotRequested);
-        assert_eq!(confirms_off.0, Next::DiscardChannel);
-        assert!(matches!(outcome(confirms_off), Some(Err(Error::Amqp(_)))));
+        let (_, mut nacked) = answer(&mut confirms, "a", Confirmation::Nack(None));
+        assert!(matches!(nacked.try_recv(), Ok(Err(Error::Nacked))));
+        let (_, mut returned) = answer(&mut confirms, "a", Confirmation::Ack(return_of("a")));
+        assert!(matches!(returned.try_recv(), Ok(Err(Error::Returned))));
+        let (next, mut confirms_off) = answer(&mut confirms, "a", Confirmation::NotRequested);
+        assert_eq!(next, Next::DiscardChannel);
+        assert!(matches!(confirms_off.try_recv(), Ok(Err(Error::Amqp(_)))));
+    }
+
+    #[test]
+    fn a_message_is_published_early_while_half_of_its_time_remains() {
+        let (request, _outcome) = request("a");
+        assert!(request.was_published_early(request.requested_at + Duration::from_secs(2)));
+        assert!(!request.was_published_early(request.requested_at + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_request_is_abandoned_once_its_caller_is_gone() {
+        let (request, outcome) = request("a");
+        assert!(!request.is_abandoned());
+        drop(outcome);
+        assert!(request.is_abandoned());
     }
 }

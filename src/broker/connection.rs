@@ -6,12 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::address::Address;
-use super::connector::connect;
-use super::deadline::within;
-use super::declare::declare;
-use super::error::Error;
-use super::purpose::Purpose;
+use super::connector::{Address, Purpose, connect};
+use super::declare::{compare, declare};
+use super::error::{Error, within};
 use super::topology::Topology;
 
 /// How often the status of a connection that is up is polled: lapin does not report every change as an event.
@@ -20,9 +17,9 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A connection to RabbitMQ, kept up by a [`Supervisor`](super::Supervisor). Clones share it.
 #[derive(Clone)]
 pub struct Connection {
-    state: watch::Receiver<State>,
-    topology: Arc<Topology>,
-    deadline: Duration,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) deadline: Duration,
 }
 
 /// What the supervisor last reported.
@@ -33,40 +30,43 @@ pub(super) enum State {
 }
 
 impl Connection {
-    pub(super) fn new(state: watch::Receiver<State>, topology: Arc<Topology>, deadline: Duration) -> Self {
-        Self { state, topology, deadline }
-    }
-
-    /// Connects once, without a supervisor, and declares the topology: for commands that do one thing and exit.
+    /// Connects once, without a supervisor: for commands that do one thing and exit.
     ///
     /// # Errors
-    /// - [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials or the virtual host.
-    /// - [`Error::TimedOut`] when it does not answer within the address's deadline.
-    /// - [`Error::Mismatch`] when an existing exchange or queue differs in more than a numeric argument.
+    /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials.
     pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
-        let connection = connect(address, purpose).await?;
-        declare(&connection, &topology, address.deadline()).await?;
-        Ok(Self::new(watch::channel(State::Up(Arc::new(connection))).1, topology, address.deadline()))
+        let (_, state) = watch::channel(State::Up(Arc::new(connect(address, purpose).await?)));
+        Ok(Self { state, topology, deadline: address.deadline })
     }
 
-    /// The topology declared on each connect.
+    /// Declares the topology, as opening a channel does.
+    ///
+    /// # Errors
+    /// Those of [opening a channel](Error).
+    pub async fn declare(&self) -> Result<(), Error> {
+        declare(&*self.current()?, &self.topology, self.deadline).await
+    }
+
+    /// Checks that each exchange and queue exists and differs in numeric arguments at most; restores missing bindings.
+    ///
+    /// # Errors
+    /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first one that is missing or differs.
+    pub async fn compare(&self) -> Result<(), Error> {
+        compare(&*self.current()?, &self.topology, self.deadline).await
+    }
+
+    /// The topology declared whenever a channel is opened.
     #[must_use]
     pub fn topology(&self) -> &Arc<Topology> {
         &self.topology
     }
 
-    /// The deadline of each request on this connection.
-    pub(super) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
     /// Whether the connection is up and accepts messages.
     ///
     /// # Errors
-    /// - [`Error::Blocked`] while RabbitMQ blocks it.
-    /// - [`Error::Disconnected`] when it was lost, else the error of the last attempt to connect.
+    /// [`Error::Blocked`], [`Error::Disconnected`] when it was lost, else the error of the last attempt to connect.
     pub fn ready(&self) -> Result<(), Error> {
-        self.current().map(|_| ())
+        self.current().map(drop)
     }
 
     /// Waits until [`Connection::ready`] succeeds.
@@ -84,15 +84,11 @@ impl Connection {
         }
     }
 
-    /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that
-    /// error. Pending as long as that does not happen.
+    /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that.
     pub async fn mismatch(&self) -> Error {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| matches!(state, State::Down(Error::Mismatch(_)))).await.map(|s| s.clone());
-        match found {
-            Ok(State::Down(error)) => error,
-            Ok(State::Up(_)) | Err(_) => std::future::pending().await,
-        }
+        if let Ok(State::Down(error)) = found { error } else { std::future::pending().await }
     }
 
     /// Declares the topology again, in case a part of it was deleted, and opens a channel.
@@ -103,8 +99,7 @@ impl Connection {
     /// A channel, as [`Connection::channel`] opens it, and a future that completes when its connection is lost: an idle
     /// channel does not report that.
     pub(super) async fn channel_and_loss(&self) -> Result<(lapin::Channel, impl Future<Output = ()> + use<>), Error> {
-        let mut state = self.state.clone();
-        let connection = self.current()?;
+        let (mut state, connection) = (self.state.clone(), self.current()?);
         declare(&connection, &self.topology, self.deadline).await?;
         let channel = within(self.deadline, connection.create_channel()).await?;
         let lost = async move {

@@ -1,14 +1,14 @@
 //! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
-//! It starts cautiously. A crash of the worker adds one to the delivery count of every prefetched message, so with a
-//! full prefetch a message that crashes the worker would take its neighbours to the delivery limit along with it. Hence
-//! the prefetch is 1 until a delivery without a count is settled, and again as soon as a delivery with a count arrives.
+//! A crash of the worker adds one to the delivery count of every prefetched message, so with a full prefetch a message
+//! that crashes the worker would take its neighbours to the delivery limit along with it. Hence the prefetch is 1 until
+//! a delivery without a count is settled, and again as soon as a delivery with a count arrives.
 //!
 //! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
 //! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a
-//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver such a
-//! message again. So a higher prefetch is a second consumer beside the first, and a lower one takes a new channel. One
-//! consumer that is cancelled and started again would do once lapin passes on such deliveries.
+//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver it again. So a
+//! higher prefetch is a second consumer, and a lower one takes a new channel. One consumer that is cancelled and started
+//! again would do once lapin passes on such deliveries.
 
 use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
@@ -19,17 +19,8 @@ use tracing::debug;
 
 use super::ack_tracker::AckTracker;
 use super::connection::Connection;
-use super::deadline::within;
 use super::delivery::{Delivery, take_batch};
-use super::error::Error;
-
-/// How many unacknowledged deliveries RabbitMQ may have sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prefetch {
-    One,
-    /// As many as the settings allow.
-    Full,
-}
+use super::error::{Error, within};
 
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
@@ -40,8 +31,8 @@ pub struct Consumer {
     /// The deliveries of every consumer on the channel: one, or two for a full prefetch.
     streams: SelectAll<lapin::Consumer>,
     consumer_tags: Vec<ShortString>,
-    prefetch: Prefetch,
-    target_prefetch: Prefetch,
+    has_full_prefetch: bool,
+    wants_full_prefetch: bool,
     /// Received, but in no batch yet; in order of arrival.
     buffer: Vec<Delivery>,
     acks: AckTracker,
@@ -51,8 +42,7 @@ impl Consumer {
     /// Starts to consume `queue`, with a prefetch of 1 at first and `max_prefetch` later.
     ///
     /// # Errors
-    /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
-    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
+    /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),
@@ -61,8 +51,8 @@ impl Consumer {
             channel: connection.channel().await?,
             streams: SelectAll::new(),
             consumer_tags: Vec::new(),
-            prefetch: Prefetch::One,
-            target_prefetch: Prefetch::One,
+            has_full_prefetch: false,
+            wants_full_prefetch: false,
             buffer: Vec::new(),
             acks: AckTracker::default(),
         };
@@ -71,12 +61,11 @@ impl Consumer {
     }
 
     /// Waits for a delivery and returns it with those that are ready, up to `limit`. Messages that were delivered
-    /// before come alone, after the others. May be cancelled: at worst the channel is lost, and its unacknowledged
-    /// messages are delivered again.
+    /// before come alone, after the others. May be cancelled: at worst the channel is lost.
     ///
     /// # Errors
-    /// - [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted.
-    /// - Any other error when the channel or the connection is lost. Unacknowledged messages are then delivered again.
+    /// [`Error::ConsumerEnded`] when RabbitMQ cancelled the consumer, for example because the queue was deleted. Any
+    /// other error when the channel or the connection is lost.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.adjust_prefetch().await?;
         if self.buffer.is_empty() {
@@ -104,7 +93,7 @@ impl Consumer {
     /// Acknowledges exactly these deliveries.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost; the messages are then delivered again.
+    /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
     pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
         let (mut tags, mut any_not_repeated) = (Vec::new(), false);
         for delivery in deliveries {
@@ -112,11 +101,11 @@ impl Consumer {
             any_not_repeated |= !delivery.is_repeated;
         }
         if self.buffer.is_empty() && any_not_repeated {
-            self.target_prefetch = Prefetch::Full;
+            self.wants_full_prefetch = true;
         }
         for (tag, multiple) in self.acks.acknowledge(&tags) {
             let sent = self.channel.basic_ack(tag, BasicAckOptions { multiple });
-            within(self.connection.deadline(), sent).await?;
+            within(self.connection.deadline, sent).await?;
         }
         Ok(())
     }
@@ -129,27 +118,23 @@ impl Consumer {
 
     /// Closes the channel; RabbitMQ returns unacknowledged messages to the queue.
     pub async fn close(self) {
-        if let Err(error) = self.close_channel("done").await {
+        if let Err(error) = within(self.connection.deadline, self.channel.close(200, "done".into())).await {
             debug!(queue = self.queue, %error, "the channel was already closed");
         }
     }
 
-    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every received delivery is handed
-    /// out.
+    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every delivery is handed out.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        match (self.prefetch, self.target_prefetch) {
-            (Prefetch::One, Prefetch::Full) if self.max_prefetch > 1 => {
-                self.start_consumer(self.max_prefetch - 1).await?;
-                self.prefetch = Prefetch::Full;
+        if self.wants_full_prefetch && !self.has_full_prefetch && self.max_prefetch > 1 {
+            self.start_consumer(self.max_prefetch - 1).await?;
+            self.has_full_prefetch = true;
+        } else if self.has_full_prefetch && !self.wants_full_prefetch {
+            self.cancel_consumers().await?;
+            if self.buffer.is_empty() {
+                let closed = self.channel.close(200, "lowering the prefetch".into());
+                within(self.connection.deadline, closed).await?;
+                *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
             }
-            (Prefetch::Full, Prefetch::One) => {
-                self.cancel_consumers().await?;
-                if self.buffer.is_empty() {
-                    self.close_channel("lowering the prefetch").await?;
-                    *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
-                }
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -157,7 +142,7 @@ impl Consumer {
     /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
     async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
-        let (deadline, channel) = (self.connection.deadline(), &self.channel);
+        let (deadline, channel) = (self.connection.deadline, &self.channel);
         within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
         let consumer =
@@ -171,7 +156,7 @@ impl Consumer {
     async fn cancel_consumers(&mut self) -> Result<(), Error> {
         for tag in std::mem::take(&mut self.consumer_tags) {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
-            within(self.connection.deadline(), cancelled).await?;
+            within(self.connection.deadline, cancelled).await?;
         }
         while let Some(Some(delivery)) = self.streams.next().now_or_never() {
             self.receive(Some(delivery))?;
@@ -183,13 +168,9 @@ impl Consumer {
     fn receive(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
         let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
         if delivery.is_repeated {
-            self.target_prefetch = Prefetch::One;
+            self.wants_full_prefetch = false;
         }
         self.buffer.push(delivery);
         Ok(())
-    }
-
-    async fn close_channel(&self, reason: &str) -> Result<(), Error> {
-        within(self.connection.deadline(), self.channel.close(200, reason.into())).await
     }
 }

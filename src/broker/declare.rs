@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection};
+use lapin::{Channel, Connection, ExchangeKind};
 use tracing::warn;
 
-use super::deadline::within;
-use super::error::Error;
+use super::error::{Error, within};
+use super::headers::text;
 use super::topology::{Declaration, Topology};
 
 /// The queue arguments that are numbers or durations, and do not change which messages are kept.
@@ -27,34 +27,60 @@ const NUMERIC_ARGUMENTS: [&str; 8] = [
     "x-expires",
 ];
 
-/// Declares all of `topology`, with `deadline` for each request. What exists as declared stays as it is.
-///
-/// # Errors
-/// - [`Error::Mismatch`] when an existing exchange or queue differs in more than a numeric argument.
-/// - [`Error::TimedOut`] or [`Error::Amqp`] when the connection fails.
+/// Declares all of `topology`, with `deadline` for each request. What exists as declared stays as it is; what differs in
+/// more than a numeric argument is an [`Error::Mismatch`].
 pub(super) async fn declare(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
     let mut channel = within(deadline, connection.create_channel()).await?;
     for declaration in topology.declarations() {
         match declaration {
             Declaration::Exchange { name, kind, arguments } => {
+                let kind = ExchangeKind::Custom(kind.to_owned());
                 let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
                 let declared = channel.exchange_declare(name.as_str().into(), kind, options, arguments);
-                within(deadline, declared)
-                    .await
-                    .map_err(|error| mismatch(&error, "exchange", &name).unwrap_or(error))?;
+                within(deadline, declared).await.map_err(|error| mismatch(error, "exchange", &name))?;
             }
             Declaration::Queue { name, arguments } => {
                 channel = declare_queue(connection, channel, &name, arguments, deadline).await?;
             }
             Declaration::Binding { exchange, queue, key } => {
-                let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
-                let bound =
-                    channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default());
+                let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+                let bound = channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments);
                 within(deadline, bound).await?;
             }
         }
     }
     within(deadline, channel.close(200, "declared".into())).await
+}
+
+/// Checks that `topology` exists and differs in numeric arguments at most, for `banklink check`: declares it without
+/// creating an exchange or queue. The first one that is missing or differs is an [`Error::Mismatch`].
+pub(super) async fn compare(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
+    for declaration in topology.declarations() {
+        // One for each, because RabbitMQ closes the channel when something is missing.
+        let channel = within(deadline, connection.create_channel()).await?;
+        let (what, name, found) = match declaration {
+            Declaration::Exchange { name, kind, .. } => {
+                let kind = ExchangeKind::Custom(kind.to_owned());
+                let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+                let found = channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default());
+                ("exchange", name, within(deadline, found).await)
+            }
+            Declaration::Queue { name, .. } => {
+                let options = QueueDeclareOptions { passive: true, ..Default::default() };
+                let found = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+                ("queue", name, within(deadline, found).await.map(drop))
+            }
+            Declaration::Binding { .. } => continue,
+        };
+        found.map_err(|error| match error {
+            Error::Amqp(cause) => Error::Mismatch(format!(
+                "{what} {name} is missing or differs ({cause}): run `banklink topology apply`, or any role"
+            )),
+            other => other,
+        })?;
+    }
+    // Every exchange and queue exists, so declaring them compares their arguments and creates none.
+    declare(connection, topology, deadline).await
 }
 
 /// Declares a queue, with the numeric arguments of an existing one, and returns an open channel: RabbitMQ closes the
@@ -71,7 +97,7 @@ async fn declare_queue(
         let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments.clone());
         let Err(error) = within(deadline, declared).await else { return Ok(channel) };
         let Some(Difference { argument, current }) = Difference::parse(&error).filter(Difference::is_numeric) else {
-            return Err(mismatch(&error, "queue", name).unwrap_or(error));
+            return Err(mismatch(error, "queue", name));
         };
         warn!(queue = name, argument, current, "the queue exists with another value of this argument, which stays");
         arguments = replace_argument(&arguments, &argument, current.as_deref());
@@ -91,9 +117,8 @@ impl Difference {
     /// Parses `inequivalent arg 'NAME' for … but current is the value 'VALUE' of type …`, or `… current is none`.
     fn parse(error: &Error) -> Option<Self> {
         let Error::Precondition(text) = error else { return None };
-        let argument = first_quoted(text.split_once("inequivalent arg ")?.1)?;
-        let current = text.split_once("but current is ").and_then(|(_, current)| first_quoted(current));
-        Some(Self { argument, current })
+        let quoted_after = |words| text.split_once(words)?.1.split('\'').nth(1).map(str::to_owned);
+        Some(Self { argument: quoted_after("inequivalent arg ")?, current: quoted_after("but current is ") })
     }
 
     fn is_numeric(&self) -> bool {
@@ -101,69 +126,59 @@ impl Difference {
     }
 }
 
-fn first_quoted(text: &str) -> Option<String> {
-    text.split('\'').nth(1).map(str::to_owned)
-}
-
 /// The arguments with `argument` set to its existing value, or without it if it is not set.
 fn replace_argument(arguments: &FieldTable, argument: &str, current: Option<&str>) -> FieldTable {
-    let mut replaced = FieldTable::default();
-    for (name, value) in arguments.inner().iter().filter(|(name, _)| name.as_str() != argument) {
-        replaced.insert(name.clone(), value.clone());
-    }
+    let mut replaced = arguments.inner().clone();
+    replaced.remove(argument);
     if let Some(current) = current {
-        let number = current.parse::<i64>().map(AMQPValue::LongLongInt);
-        replaced.insert(argument.into(), number.unwrap_or_else(|_| AMQPValue::LongString(current.into())));
+        replaced.insert(argument.into(), current.parse().map_or_else(|_| text(current), AMQPValue::LongLongInt));
     }
-    replaced
+    replaced.into()
 }
 
-/// The error for a refused declaration, with a remedy; `None` if `error` is of another kind.
-fn mismatch(error: &Error, kind: &str, name: &str) -> Option<Error> {
-    let Difference { argument, current } = Difference::parse(error)?;
+/// The error of a declaration, with a remedy if RabbitMQ refused it because of a difference.
+fn mismatch(error: Error, kind: &str, name: &str) -> Error {
+    let Some(Difference { argument, current }) = Difference::parse(&error) else { return error };
     let current = current.map_or_else(|| "not set".to_owned(), |value| format!("{value:?}"));
-    Some(Error::Mismatch(format!(
+    Error::Mismatch(format!(
         "{kind} {name} exists with another {argument:?} ({current}); `banklink topology show` prints what is expected: \
          drain it, delete it and start again, or choose another BANKLINK_NAMESPACE"
-    )))
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::headers::table;
 
-    fn refusal(text: &str) -> Error {
-        Error::Precondition(text.to_owned())
+    fn refusal(difference: &str) -> Error {
+        Error::Precondition(format!("PRECONDITION_FAILED - inequivalent arg {difference}"))
     }
 
     #[test]
     fn a_differing_numeric_argument_is_read_from_the_refusal() {
-        let error = refusal(
-            "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received the value \
-             '20' of type 'long' but current is the value '7' of type 'long'",
-        );
-        let difference = Difference::parse(&error).unwrap();
-        assert!(difference.is_numeric());
-        assert_eq!(difference.current.as_deref(), Some("7"));
+        let difference = Difference::parse(&refusal(
+            "'x-delivery-limit' for queue 'q' in vhost '/': received the value '20' of type 'long' but current is the \
+             value '7' of type 'long'",
+        ));
+        let difference = difference.unwrap();
+        assert!(difference.is_numeric() && difference.current.as_deref() == Some("7"));
     }
 
     #[test]
     fn an_argument_that_the_queue_lacks_is_left_out_of_the_next_attempt() {
-        let error =
-            refusal("inequivalent arg 'x-max-age' for queue 'q' in vhost '/': received '7D' but current is none");
+        let error = refusal("'x-max-age' for queue 'q' in vhost '/': received '7D' but current is none");
         assert_eq!(Difference::parse(&error).unwrap().current, None);
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-max-age".into(), AMQPValue::LongString("7D".into()));
-        assert!(!replace_argument(&arguments, "x-max-age", None).contains_key("x-max-age"));
+        assert!(!replace_argument(&table([("x-max-age", text("7D"))]), "x-max-age", None).contains_key("x-max-age"));
     }
 
     #[test]
     fn a_difference_that_is_not_numeric_names_a_remedy() {
         let error = refusal(
-            "inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received 'a' but current is the value \
-             'drop-head' of type 'longstr'",
+            "'x-overflow' for queue 'q' in vhost '/': received 'a' but current is the value 'drop-head' of type \
+             'longstr'",
         );
-        let text = mismatch(&error, "queue", "q").unwrap().to_string();
+        let text = mismatch(error, "queue", "q").to_string();
         assert!(text.contains("x-overflow") && text.contains("drop-head") && text.contains("delete it"));
     }
 }

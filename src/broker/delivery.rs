@@ -1,11 +1,12 @@
-//! A delivery of a message, and the rule for which deliveries make a batch.
+//! A delivery of a message, why it is on the dead queue, and the rule for which deliveries make a batch.
 
 use bytes::Bytes;
 use lapin::BasicProperties;
+use lapin::types::AMQPValue;
 
-use super::death::Death;
 use super::headers::Headers;
 use super::message::Message;
+use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::timestamp::Timestamp;
 
 /// One delivery of a message; settled exactly once.
@@ -28,11 +29,53 @@ impl Delivery {
         Self { message, properties: delivery.properties, tag, is_repeated }
     }
 
-    /// Why the message is on the dead queue, for a delivery from there. `work_queue` is the queue that it may have
-    /// expired on.
+    /// Why the message is on the dead queue, for a delivery from there, as [`Death::read`] says.
     #[must_use]
     pub fn death(&self, work_queue: &str) -> Death {
         Death::read(&self.properties, work_queue)
+    }
+}
+
+/// Why a message is on the dead queue: docs/CONTRACT.md#7-dead-letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Its class and reason.
+    pub failure: Failure,
+    /// When the message died, if its headers say so; the same each time the message is read.
+    pub at: Option<Timestamp>,
+}
+
+impl Death {
+    /// Reads the worker's headers, or else the broker's `x-death`. `work_queue` is where the message may have expired.
+    #[must_use]
+    pub fn read(properties: &BasicProperties, work_queue: &str) -> Self {
+        let headers = Headers::of(properties);
+        let failed_at = headers.text("x-failed-at").and_then(|time| Timestamp::parse(&time));
+        if let Some(class) = headers.text("x-failure-class").and_then(|name| FailureClass::parse(&name)) {
+            let reason = headers.text("x-failure").unwrap_or_default();
+            return Self { failure: Failure::new(class, reason), at: failed_at };
+        }
+        // RabbitMQ puts the latest death first.
+        let death = headers.first_table("x-death");
+        let text = |name| death.text(name).unwrap_or_default();
+        let died_at = death.get("time").and_then(AMQPValue::as_timestamp).and_then(Timestamp::from_seconds);
+        let published_at = || properties.timestamp().and_then(Timestamp::from_seconds);
+        let failure = broker_failure(&text("reason"), &text("queue"), work_queue);
+        Self { failure, at: failed_at.or(died_at).or_else(published_at) }
+    }
+}
+
+/// The failure that RabbitMQ dead-lettered a message for, by the reason and the queue in `x-death`.
+fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
+    match reason {
+        "delivery_limit" => Failure::new(
+            FailureClass::DeliveryLimit,
+            format!(
+                "it was delivered too often from {queue} without an ack: the worker crashed or lost its connection"
+            ),
+        ),
+        "expired" if queue == work_queue => Failure::new(FailureClass::Expired, format!("it expired on {queue}")),
+        _ => Failure::new(FailureClass::Unrouted, "there was no queue to hold it"),
     }
 }
 
@@ -45,15 +88,12 @@ pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delive
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::FieldTable;
-
     use super::*;
+    use crate::broker::headers::table;
 
     fn delivery(tag: u64, count: i64) -> Delivery {
-        let mut headers = FieldTable::default();
-        headers.insert("x-delivery-count".into(), count.into());
         let mut delivery = lapin::message::Delivery::mock(tag, "".into(), "".into(), false, Vec::new());
-        delivery.properties = BasicProperties::default().with_headers(headers);
+        delivery.properties = BasicProperties::default().with_headers(table([("x-delivery-count", count.into())]));
         Delivery::read(delivery)
     }
 

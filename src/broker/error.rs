@@ -1,8 +1,18 @@
-//! The errors of this room, which other rooms see instead of lapin's.
+//! The errors of this room, which other rooms see instead of lapin's, and the deadline of each request.
+
+use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
+/// How long RabbitMQ may take to answer one request before its channel counts as lost, unless
+/// [`Address::with_deadline`](super::Address::with_deadline) sets another time.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
 /// A request to RabbitMQ that failed.
+///
+/// Every request may fail with [`Error::TimedOut`], and with [`Error::Amqp`] when the channel or the connection is lost,
+/// whose unacknowledged messages are then delivered again. What opens a channel also fails with [`Error::Disconnected`]
+/// or [`Error::Blocked`] while the connection is not ready, and with [`Error::Mismatch`] when the topology differs.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no connection; the supervisor is reconnecting.
@@ -23,7 +33,7 @@ pub enum Error {
     /// RabbitMQ returned the message: it was routed to no queue.
     #[error("RabbitMQ routed the message to no queue")]
     Returned,
-    /// An exchange or queue exists that differs in more than a numeric argument. The text names the remedy.
+    /// An exchange or queue is missing, or differs in more than a numeric argument. The text names the remedy.
     #[error("{0}")]
     Mismatch(String),
     /// RabbitMQ refused a declaration because what exists differs (406), in RabbitMQ's words.
@@ -56,4 +66,9 @@ impl From<lapin::Error> for Error {
             _ => Self::Amqp(error.to_string()),
         }
     }
+}
+
+/// Waits for lapin's answer, which has no deadline of its own. Fails with [`Error::TimedOut`] after `deadline`.
+pub(super) async fn within<T>(deadline: Duration, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Error> {
+    Ok(tokio::time::timeout(deadline, answer).await.map_err(|_| Error::TimedOut)??)
 }

@@ -1,5 +1,4 @@
-//! A minimal event subscriber: a queue of its own, bound to the event exchange, with an ack after each event is
-//! processed.
+//! A minimal event subscriber: a queue of its own, bound to the event exchange, and an ack after each event.
 
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Queu
 use lapin::types::FieldTable;
 
 use super::connection::Connection;
-use super::deadline::within;
-use super::error::Error;
+use super::error::{Error, within};
 
 /// Maximum number of unacknowledged events.
 const PREFETCH: u16 = 100;
@@ -29,10 +27,9 @@ impl EventSubscription {
     /// Declares the queue, binds it to the event exchange and starts to consume it.
     ///
     /// # Errors
-    /// - [`Error::Disconnected`] or [`Error::Blocked`] when the connection is not ready.
-    /// - [`Error::TimedOut`], [`Error::Mismatch`] or [`Error::Amqp`] when a declaration or consuming fails.
+    /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection) -> Result<Self, Error> {
-        let (channel, deadline) = (connection.channel().await?, connection.deadline());
+        let (channel, deadline) = (connection.channel().await?, connection.deadline);
         let options = QueueDeclareOptions::exclusive().auto_delete();
         let declared = within(deadline, channel.queue_declare("".into(), options, FieldTable::default())).await?;
         let (queue, events) = (declared.name().clone(), connection.topology().events());
@@ -48,8 +45,7 @@ impl EventSubscription {
     /// Acknowledges the event it returned before, waits for the next one without a deadline, and returns its body.
     ///
     /// # Errors
-    /// - [`Error::Disconnected`] when the subscription has ended.
-    /// - [`Error::TimedOut`] or [`Error::Amqp`] when the channel or the connection is lost.
+    /// [`Error::Disconnected`] when the subscription has ended, [`Error::TimedOut`] or [`Error::Amqp`] when it is lost.
     pub async fn next(&mut self) -> Result<Vec<u8>, Error> {
         if let Some(tag) = self.unacknowledged.take() {
             within(self.deadline, self.channel.basic_ack(tag, BasicAckOptions::default())).await?;

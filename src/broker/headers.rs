@@ -1,4 +1,6 @@
-//! Reads message headers, which anyone with access to the broker may have set.
+//! Reads and writes AMQP tables: message headers, which anyone with access to the broker may have set, and arguments.
+
+use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -41,15 +43,19 @@ impl<'a> Headers<'a> {
         u32::try_from(number).ok()
     }
 
-    /// The first table of a header that is an array of tables.
-    pub(super) fn first_table(&self, name: &str) -> Option<Headers<'a>> {
-        let AMQPValue::FieldArray(tables) = self.get(name)? else { return None };
-        let AMQPValue::FieldTable(first) = tables.as_slice().first()? else { return None };
-        Some(Headers(Some(first)))
+    /// The first table of a header that is an array of tables; without one, an empty table.
+    pub(super) fn first_table(&self, name: &str) -> Headers<'a> {
+        let first = self.get(name).and_then(AMQPValue::as_array).and_then(|tables| tables.as_slice().first());
+        Headers(first.and_then(AMQPValue::as_field_table))
     }
 }
 
-/// A header value.
+/// A text in a table.
 pub(super) fn text(value: impl AsRef<str>) -> AMQPValue {
     AMQPValue::LongString(value.as_ref().into())
+}
+
+/// A table with these entries.
+pub(super) fn table<'a>(entries: impl IntoIterator<Item = (&'a str, AMQPValue)>) -> FieldTable {
+    entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<BTreeMap<_, _>>().into()
 }

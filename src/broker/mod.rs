@@ -6,41 +6,27 @@
 //! (<https://github.com/amqp-rs/lapin/issues/450>). It can replace `supervisor` once none of that holds any more.
 
 mod ack_tracker;
-mod address;
-mod channel_session;
 mod confirms;
 mod connection;
 mod connector;
 mod consumer;
-mod deadline;
-mod death;
 mod declare;
-mod definitions;
 mod delivery;
 mod error;
 mod event_subscription;
 mod headers;
-mod inspection;
 mod message;
-mod outgoing;
-mod publish_request;
 mod publisher;
-mod purpose;
 mod supervisor;
 mod topology;
 
-pub use address::Address;
 pub use connection::Connection;
+pub use connector::{Address, Purpose};
 pub use consumer::Consumer;
-pub use deadline::DEADLINE;
-pub use death::Death;
-pub use delivery::Delivery;
-pub use error::Error;
+pub use delivery::{Death, Delivery};
+pub use error::{DEADLINE, Error};
 pub use event_subscription::EventSubscription;
-pub use inspection::Inspection;
-pub use message::Message;
-pub use outgoing::Outgoing;
-pub use publisher::{Publisher, Readiness};
-pub use purpose::Purpose;
+pub use message::{Message, Outgoing};
+pub use publisher::Publisher;
 pub use supervisor::Supervisor;
 pub use topology::Topology;

@@ -1,5 +1,4 @@
-//! Keeps connections to RabbitMQ up: connects, declares the topology, watches the connection, and reconnects when it is
-//! lost.
+//! Keeps connections to RabbitMQ up: connects, declares the topology, and reconnects when a connection is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::address::Address;
 use super::connection::{Connection, POLL_INTERVAL, State};
-use super::connector::connect;
-use super::deadline::within;
+use super::connector::{Address, Purpose, connect};
 use super::declare::declare;
-use super::error::Error;
-use super::purpose::Purpose;
+use super::error::{Error, within};
 use super::topology::Topology;
 use crate::reconnect::retry_until_ok;
 
@@ -27,12 +23,14 @@ const CONNECTED: &str = "banklink_broker_connected";
 const RECONNECTS: &str = "banklink_broker_reconnects_total";
 
 /// Starts connections and keeps them up.
+#[derive(Clone)]
 pub struct Supervisor {
     address: Address,
     topology: Arc<Topology>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    down: Arc<DownConnections>,
+    /// How many connections are down.
+    down: Arc<Mutex<usize>>,
 }
 
 impl Supervisor {
@@ -46,80 +44,48 @@ impl Supervisor {
     /// Starts a connection and keeps it up.
     #[must_use]
     pub fn spawn(&self, purpose: Purpose) -> Connection {
-        let (state, watched) = watch::channel(State::Down(Error::Disconnected));
-        let (address, topology) = (self.address.clone(), Arc::clone(&self.topology));
-        let task = ConnectionTask { address, topology, purpose, state, down: Arc::clone(&self.down) };
-        self.tasks.spawn(task.run(self.stop.clone()));
-        Connection::new(watched, Arc::clone(&self.topology), self.address.deadline())
+        let (sender, state) = watch::channel(State::Down(Error::Disconnected));
+        self.tasks.spawn(self.clone().run(purpose, sender));
+        Connection { state, topology: Arc::clone(&self.topology), deadline: self.address.deadline }
     }
-}
 
-/// Describes this room's metrics and sets their first values: docs/CONTRACT.md#8-metrics.
-fn register_metrics() {
-    describe_gauge!(CONNECTED, Unit::Count, "1 while every RabbitMQ connection of this process is up, else 0.");
-    gauge!(CONNECTED).set(0);
-    describe_counter!(
-        RECONNECTS,
-        Unit::Count,
-        "Lost RabbitMQ connections, each of which is retried until it is up again."
-    );
-    counter!(RECONNECTS).absolute(0);
-}
+    /// Keeps one connection up.
+    async fn run(self, purpose: Purpose, state: watch::Sender<State>) {
+        self.update_down(|down| down + 1);
+        while let Some(connection) = self.stop.run_until_cancelled(self.connect(purpose, &state)).await {
+            info!(connection = purpose.as_str(), "connected to RabbitMQ");
+            self.update_down(|down| down - 1);
+            state.send_replace(State::Up(Arc::clone(&connection)));
 
-/// How many of a supervisor's connections are down.
-#[derive(Default)]
-struct DownConnections(Mutex<usize>);
-
-impl DownConnections {
-    /// Changes the number, and sets the gauge. The gauge is set under the lock so that updates cannot reorder.
-    fn update(&self, change: impl FnOnce(usize) -> usize) {
-        let mut down = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *down = change(*down);
-        gauge!(CONNECTED).set(if *down == 0 { 1 } else { 0 });
-    }
-}
-
-/// The task that keeps one connection up.
-struct ConnectionTask {
-    address: Address,
-    topology: Arc<Topology>,
-    purpose: Purpose,
-    state: watch::Sender<State>,
-    down: Arc<DownConnections>,
-}
-
-impl ConnectionTask {
-    async fn run(self, stop: CancellationToken) {
-        let purpose = self.purpose.as_str();
-        self.down.update(|down| down + 1);
-        while let Some(connection) = stop.run_until_cancelled(self.connect()).await {
-            info!(connection = purpose, "connected to RabbitMQ");
-            self.down.update(|down| down - 1);
-            self.state.send_replace(State::Up(Arc::clone(&connection)));
-
-            let lost = stop.run_until_cancelled(until_lost(&connection)).await;
-            self.down.update(|down| down + 1);
-            self.state.send_replace(State::Down(Error::Disconnected));
+            let lost = self.stop.run_until_cancelled(until_lost(&connection)).await;
+            self.update_down(|down| down + 1);
+            state.send_replace(State::Down(Error::Disconnected));
             let Some(cause) = lost else {
-                let _ = within(self.address.deadline(), connection.close(200, "stopping".into())).await;
+                let _ = within(self.address.deadline, connection.close(200, "stopping".into())).await;
                 return;
             };
-            warn!(connection = purpose, cause, "lost the connection to RabbitMQ");
+            warn!(connection = purpose.as_str(), cause, "lost the connection to RabbitMQ");
             counter!(RECONNECTS).increment(1);
         }
     }
 
+    /// Changes the number of connections that are down. The gauge is set under the lock so that updates cannot reorder.
+    fn update_down(&self, change: impl FnOnce(usize) -> usize) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        *down = change(*down);
+        gauge!(CONNECTED).set(if *down == 0 { 1 } else { 0 });
+    }
+
     /// Retries until the connection is up and the topology is declared.
-    async fn connect(&self) -> Arc<lapin::Connection> {
-        let connection = self.purpose.as_str();
+    async fn connect(&self, purpose: Purpose, state: &watch::Sender<State>) -> Arc<lapin::Connection> {
         let mut last_cause = String::new();
         let attempt = async || {
-            let connection = connect(&self.address, self.purpose).await?;
-            declare(&connection, &self.topology, self.address.deadline()).await?;
+            let connection = connect(&self.address, purpose).await?;
+            declare(&connection, &self.topology, self.address.deadline).await?;
             Ok(Arc::new(connection))
         };
         let on_failure = |error: &Error, delay: Duration| {
-            let cause = error.to_string();
+            let (connection, cause) = (purpose.as_str(), error.to_string());
             match error {
                 Error::Mismatch(_) => error!(connection, cause, "RabbitMQ's topology differs from the expected one"),
                 _ if cause == last_cause => {
@@ -129,10 +95,18 @@ impl ConnectionTask {
                 _ => warn!(connection, cause, "no connection to RabbitMQ; trying again until there is one"),
             }
             last_cause = cause;
-            self.state.send_replace(State::Down(error.clone()));
+            state.send_replace(State::Down(error.clone()));
         };
         retry_until_ok(attempt, on_failure).await
     }
+}
+
+/// Describes this room's metrics and sets their first values: docs/CONTRACT.md#8-metrics.
+fn register_metrics() {
+    describe_gauge!(CONNECTED, Unit::Count, "1 while every RabbitMQ connection of this process is up, else 0.");
+    gauge!(CONNECTED).set(0);
+    describe_counter!(RECONNECTS, Unit::Count, "Lost RabbitMQ connections, each retried until it is up again.");
+    counter!(RECONNECTS).absolute(0);
 }
 
 /// Waits until the connection is lost, and returns why.

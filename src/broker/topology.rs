@@ -1,11 +1,11 @@
 //! The topology: every exchange, queue and binding of one namespace, in the order they are declared.
 //!
-//! Pure: `declare` sends the declarations to RabbitMQ, and `definitions` prints them. docs/CONTRACT.md#5-on-the-broker
+//! Pure: `declare` sends the declarations to RabbitMQ. docs/CONTRACT.md#5-on-the-broker
 
-use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
 
-use super::headers::text;
+use super::headers::{table, text};
 use crate::domain::retry::Schedule;
 
 /// The routing key of webhooks, fresh or replayed.
@@ -24,7 +24,7 @@ pub struct Topology {
 
 /// One declaration. Exchanges and queues are durable and never auto-deleted.
 pub(super) enum Declaration {
-    Exchange { name: String, kind: ExchangeKind, arguments: FieldTable },
+    Exchange { name: String, kind: &'static str, arguments: FieldTable },
     Queue { name: String, arguments: FieldTable },
     Binding { exchange: String, queue: String, key: String },
 }
@@ -74,16 +74,23 @@ impl Topology {
         let (dead, work, retry, events) = (self.dead(), self.webhooks(), self.retry(), self.events());
         let log = format!("{events}.log");
         let work_arguments = dead_lettering(&dead, "x-delivery-limit", self.delivery_limit);
+        // A stream that keeps at least a week, so that a new subscriber can start in the past. Its segments are small
+        // because RabbitMQ deletes only whole ones.
+        let log_arguments = [
+            ("x-queue-type", text("stream")),
+            ("x-max-age", text("7D")),
+            ("x-stream-max-segment-size-bytes", 20_000_000_i64.into()),
+        ];
         let dead_arguments = [("x-queue-type", text("quorum")), ("x-delivery-limit", NO_DELIVERY_LIMIT.into())];
 
         let mut declarations = vec![
-            exchange(&dead, ExchangeKind::Fanout, table([])),
+            exchange(&dead, "fanout", table([])),
             queue(&dead, table(dead_arguments)),
             binding(&dead, &dead, ""),
             queue(&work, work_arguments),
-            exchange(&work, ExchangeKind::Topic, table([("alternate-exchange", text(&dead))])),
+            exchange(&work, "topic", table([("alternate-exchange", text(&dead))])),
             binding(&work, &work, "#"),
-            exchange(&retry, ExchangeKind::Direct, table([])),
+            exchange(&retry, "direct", table([])),
         ];
         for delay in self.schedule.tiers() {
             let tier = format!("{retry}.{delay}");
@@ -91,15 +98,38 @@ impl Topology {
             declarations.push(binding(&retry, &tier, &delay.to_string()));
         }
         declarations.extend([
-            exchange(&events, ExchangeKind::Topic, table([])),
-            queue(&log, log_arguments()),
+            exchange(&events, "topic", table([])),
+            queue(&log, table(log_arguments)),
             binding(&events, &log, "#"),
         ]);
         declarations
     }
+
+    /// The topology as RabbitMQ definitions for the virtual host `vhost`, which `rabbitmqctl import_definitions` reads.
+    #[must_use]
+    pub fn definitions(&self, vhost: &str) -> Value {
+        let (mut exchanges, mut queues, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
+        for declaration in self.declarations() {
+            match declaration {
+                Declaration::Exchange { name, kind, arguments } => exchanges.push(json!({
+                    "name": name, "vhost": vhost, "type": kind, "durable": true, "auto_delete": false,
+                    "internal": false, "arguments": arguments_json(&arguments),
+                })),
+                Declaration::Queue { name, arguments } => queues.push(json!({
+                    "name": name, "vhost": vhost, "durable": true, "auto_delete": false,
+                    "arguments": arguments_json(&arguments),
+                })),
+                Declaration::Binding { exchange, queue, key } => bindings.push(json!({
+                    "source": exchange, "vhost": vhost, "destination": queue, "destination_type": "queue",
+                    "routing_key": key, "arguments": {},
+                })),
+            }
+        }
+        json!({ "exchanges": exchanges, "queues": queues, "bindings": bindings })
+    }
 }
 
-fn exchange(name: &str, kind: ExchangeKind, arguments: FieldTable) -> Declaration {
+fn exchange(name: &str, kind: &'static str, arguments: FieldTable) -> Declaration {
     Declaration::Exchange { name: name.to_owned(), kind, arguments }
 }
 
@@ -123,20 +153,14 @@ fn dead_lettering(target: &str, argument: &str, value: u32) -> FieldTable {
     ])
 }
 
-/// The arguments of the event log: a stream that keeps at least a week, so that a new subscriber can start in the past.
-/// Its segments are small because RabbitMQ deletes only whole ones.
-fn log_arguments() -> FieldTable {
-    table([
-        ("x-queue-type", text("stream")),
-        ("x-max-age", text("7D")),
-        ("x-stream-max-segment-size-bytes", 20_000_000_i64.into()),
-    ])
-}
-
-fn table<const N: usize>(arguments: [(&str, AMQPValue); N]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in arguments {
-        table.insert(name.into(), value);
-    }
-    table
+fn arguments_json(arguments: &FieldTable) -> Value {
+    let members = arguments.inner().iter().map(|(name, value)| {
+        let value = match value {
+            AMQPValue::LongLongInt(number) => json!(number),
+            AMQPValue::LongString(text) => json!(text.to_string()),
+            other => json!(format!("{other:?}")),
+        };
+        (name.to_string(), value)
+    });
+    Value::Object(members.collect())
 }

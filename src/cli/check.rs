@@ -1,9 +1,11 @@
 //! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. It creates no exchange,
 //! queue or table.
 
+use std::sync::Arc;
+
 use super::flags::{Flags, setting_args};
 use super::{Failure, migrate, output, settings};
-use crate::broker::{Address, Inspection, Topology};
+use crate::broker::{Address, Connection, Purpose, Topology};
 use crate::store::{IfMissing, Store};
 
 #[derive(clap::Args)]
@@ -21,15 +23,15 @@ const SKIPPED: &str = "not checked: the server could not be reached";
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
-    let (broker, topology) = check_broker(&address, &topology).await;
+    let (broker, topology) = check_broker(&address, topology).await;
     let (database, schema) = check_database(&url).await;
     report([("broker", broker), ("topology", topology), ("database", database), ("schema", schema)], args.json)
 }
 
-async fn check_broker(address: &Address, topology: &Topology) -> (CheckResult, CheckResult) {
-    match Inspection::begin(address).await {
-        Ok(inspection) => {
-            let compared = inspection.compare(topology).await;
+async fn check_broker(address: &Address, topology: Arc<Topology>) -> (CheckResult, CheckResult) {
+    match Connection::once(address, topology, Purpose::Publish).await {
+        Ok(connection) => {
+            let compared = connection.compare().await;
             let declared = compared.map(|()| "declared".to_owned()).map_err(|error| error.to_string());
             (Ok("reachable".to_owned()), declared)
         }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use banklink::broker::{
-    self, Address, Connection, Consumer, EventSubscription, Inspection, Outgoing, Publisher, Purpose,
-};
+use banklink::broker::{self, Address, Connection, Consumer, EventSubscription, Outgoing, Publisher, Purpose};
 use banklink::store::dead_letters::{self, Filter, Prune};
 use banklink::store::{self, Deadlines, IfMissing, Store, bank_links, outbox};
 use futures_util::future::join_all;
@@ -22,8 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Makes every kind of request to RabbitMQ, one after the other.
 async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
     let topology = Arc::clone(&app.topology);
-    Inspection::begin(address).await?.compare(&topology).await?;
     let connection = Connection::once(address, Arc::clone(&topology), Purpose::Consume).await?;
+    connection.declare().await?;
+    connection.compare().await?;
     let _tail = EventSubscription::open(&connection).await?;
     let tasks = TaskTracker::new();
     let publisher = Publisher::start(connection.clone(), &tasks);
