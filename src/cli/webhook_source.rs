@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct WebhookSource {
     input: Input,
     /// How many bodies remain; `None`: all of the input.
-    remaining: Option<u64>,
+    pub(super) remaining: Option<u64>,
 }
 
 enum Input {
@@ -50,16 +50,11 @@ impl WebhookSource {
             path => (open_file(path)?, path, Some(path.to_owned())),
         };
         let first = read_line(&mut lines)?.ok_or_else(|| anyhow!("{name} is empty"))?;
-        if is_json(&first) {
+        if serde_json::from_slice::<&RawValue>(&first).is_ok() {
             return Ok(Self { input: Input::Lines { first: Some(first), lines, path }, remaining: count });
         }
         let body = read_single(first, lines).with_context(|| name.to_owned())?;
         Ok(Self { input: Input::Single(body), remaining: count.or(Some(1)) })
-    }
-
-    /// How many bodies remain, if that is known.
-    pub(super) fn expected(&self) -> Option<u64> {
-        self.remaining
     }
 
     fn read(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
@@ -116,10 +111,6 @@ fn read_line(lines: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
             return Ok(Some(body.to_vec()));
         }
     }
-}
-
-fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(line).is_ok()
 }
 
 /// The JSON value that begins with the line `first` and ends with the input.

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -164,11 +164,8 @@ impl Drop for InFlight {
 }
 
 fn respond(result: Result<String, Rejection>) -> Response {
-    let (status, response) = match result {
-        Ok(message_id) => (StatusCode::OK, Json(json!({ "message_id": message_id })).into_response()),
-        Err(rejection) => (rejection.status(), rejection.into_response()),
-    };
-    counter!("banklink_ingress_requests_total", "status" => status.as_u16().to_string()).increment(1);
+    let response = result.map(|id| Json(json!({ "message_id": id }))).into_response();
+    counter!("banklink_ingress_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
     response
 }
 

@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, anyhow, ensure};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use uuid::Uuid;
 
 use super::letter_format::state;
-use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings};
+use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings, with_publisher};
+use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::cli::publisher_session::PublisherSession;
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
 use crate::store::Store;
 use crate::store::dead_letters::{self, Filter, Letter};
@@ -35,7 +34,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
-    let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
+    let (url, broker) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
     let by = actor(args.action.by);
     let letter = find(&store, args.id).await?;
@@ -56,10 +55,8 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     preview(&store, &letter, &body, masking).await?;
     confirm("The edited body will be sent as a new message.", args.action.yes)?;
-    let session = PublisherSession::open(address, topology).await?;
-    let sent = send_edited(&store, session.publisher(), selected, Bytes::from(body), &by).await;
-    session.close().await;
-    let sent = sent?;
+    let send = async |publisher: &Publisher| Ok(send_edited(&store, publisher, selected, body.into(), &by).await?);
+    let sent = with_publisher(broker, send).await?;
     let replayed = usize::from(sent.is_some());
     if args.action.json {
         output::json(&json!({ "selected": 1, "replayed": replayed, "skipped": 1 - replayed, "message_id": sent }))?;
