@@ -24,8 +24,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// How often the histograms are drained, so that they do not grow without a scraper.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Serves probes and metrics on `listener` until `stop`. `readiness` reports on the named role of this process, or on
-/// all.
+/// Serves probes and metrics on `listener` until `stop`. `readiness` reports on the named role of this process, or all.
 pub async fn run<R, F>(listener: TcpListener, metrics: PrometheusHandle, readiness: R, stop: CancellationToken)
 where
     R: Fn(Option<String>) -> F + Clone + Send + Sync + 'static,

@@ -1,8 +1,7 @@
 //! Logs, metrics and traces, set up once at the start of the program.
 //!
-//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So log lines of the
-//! libraries that handle bodies or secrets are dropped (banklink logs their errors), and of other libraries all but
-//! warnings and errors.
+//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So all log lines are dropped
+//! of libraries that handle them (banklink logs their errors), and all but warnings and errors of other libraries.
 
 use std::io::IsTerminal;
 

@@ -37,16 +37,16 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> 
     };
     let waiting = format!("waiting for events on {}", topology.events());
     // The first connection must succeed, as an address may be wrong; a lost connection is replaced.
-    let (mut subscription, mut _connection) = subscribe().await?;
+    let mut subscription = subscribe().await?;
     output::print_note(&waiting);
     while remaining > 0 {
-        match stop.run_until_cancelled(subscription.next()).await {
+        match stop.run_until_cancelled(subscription.0.next()).await {
             Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event))?,
             Some(Err(cause)) => {
                 output::print_note(&cause.to_string());
                 let replaced = stop.run_until_cancelled(reconnect::retry_until_ok(subscribe, retrying)).await;
                 let Some(next) = replaced else { break };
-                (subscription, _connection) = next;
+                subscription = next;
                 output::print_note(&waiting);
                 continue;
             }

@@ -25,9 +25,9 @@ pub struct SettingInfo {
     pub required: bool,
     /// Whether the value may come from a file and is left out of help, logs and errors.
     pub(super) secret: bool,
-    help: &'static str,
+    pub(super) help: &'static str,
     /// Completes "expected …".
-    expected: &'static str,
+    pub(super) expected: &'static str,
 }
 
 impl SettingInfo {

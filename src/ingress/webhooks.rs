@@ -111,8 +111,7 @@ impl Ingress {
         Ok((bytes.freeze(), budget))
     }
 
-    /// Reads and drops the rest of a body for a moment. If the connection were closed at once, a sender that is still
-    /// writing would not see the answer.
+    /// Reads on for a moment: if the connection were closed at once, a sender that still writes would not see the answer.
     async fn reject_too_large(&self, mut body: Body) -> Rejection {
         let read_on = async {
             let mut read = 0;
@@ -146,8 +145,7 @@ impl Ingress {
     }
 }
 
-/// Counts one publish in the gauge of unconfirmed publishes. A guard, because a request's future is dropped when its
-/// client disconnects.
+/// Counts a publish as unconfirmed. A guard, because a request's future is dropped when its client disconnects.
 struct InFlight;
 
 impl InFlight {
