@@ -235,8 +235,7 @@ mod tests {
 
     #[test]
     fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
-        let delays: Vec<u64> =
-            [0, 1, 2, 5, 6, 1_000].into_iter().map(|refusals| deferral(refusals).as_secs()).collect();
+        let delays = [0, 1, 2, 5, 6, 1_000].map(|refusals| deferral(refusals).as_secs());
         assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
     }
 }

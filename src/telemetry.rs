@@ -111,8 +111,7 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
-/// The current span as a `traceparent` header (W3C Trace Context). If traces are not exported, returns `received`, so
-/// that the trace of the sender continues behind banklink.
+/// The current span as a `traceparent` header. Without an export of traces it is `received`, to continue the sender's trace.
 #[must_use]
 pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();

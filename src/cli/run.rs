@@ -55,8 +55,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     ended.map_err(|_| Failure::AlreadyReported)
 }
 
-/// Opens everything, runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is
-/// waited for; an address that is in use is an error.
+/// Runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is waited for.
 async fn run_roles(settings: Settings) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
     let stop = shutdown::on_signal().context("cannot watch for signals")?;
@@ -107,8 +106,7 @@ async fn run_roles(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Starts worker and relay once the database is migrated, and waits for the end of any role, or for `stop`. With the database
-/// comes whether to migrate it.
+/// Starts worker and relay once the database, which is to be migrated or not, is ready. Ends with `stop` or any role.
 async fn run_until_stopped(
     roles: &Roles,
     database: Option<(&Store, bool)>,

@@ -1,7 +1,7 @@
 //! The webhooks that `banklink send` posts: read from a file or stdin, or generated.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 
 use anyhow::{Context, anyhow};
 use base64::Engine;
@@ -24,8 +24,8 @@ enum Input {
     Samples,
     /// One JSON value on several lines.
     Single(Vec<u8>),
-    /// One JSON value per line. The first line was read ahead to detect the format.
-    Lines { first: Option<Vec<u8>>, lines: Box<dyn BufRead + Send>, path: Option<String> },
+    /// One JSON value per line, and the path to read again.
+    Lines(Box<dyn BufRead + Send>, Option<String>),
 }
 
 /// A line written by `dead-letters export`.
@@ -51,28 +51,25 @@ impl WebhookSource {
         };
         let first = read_line(&mut lines)?.ok_or_else(|| anyhow!("{name} is empty"))?;
         if serde_json::from_slice::<&RawValue>(&first).is_ok() {
-            return Ok(Self { input: Input::Lines { first: Some(first), lines, path }, remaining: count });
+            let lines = Cursor::new(first).chain(b"\n".as_slice()).chain(lines);
+            return Ok(Self { input: Input::Lines(Box::new(lines), path), remaining: count });
         }
         let body = read_single(first, lines).with_context(|| name.to_owned())?;
         Ok(Self { input: Input::Single(body), remaining: count.or(Some(1)) })
     }
 
     fn read(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let (first, lines, path) = match &mut self.input {
+        let (lines, path) = match &mut self.input {
             Input::Samples => return Ok(Some(sample())),
             Input::Single(body) => return Ok(Some(body.clone())),
-            Input::Lines { first, lines, path } => (first, lines, path),
+            Input::Lines(lines, path) => (lines, path),
         };
-        let line = match first.take() {
-            Some(first) => Some(first),
-            None => read_line(lines)?,
-        };
-        match path {
-            Some(path) if line.is_none() && self.remaining.is_some() => {
+        match (read_line(lines)?, path) {
+            (None, Some(path)) if self.remaining.is_some() => {
                 *lines = open_file(path)?;
                 read_line(lines)
             }
-            _ => Ok(line),
+            (line, _) => Ok(line),
         }
     }
 }

@@ -98,8 +98,7 @@ pub struct Merged {
     pub results: Vec<DeliveryResult>,
 }
 
-/// Merges the row `before`, or none, with the webhooks about it, in queue order. However many webhooks change it, it is
-/// one change of the row: `revision` increases by 1.
+/// Merges the row `before`, if any, with the webhooks about it, in queue order. However many change it, it is one revision.
 #[must_use]
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();

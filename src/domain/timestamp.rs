@@ -84,8 +84,8 @@ mod tests {
 
     #[test]
     fn times_one_nanosecond_apart_differ() {
-        let earlier = Timestamp::parse("2026-05-12T14:34:40.391243281Z");
-        let later = Timestamp::parse("2026-05-12T14:34:40.391243282Z");
+        let [earlier, later] =
+            ["2026-05-12T14:34:40.391243281Z", "2026-05-12T14:34:40.391243282Z"].map(Timestamp::parse);
         assert!(earlier < later);
     }
 

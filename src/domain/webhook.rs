@@ -38,6 +38,17 @@ pub const IGNORED_TYPES: [&str; 16] = [
 /// The label under which types are counted that Lean does not publish.
 pub const OTHER_TYPE: &str = "other";
 
+/// The members of `bank_details`, and the fields that hold them.
+const BANK_DETAILS: [(&str, Field); 8] = [
+    ("payload.bank_details.identifier", Field::BankIdentifier),
+    ("payload.bank_details.name", Field::BankName),
+    ("payload.bank_details.logo", Field::BankLogo),
+    ("payload.bank_details.main_color", Field::BankMainColor),
+    ("payload.bank_details.background_color", Field::BankBackgroundColor),
+    ("payload.bank_details.swift_code", Field::BankSwiftCode),
+    ("payload.bank_details.account_type", Field::BankAccountType),
+    ("payload.bank_details.bank_type", Field::BankType),
+];
 /// Maximum length of `customer_id` and `app_user_id`, in characters.
 const MAX_ID_CHARS: usize = 128;
 /// How far a timestamp may lie after its receipt: 24 hours, so that a wrong clock does not block later changes of a row.
@@ -82,8 +93,9 @@ pub enum Kind {
 /// [`FailureClass::MalformedJson`] when the body is not JSON in UTF-8, [`FailureClass::InvalidWebhook`] when a required
 /// field is missing or a field that is read has a value that cannot be used. A retry cannot succeed in either case.
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
+    let malformed = |reason: &str| Failure::new(FailureClass::MalformedJson, reason);
     let text = std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))?;
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     let webhook = object(raw, "webhook")?;
 
     // The type is not stored, so unlike other texts it may contain U+0000.
@@ -148,7 +160,10 @@ fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
     let mut carried = vec![(Field::CustomerId, customer_id)];
     carried.extend(id(payload, "payload.app_user_id")?.map(|id| (Field::AppUserId, id)));
     if let Some(bank_details) = payload.get("bank_details") {
-        bank_values(bank_details, &mut carried)?;
+        let bank_details = object(bank_details, "payload.bank_details")?;
+        for (path, field) in BANK_DETAILS {
+            carried.extend(value(&bank_details, path, field)?);
+        }
     }
     // Lean's Data API has the bank's identifier here; `bank_details.identifier` takes precedence.
     let identifier = value(payload, "payload.bank_identifier", Field::BankIdentifier)?;
@@ -163,26 +178,7 @@ fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
     Ok(carried)
 }
 
-fn bank_values(bank_details: &RawValue, carried: &mut Vec<(Field, String)>) -> Result<(), Failure> {
-    const MEMBERS: [(&str, Field); 8] = [
-        ("payload.bank_details.identifier", Field::BankIdentifier),
-        ("payload.bank_details.name", Field::BankName),
-        ("payload.bank_details.logo", Field::BankLogo),
-        ("payload.bank_details.main_color", Field::BankMainColor),
-        ("payload.bank_details.background_color", Field::BankBackgroundColor),
-        ("payload.bank_details.swift_code", Field::BankSwiftCode),
-        ("payload.bank_details.account_type", Field::BankAccountType),
-        ("payload.bank_details.bank_type", Field::BankType),
-    ];
-    let bank_details = object(bank_details, "payload.bank_details")?;
-    for (path, field) in MEMBERS {
-        carried.extend(value(&bank_details, path, field)?);
-    }
-    Ok(())
-}
-
-/// Reads either form of permissions: an array of names (webhooks), or an object of booleans (Lean's Data API). Names that
-/// Lean does not document are kept.
+/// Reads permissions, documented or not, from an array of names (webhooks) or an object of booleans (Lean's Data API).
 fn permissions(raw: &RawValue) -> Result<BTreeSet<String>, Fault> {
     let mut names = BTreeSet::new();
     if raw.get().starts_with('[') {
@@ -226,10 +222,6 @@ fn id(object: &Object<'_>, path: &str) -> Result<Option<String>, Failure> {
         Some(id) if id.chars().nth(MAX_ID_CHARS).is_some() => Err(invalid(path, "longer than 128 characters")),
         id => Ok(id.map(Cow::into_owned)),
     }
-}
-
-fn malformed(reason: impl Into<String>) -> Failure {
-    Failure::new(FailureClass::MalformedJson, reason)
 }
 
 fn invalid(path: &str, fault: Fault) -> Failure {

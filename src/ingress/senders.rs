@@ -33,8 +33,7 @@ impl Senders {
         self.allowed.is_empty() || self.sender(client, headers).is_some_and(|sender| contains(&self.allowed, sender))
     }
 
-    /// The last address in the chain of proxies that is not a trusted proxy; `None` if a trusted proxy forwarded
-    /// something that is not an address.
+    /// The last address in the chain that is not a trusted proxy; `None` if a trusted proxy forwarded no valid address.
     fn sender(&self, client: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let mut sender = client.ip().to_canonical();
         // Each proxy appends the address that it received the request from, so the chain is read from its end.

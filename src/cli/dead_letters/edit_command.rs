@@ -75,11 +75,8 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         .missing_newline_hint(false)
         .header("dead", "edited")
         .to_string();
-    output::print_note(if difference.is_empty() {
-        "only masked values differ; --reveal shows them"
-    } else {
-        &difference
-    });
+    let only_masked = "only masked values differ; --reveal shows them";
+    output::print_note(if difference.is_empty() { only_masked } else { &difference });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
     for result in DryRun::new(store.clone()).run(&[edited]).await? {
         output::print_note(format!("dry run: {} {}", result.action.as_str(), result.detail()).trim_end());
@@ -94,11 +91,8 @@ fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
     let editor = std::env::var("EDITOR").unwrap_or_default();
     let mut words = editor.split_whitespace();
     let program = words.next().context("EDITOR is not set; set it or pass --body FILE")?;
-    let mut file = tempfile::Builder::new()
-        .prefix("banklink-")
-        .suffix(".json")
-        .tempfile()
-        .context("cannot create a temporary file")?;
+    let file = tempfile::Builder::new().prefix("banklink-").suffix(".json").tempfile();
+    let mut file = file.context("cannot create a temporary file")?;
     file.write_all(&original).and_then(|()| file.flush()).context("cannot write the temporary file")?;
     let status = Command::new(program).args(words).arg(file.path()).status();
     let status = status.with_context(|| format!("cannot run {program}"))?;

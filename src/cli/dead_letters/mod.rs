@@ -1,4 +1,4 @@
-//! `banklink dead-letters`: the arguments and checks that its commands share.
+//! `banklink dead-letters`: the arguments, checks and connections that its commands share.
 
 mod discard_prune;
 mod edit_command;

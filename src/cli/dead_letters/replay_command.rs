@@ -78,10 +78,9 @@ async fn replay_with_progress(
     options: &ReplayOptions,
 ) -> Result<(ReplayTotals, ReplayEnd), Failure> {
     let stop = shutdown::on_signal()?;
-    let bar = ProgressBar::new(selected.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}") {
-        bar.set_style(style);
-    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(selected.len() as u64).with_style(style);
     let on_progress = |totals: &ReplayTotals| {
         bar.set_position((totals.replayed + totals.skipped) as u64);
         let ReplayTotals { applied, stale, ignored, dead, .. } = totals;
