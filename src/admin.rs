@@ -1,5 +1,6 @@
 //! The admin address of every process: liveness, readiness of each role, and metrics (docs/CONTRACT.md#4-http).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::{Path, Request};
@@ -10,7 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -24,8 +25,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// How often the histograms are drained, so that they do not grow without a scraper.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Serves probes and metrics on `listener` until `stop`. `readiness` reports on the named role of this process, or on
-/// all.
+/// Serves probes and metrics on `listener` until `stop`. `readiness` reports on the named role of this process, or all.
 pub async fn run<R, F>(listener: TcpListener, metrics: PrometheusHandle, readiness: R, stop: CancellationToken)
 where
     R: Fn(Option<String>) -> F + Clone + Send + Sync + 'static,
@@ -34,8 +34,8 @@ where
     let (of_all, of_one, scraped) = (readiness.clone(), readiness, metrics.clone());
     let router = Router::new()
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
-        .route("/readyz", get(async move || respond(of_all(None).await)))
-        .route("/readyz/{role}", get(async move |Path(role): Path<String>| respond(of_one(Some(role)).await)))
+        .route("/readyz", get(async move || respond(&of_all(None).await)))
+        .route("/readyz/{role}", get(async move |Path(role): Path<String>| respond(&of_one(Some(role)).await)))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], scraped.render())));
     let upkeep = async {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
@@ -48,20 +48,16 @@ where
 }
 
 /// 200 only if there is a role to report on and every one is ready; else 503. The body names each check's state.
-fn respond(roles: Vec<Readiness>) -> Response {
+fn respond(roles: &[Readiness]) -> Response {
     let is_ready = !roles.is_empty() && roles.iter().all(Readiness::is_ready);
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let roles: Map<String, Value> = roles.into_iter().map(|role| (role.role.to_owned(), state(role))).collect();
+    let roles: BTreeMap<&str, Value> = roles.iter().map(|role| (role.role, state(role))).collect();
     (status, Json(json!({ "status": word(is_ready), "roles": roles }))).into_response()
 }
 
-fn state(role: Readiness) -> Value {
-    let status = word(role.is_ready());
-    let check = |(name, result): (&str, Result<(), String>)| {
-        (name.to_owned(), json!(result.err().unwrap_or_else(|| "ok".to_owned())))
-    };
-    let checks: Map<String, Value> = role.checks.into_iter().map(check).collect();
-    json!({ "status": status, "checks": checks })
+fn state(role: &Readiness) -> Value {
+    let checks = role.checks.iter().map(|(name, result)| (*name, result.as_ref().err().map_or("ok", String::as_str)));
+    json!({ "status": word(role.is_ready()), "checks": checks.collect::<BTreeMap<_, _>>() })
 }
 
 fn word(is_ready: bool) -> &'static str {

@@ -83,7 +83,9 @@ impl App {
         self.tasks.wait().await;
     }
 
-    fn publisher(&self) -> Publisher {
+    /// A publisher on the shared connection. [`App::close`] waits until it is dropped.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
         Publisher::start(self.publishing.clone(), &self.tasks)
     }
 }

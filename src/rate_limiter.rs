@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of a stall is made up for. It keeps the average rate up, and limits the burst after a stall to one second's
-/// worth.
+/// How much of a stall is made up for: enough to keep the average rate up, with a burst of at most one second's worth.
 const MAX_CATCH_UP: Duration = Duration::from_secs(1);
 
-/// Limits operations to a rate: within any period there are at most as many as the rate allows for that period and one
-/// second more.
+/// Limits operations to a rate: in any period there are at most as many as it allows in that period plus one second.
 #[derive(Debug)]
 pub struct RateLimiter {
     interval: Duration,

@@ -147,34 +147,8 @@ impl Relay {
         let confirms = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
         failpoint("before deleting");
         let claimed = claim.events.len();
-        let outage = self.settle(claim, confirms).await?;
-        outage.map_or(Ok(claimed), |cause| Err(cause.into()))
-    }
-
-    /// Deletes confirmed events and defers refused ones. Returns why the others were not published, if there are any.
-    async fn settle(
-        &self,
-        claim: Claim,
-        confirms: Vec<Result<(), broker::Error>>,
-    ) -> Result<Option<broker::Error>, store::Error> {
-        let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
-        for (event, confirm) in claim.events.iter().zip(confirms) {
-            match confirm {
-                Ok(()) => {
-                    record_published(event);
-                    published.push(event.id);
-                }
-                Err(cause) if cause.is_refusal() || matches!(cause, broker::Error::TimedOut) => {
-                    let max_delay = if cause.is_refusal() { MAX_REFUSED_DELAY } else { MAX_UNANSWERED_DELAY };
-                    let delay = deferral(event.refusals).min(max_delay);
-                    warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
-                    deferred.push((event.id, delay));
-                }
-                Err(cause) => outage = Some(cause),
-            }
-        }
-        claim.finish(&published, &deferred).await?;
-        Ok(outage)
+        settle(claim, confirms).await?;
+        Ok(claimed)
     }
 
     async fn update_gauges(&self) {
@@ -192,6 +166,28 @@ impl Relay {
             }
         }
     }
+}
+
+/// Deletes confirmed events and defers refused ones. Fails if others were not published.
+async fn settle(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Result<(), Unavailable> {
+    let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
+    for (event, confirm) in claim.events.iter().zip(confirms) {
+        match confirm {
+            Ok(()) => {
+                record_published(event);
+                published.push(event.id);
+            }
+            Err(cause) if cause.is_refusal() || matches!(cause, broker::Error::TimedOut) => {
+                let max_delay = if cause.is_refusal() { MAX_REFUSED_DELAY } else { MAX_UNANSWERED_DELAY };
+                let delay = deferral(event.refusals).min(max_delay);
+                warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
+                deferred.push((event.id, delay));
+            }
+            Err(cause) => outage = Some(cause),
+        }
+    }
+    claim.finish(&published, &deferred).await?;
+    outage.map_or(Ok(()), |cause| Err(cause.into()))
 }
 
 fn record_published(event: &Pending) {
@@ -239,8 +235,7 @@ mod tests {
 
     #[test]
     fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
-        let delays: Vec<u64> =
-            [0, 1, 2, 5, 6, 1_000].into_iter().map(|refusals| deferral(refusals).as_secs()).collect();
+        let delays = [0, 1, 2, 5, 6, 1_000].map(|refusals| deferral(refusals).as_secs());
         assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
     }
 }

@@ -71,7 +71,8 @@ where
         );
         limits.max_connections = max_by_files;
     }
-    let mut connections = Connections::new(limits.max_connections);
+    let (max, permits) = (limits.max_connections, Arc::new(Semaphore::new(limits.max_connections)));
+    let mut connections = Connections { max, permits, evictions: VecDeque::new() };
     let tasks = TaskTracker::new();
     while let Some((stream, client)) = stop.run_until_cancelled(accept(&listener)).await {
         let Some((permit, eviction)) = stop.run_until_cancelled(connections.add()).await else { break };
@@ -118,17 +119,14 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(max: usize) -> Self {
-        Self { max, permits: Arc::new(Semaphore::new(max)), evictions: VecDeque::new() }
-    }
-
     /// Adds a connection, and evicts older ones until there is a permit for it.
     async fn add(&mut self) -> (OwnedSemaphorePermit, oneshot::Receiver<Evict>) {
         let permit = loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 break permit;
             }
-            self.evict_oldest();
+            // Evicts the oldest one. Sending fails for those that have closed in the meantime.
+            while self.evictions.pop_front().is_some_and(|oldest| oldest.send(Evict).is_err()) {}
             if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, Arc::clone(&self.permits).acquire_owned()).await {
                 break permit;
             }
@@ -139,15 +137,6 @@ impl Connections {
         let (sender, receiver) = oneshot::channel();
         self.evictions.push_back(sender);
         (permit, receiver)
-    }
-
-    fn evict_oldest(&mut self) {
-        // Sending fails if the connection has closed in the meantime.
-        while let Some(oldest) = self.evictions.pop_front() {
-            if oldest.send(Evict).is_ok() {
-                break;
-            }
-        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Graceful shutdown: a token that SIGTERM or SIGINT cancels. It ends waiting, and never interrupts work that has
-//! begun.
+//! Graceful shutdown: a token that SIGTERM or SIGINT cancels. It ends waiting, and never interrupts begun work.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// A SIGINT this soon after the first signal does not abort: Ctrl-C may reach the process twice, from the terminal and
-/// from a parent that forwards it.
+/// A SIGINT this soon after the first signal does not abort: a parent of the process may forward the terminal's Ctrl-C.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Returns a token that the first SIGTERM or SIGINT cancels. A later SIGINT (a second Ctrl-C) ends the process at once
-/// with status 1.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A later SIGINT ends the process at once with status 1.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.

@@ -1,15 +1,17 @@
 //! Logs, metrics and traces, set up once at the start of the program.
 //!
-//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So log lines of the
-//! libraries that handle bodies or secrets are dropped (banklink logs their errors), and of other libraries all but
-//! warnings and errors.
+//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So all log lines are dropped
+//! of libraries that handle them (banklink logs their errors), and all but warnings and errors of other libraries.
 
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 pub use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Span};
@@ -109,8 +111,7 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
-/// The current span as a `traceparent` header (W3C Trace Context). If traces are not exported, returns `received`, so
-/// that the trace of the sender continues behind banklink.
+/// The current span as a `traceparent` header. Without an export of traces it is `received`, to continue the sender's trace.
 #[must_use]
 pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();
@@ -126,28 +127,17 @@ pub fn set_parent(span: &Span, traceparent: Option<&str>) {
     }
 }
 
-fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
-    use opentelemetry_otlp::WithExportConfig;
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let resource = opentelemetry_sdk::Resource::builder();
-    let resource = match service_name() {
-        Some(name) => resource.with_service_name(name),
-        None => resource,
+fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    // The SDK's own detector of OTEL_SERVICE_NAME is left out: without a name it would set "unknown_service".
+    let resource = Resource::builder_empty()
+        .with_service_name("banklink")
+        .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
+    let resource = match std::env::var("OTEL_SERVICE_NAME") {
+        Ok(name) if !name.is_empty() => resource.with_service_name(name),
+        _ => resource,
     };
-    let resource = resource.build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
-}
-
-/// The name of the service: OTEL_SERVICE_NAME, else the one in OTEL_RESOURCE_ATTRIBUTES (`None`, because the library
-/// reads it), else `banklink`.
-fn service_name() -> Option<String> {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let is_service_name = |attribute: &str| attribute.split('=').next().is_some_and(|key| key.trim() == "service.name");
-    match variable("OTEL_SERVICE_NAME") {
-        name if !name.is_empty() => Some(name),
-        _ if variable("OTEL_RESOURCE_ATTRIBUTES").split(',').any(is_service_name) => None,
-        _ => Some("banklink".to_owned()),
-    }
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
 }
 
 /// Whether a line may be logged: see the module's documentation.

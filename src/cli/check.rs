@@ -1,5 +1,4 @@
-//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. It creates no exchange,
-//! queue or table.
+//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. It creates nothing.
 
 use std::sync::Arc;
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::flags::{Flags, setting_args};
 use super::{Failure, output, settings};
 use crate::broker::{Connection, EventSubscription, Purpose};
@@ -37,37 +35,24 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> 
         let connection = Connection::once(&address, topology.clone(), Purpose::Consume).await?;
         anyhow::Ok((EventSubscription::open(&connection).await?, connection))
     };
+    let waiting = format!("waiting for events on {}", topology.events());
     // The first connection must succeed, as an address may be wrong; a lost connection is replaced.
     let mut subscription = subscribe().await?;
-    loop {
-        output::print_note(&format!("waiting for events on {}", topology.events()));
-        print_events(&mut subscription.0, &mut remaining, &stop).await?;
-        if remaining == 0 {
-            return Ok(());
-        }
-        let Some(next) = stop.run_until_cancelled(reconnect::retry_until_ok(subscribe, retrying)).await else {
-            return Ok(());
-        };
-        subscription = next;
-    }
-}
-
-/// Prints events until none remain to be printed, `stop` is cancelled, or the connection is lost.
-async fn print_events(
-    subscription: &mut EventSubscription,
-    remaining: &mut u64,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
-    while *remaining > 0 {
-        match stop.run_until_cancelled(subscription.next()).await {
+    output::print_note(&waiting);
+    while remaining > 0 {
+        match stop.run_until_cancelled(subscription.0.next()).await {
             Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event))?,
             Some(Err(cause)) => {
                 output::print_note(&cause.to_string());
-                return Ok(());
+                let replaced = stop.run_until_cancelled(reconnect::retry_until_ok(subscribe, retrying)).await;
+                let Some(next) = replaced else { break };
+                subscription = next;
+                output::print_note(&waiting);
+                continue;
             }
-            None => return Ok(()),
+            None => break,
         }
-        *remaining -= 1;
+        remaining -= 1;
     }
     Ok(())
 }

@@ -24,13 +24,14 @@ pub struct SettingInfo {
     /// Whether the setting must be set.
     pub required: bool,
     /// Whether the value may come from a file and is left out of help, logs and errors.
-    secret: bool,
-    help: &'static str,
+    pub(super) secret: bool,
+    pub(super) help: &'static str,
     /// Completes "expected …".
-    expected: &'static str,
+    pub(super) expected: &'static str,
 }
 
 impl SettingInfo {
+    /// A setting that is neither required nor secret.
     pub(super) const fn new(
         variable: &'static str,
         default: &'static str,
@@ -38,14 +39,6 @@ impl SettingInfo {
         expected: &'static str,
     ) -> Self {
         Self { variable, default, required: false, secret: false, help, expected }
-    }
-
-    pub(super) const fn secret(self) -> Self {
-        Self { secret: true, ..self }
-    }
-
-    pub(super) const fn required(self) -> Self {
-        Self { required: true, ..self }
     }
 
     /// The variable that names a file with the value of a secret.
@@ -57,8 +50,8 @@ impl SettingInfo {
     fn args(&self) -> Vec<Arg> {
         let arg = |variable: String, help| {
             let arg = Arg::new(variable.clone()).long(flag(&variable)).value_name("VALUE").help(help);
-            let arg = arg.env(variable).hide_env_values(true).value_parser(clap::value_parser!(OsString));
-            arg.help_heading("Settings")
+            let arg = arg.env(variable).hide_env_values(true).help_heading("Settings");
+            arg.value_parser(clap::value_parser!(OsString))
         };
         let value = arg(self.variable.to_owned(), self.help);
         if self.secret {
@@ -157,7 +150,7 @@ mod tests {
     use super::*;
 
     const SECRET: Setting<u8> = Setting {
-        info: SettingInfo::new("SECRET", "0", "", "a digit").secret().required(),
+        info: SettingInfo { secret: true, required: true, ..SettingInfo::new("SECRET", "0", "", "a digit") },
         parse: |text| text.parse().ok(),
     };
 

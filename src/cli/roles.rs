@@ -26,30 +26,25 @@ pub(super) struct Settings {
     pub(super) admin_listen: String,
     /// The address that receives webhooks, and the ingress's own settings.
     pub(super) ingress: Option<(String, ingress::Settings)>,
-    pub(super) database: Option<Database>,
-    pub(super) worker: Option<worker::Settings>,
-    pub(super) relay: bool,
-}
-
-pub(super) struct Database {
-    pub(super) url: String,
+    pub(super) database_url: Option<String>,
     /// Whether to migrate the schema before worker and relay start.
     pub(super) migrate: bool,
+    pub(super) worker: Option<worker::Settings>,
+    pub(super) relay: bool,
 }
 
 impl Settings {
     /// Reads the settings of `roles`; none means all roles.
     pub(super) fn resolve(flags: &Flags, roles: &[Role]) -> Result<Self, Problems> {
         let runs = |role| roles.is_empty() || roles.contains(&role);
+        let uses_database = runs(Role::Worker) || runs(Role::Relay);
         flags.resolve(|values| Self {
             broker: settings::broker(values),
             telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
             admin_listen: values.get(&settings::BANKLINK_ADMIN_LISTEN),
             ingress: runs(Role::Ingress).then(|| (values.get(&settings::BANKLINK_LISTEN), settings::ingress(values))),
-            database: (runs(Role::Worker) || runs(Role::Relay)).then(|| Database {
-                url: values.get(&settings::DATABASE_URL),
-                migrate: values.get(&settings::BANKLINK_MIGRATE),
-            }),
+            database_url: uses_database.then(|| values.get(&settings::DATABASE_URL)),
+            migrate: uses_database && values.get(&settings::BANKLINK_MIGRATE),
             worker: runs(Role::Worker).then(|| settings::worker(values)),
             relay: runs(Role::Relay),
         })

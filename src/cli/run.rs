@@ -1,14 +1,29 @@
-//! `banklink run`: begins to log, and runs the roles to their end.
+//! `banklink run`: builds the roles, runs them until a signal, and drains.
 
-use tracing::{error, info};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::Failure;
+use anyhow::{Context, anyhow};
+use futures_util::future::OptionFuture;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
 use super::flags::{Flags, setting_args};
-use super::process::Process;
 use super::roles::{Role, Settings};
-use super::settings;
-use crate::panics;
+use super::{Failure, migrate, settings};
+use crate::app::App;
+use crate::ingress::Ingress;
+use crate::readiness::Readiness;
+use crate::relay::Relay;
+use crate::store::{IfMissing, Store};
 use crate::telemetry::{self, LevelFilter};
+use crate::worker::Worker;
+use crate::{admin, panics, reconnect, shutdown};
+
+/// Maximum duration of the drain. Exporting the last traces takes up to 5 s more, so the process ends within 25 s of a signal.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::ALL))]
@@ -18,16 +33,142 @@ pub(super) struct Args {
     roles: Vec<Role>,
 }
 
+/// The roles that run in this process.
+#[derive(Clone)]
+struct Roles {
+    ingress: Option<Arc<Ingress>>,
+    worker: Option<Arc<Worker>>,
+    relay: Option<Arc<Relay>>,
+}
+
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::resolve(flags, &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
     let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
     panics::log_locations();
-    let ended = async { Process::open(settings).await?.run().await }.await;
+    let ended = run_roles(settings).await;
     match &ended {
         Ok(()) => info!("stopped"),
         Err(cause) => error!("{cause:#}"),
     }
     telemetry.finish();
     ended.map_err(|_| Failure::AlreadyReported)
+}
+
+/// Runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is waited for.
+async fn run_roles(settings: Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
+    let stop = shutdown::on_signal().context("cannot watch for signals")?;
+    let admin_listener = listen(&settings.admin_listen).await?;
+    let (listener, ingress) = match settings.ingress {
+        Some((address, settings)) => (Some(listen(&address).await?), Some(settings)),
+        None => (None, None),
+    };
+    let store = match &settings.database_url {
+        Some(url) => Some(Store::open(url, IfMissing::Create).await?),
+        None => None,
+    };
+    let (address, topology) = settings.broker;
+    let app = App::new(address, topology);
+    let roles = Roles {
+        ingress: ingress.map(|settings| app.ingress(settings, stop.clone())),
+        worker: store.as_ref().zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
+        relay: store.as_ref().filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
+    };
+    info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
+    let reported = roles.clone();
+    app.spawn(admin::run(admin_listener, metrics, move |role| reported.clone().readiness(role), app.closing()));
+
+    let mut running = JoinSet::new();
+    if let (Some(ingress), Some(listener)) = (&roles.ingress, listener) {
+        info!(listen = %listener.local_addr()?, "accepting webhooks at /webhooks/lean");
+        running.spawn(Arc::clone(ingress).run(listener));
+    }
+    let database = store.as_ref().map(|store| (store, settings.migrate));
+    let ended = tokio::select! {
+        ended = run_until_stopped(&roles, database, &mut running, &stop) => ended,
+        mismatch = app.mismatch() => Err(mismatch.into()),
+    };
+
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN_DEADLINE, async {
+        while running.join_next().await.is_some() {}
+        // The publishers end with the roles that use them.
+        drop(roles);
+        app.close().await;
+        if let Some(store) = store {
+            store.close().await;
+        }
+    });
+    if drained.await.is_err() {
+        warn!("not everything was finished in time; unacknowledged deliveries return to their queues");
+    }
+    ended
+}
+
+/// Starts worker and relay once the database, which is to be migrated or not, is ready. Ends with `stop` or any role.
+async fn run_until_stopped(
+    roles: &Roles,
+    database: Option<(&Store, bool)>,
+    running: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    if let Some((store, migrate)) = database {
+        match stop.run_until_cancelled(until_migrated(store, migrate)).await {
+            Some(migrated) => migrated?,
+            None => return Ok(()),
+        }
+    }
+    if let Some(worker) = roles.worker.clone() {
+        running.spawn(async move { worker.run().await });
+    }
+    if let Some(relay) = roles.relay.clone() {
+        running.spawn(async move { relay.run().await });
+    }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = running.join_next() => Err(match ended {
+            Ok(()) => anyhow!("a role ended although the process is not stopping"),
+            Err(panic) => anyhow!("a role panicked: {panic}"),
+        }),
+    }
+}
+
+impl Roles {
+    /// The readiness of the named role, or of every role of this process.
+    async fn readiness(self, role: Option<String>) -> Vec<Readiness> {
+        let is_asked = |name: &str| role.as_ref().is_none_or(|role| role == name);
+        let ingress = self.ingress.as_ref().filter(|_| is_asked("ingress")).map(|ingress| ingress.readiness());
+        let worker = self.worker.as_ref().filter(|_| is_asked("worker")).map(|worker| worker.readiness());
+        let relay = self.relay.as_ref().filter(|_| is_asked("relay")).map(|relay| relay.readiness());
+        let (ingress, worker, relay) =
+            tokio::join!(OptionFuture::from(ingress), OptionFuture::from(worker), OptionFuture::from(relay));
+        [ingress, worker, relay].into_iter().flatten().collect()
+    }
+}
+
+/// Waits until the database answers, and brings up its schema if asked to.
+async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
+    let on_failure =
+        |cause: &anyhow::Error, delay: Duration| warn!("waiting for the database: {cause:#}; retrying in {delay:?}");
+    let attempt = async || {
+        store.ping().await?;
+        let steps = migrate::status(store).await?;
+        if !migrate || steps.iter().all(|step| step.applied) {
+            return Ok(steps);
+        }
+        migrate::up(store).await.context("cannot migrate")?;
+        migrate::status(store).await
+    };
+    match migrate::missing(&reconnect::retry_until_ok(attempt, on_failure).await) {
+        Some(step) => {
+            Err(anyhow!("the database lacks {step}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true"))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

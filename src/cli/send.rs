@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Client, StatusCode, Url};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::flags::{Flags, setting_args};
@@ -41,8 +42,7 @@ pub(super) struct Args {
 /// The answers to all requests.
 #[derive(Default)]
 struct Totals {
-    accepted: u64,
-    refused: u64,
+    refused: usize,
     /// The latency of each answer.
     latencies: Vec<Duration>,
     /// Why the last refused webhook was refused.
@@ -73,7 +73,7 @@ async fn post_all(
     mut webhooks: WebhookSource,
     rate: Option<u32>,
 ) -> Result<Totals, Failure> {
-    let bar = progress_bar(webhooks.expected());
+    let bar = progress_bar(webhooks.remaining);
     let mut rate_limiter = rate.map(RateLimiter::new);
     let mut in_flight = JoinSet::new();
     let mut totals = Totals::default();
@@ -117,12 +117,9 @@ async fn post(client: Client, url: Url, keys: Arc<Keys>, body: Vec<u8>) -> Answe
 impl Totals {
     fn add(&mut self, (latency, verdict): Answer, bar: &ProgressBar) {
         self.latencies.push(latency);
-        match verdict {
-            Ok(()) => self.accepted += 1,
-            Err(reason) => {
-                self.refused += 1;
-                self.last_refusal = Some(reason);
-            }
+        if let Err(reason) = verdict {
+            self.refused += 1;
+            self.last_refusal = Some(reason);
         }
         bar.inc(1);
         bar.set_message(format!("{} refused", self.refused));
@@ -136,14 +133,12 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
 }
 
 fn summarise(totals: Totals, json: bool) -> Result<(), Failure> {
-    let Totals { accepted, refused, mut latencies, last_refusal } = totals;
+    let Totals { refused, mut latencies, last_refusal } = totals;
     latencies.sort_unstable();
     let (p50, p99) = (percentile(&latencies, 50), percentile(&latencies, 99));
-    let sent = accepted + refused;
+    let (sent, accepted) = (latencies.len(), latencies.len() - refused);
     if json {
-        let totals =
-            serde_json::json!({ "sent": sent, "accepted": accepted, "refused": refused, "p50_ms": p50, "p99_ms": p99 });
-        output::json(&totals)?;
+        output::json(&json!({ "sent": sent, "accepted": accepted, "refused": refused, "p50_ms": p50, "p99_ms": p99 }))?;
     } else {
         let latencies = format!("p50 {p50:.1} ms  p99 {p99:.1} ms");
         output::line(&format!("sent {sent}  accepted {accepted}  refused {refused}  {latencies}"))?;
@@ -159,8 +154,5 @@ fn progress_bar(expected: Option<u64>) -> ProgressBar {
         Some(expected) => (ProgressBar::new(expected), "{bar:40} {pos}/{len} {per_sec} {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {pos} {per_sec} {msg}"),
     };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

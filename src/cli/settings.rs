@@ -18,7 +18,10 @@ macro_rules! settings {
     ($($name:ident: $type:ty $([$($attribute:ident)+])? = $default:literal, $help:literal, $expected:literal, $parse:expr;)+)
     => {
         $(pub(super) const $name: Setting<$type> = Setting {
-            info: SettingInfo::new(stringify!($name), $default, $help, $expected)$($(.$attribute())+)?,
+            info: SettingInfo {
+                $($($attribute: true,)+)?
+                ..SettingInfo::new(stringify!($name), $default, $help, $expected)
+            },
             parse: $parse,
         };)+
 

@@ -1,7 +1,7 @@
 //! The webhooks that `banklink send` posts: read from a file or stdin, or generated.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 
 use anyhow::{Context, anyhow};
 use base64::Engine;
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct WebhookSource {
     input: Input,
     /// How many bodies remain; `None`: all of the input.
-    remaining: Option<u64>,
+    pub(super) remaining: Option<u64>,
 }
 
 enum Input {
@@ -24,8 +24,8 @@ enum Input {
     Samples,
     /// One JSON value on several lines.
     Single(Vec<u8>),
-    /// One JSON value per line. The first line was read ahead to detect the format.
-    Lines { first: Option<Vec<u8>>, lines: Box<dyn BufRead + Send>, path: Option<String> },
+    /// One JSON value per line, and the path to read again.
+    Lines(Box<dyn BufRead + Send>, Option<String>),
 }
 
 /// A line written by `dead-letters export`.
@@ -50,34 +50,26 @@ impl WebhookSource {
             path => (open_file(path)?, path, Some(path.to_owned())),
         };
         let first = read_line(&mut lines)?.ok_or_else(|| anyhow!("{name} is empty"))?;
-        if is_json(&first) {
-            return Ok(Self { input: Input::Lines { first: Some(first), lines, path }, remaining: count });
+        if serde_json::from_slice::<&RawValue>(&first).is_ok() {
+            let lines = Cursor::new(first).chain(b"\n".as_slice()).chain(lines);
+            return Ok(Self { input: Input::Lines(Box::new(lines), path), remaining: count });
         }
         let body = read_single(first, lines).with_context(|| name.to_owned())?;
         Ok(Self { input: Input::Single(body), remaining: count.or(Some(1)) })
     }
 
-    /// How many bodies remain, if that is known.
-    pub(super) fn expected(&self) -> Option<u64> {
-        self.remaining
-    }
-
     fn read(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let (first, lines, path) = match &mut self.input {
+        let (lines, path) = match &mut self.input {
             Input::Samples => return Ok(Some(sample())),
             Input::Single(body) => return Ok(Some(body.clone())),
-            Input::Lines { first, lines, path } => (first, lines, path),
+            Input::Lines(lines, path) => (lines, path),
         };
-        let line = match first.take() {
-            Some(first) => Some(first),
-            None => read_line(lines)?,
-        };
-        match path {
-            Some(path) if line.is_none() && self.remaining.is_some() => {
+        match (read_line(lines)?, path) {
+            (None, Some(path)) if self.remaining.is_some() => {
                 *lines = open_file(path)?;
                 read_line(lines)
             }
-            _ => Ok(line),
+            (line, _) => Ok(line),
         }
     }
 }
@@ -116,10 +108,6 @@ fn read_line(lines: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
             return Ok(Some(body.to_vec()));
         }
     }
-}
-
-fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(line).is_ok()
 }
 
 /// The JSON value that begins with the line `first` and ends with the input.

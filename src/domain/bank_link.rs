@@ -6,7 +6,7 @@
 
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::{Failure, FailureClass};
 use super::field::Field;
 use super::outcome::{DeliveryResult, Outcome};
 use super::timestamp::Timestamp;
@@ -18,8 +18,7 @@ use super::webhook::{Kind, Webhook};
 pub struct FieldValue {
     /// The timestamp of the webhook that carried the value.
     pub since: Timestamp,
-    /// The text as it was sent; permissions as a JSON array
-    /// ([`Permissions::to_json`](super::field::Permissions::to_json)).
+    /// The text as it was sent; permissions as a sorted JSON array of names.
     pub value: String,
 }
 
@@ -59,8 +58,7 @@ impl BankLink {
         self.get(Field::Permissions).unwrap_or("[]")
     }
 
-    /// Whether customer, app user, bank and permissions are equal: the values that `customer.bank_link_updated`
-    /// reports.
+    /// Whether customer, app user, bank and permissions are equal: what `customer.bank_link_updated` reports.
     #[must_use]
     pub fn has_same_values(&self, other: &Self) -> bool {
         Field::ALL.into_iter().all(|field| match field {
@@ -96,13 +94,11 @@ impl BankLink {
 pub struct Merged {
     /// The row to write, with the next revision; `None` if nothing changed.
     pub after: Option<BankLink>,
-    /// The result of each webhook, in the order of the webhooks: applied, stale, or failed because there is no bank
-    /// link to reconnect.
+    /// The result of each webhook, in their order: applied, stale, or failed as there is no bank link to reconnect.
     pub results: Vec<DeliveryResult>,
 }
 
-/// Merges the row `before`, or none, with the webhooks about it, in queue order. However many webhooks change it, it is
-/// one change of the row: `revision` increases by 1.
+/// Merges the row `before`, if any, with the webhooks about it, in queue order. However many change it, it is one revision.
 #[must_use]
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();
@@ -110,7 +106,8 @@ pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &
     let mut results = Vec::new();
     for webhook in webhooks {
         if link.is_none() && webhook.kind == Kind::Reconnected {
-            results.push(DeliveryResult::Failed(Failure::unknown_entity()));
+            let reason = "payload.id: no bank link of this entity is known";
+            results.push(DeliveryResult::Failed(Failure::new(FailureClass::UnknownEntity, reason)));
             continue;
         }
         let is_new = link.is_none();

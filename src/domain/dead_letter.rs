@@ -92,8 +92,7 @@ pub fn derived_id(message_id: &str, body: &[u8]) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &[message_id.as_bytes(), body].concat())
 }
 
-/// Twelve hex digits that are equal for equal failures. Words with digits (ids, numbers, positions) and quoted text in
-/// `reason` do not count.
+/// Twelve hex digits, equal for equal failures. Words with digits and quoted texts in `reason` do not count.
 #[must_use]
 pub fn fingerprint(class: FailureClass, reason: &str) -> String {
     let digest = Sha256::digest(format!("{class}\n{}", normalized(reason)));
@@ -139,10 +138,7 @@ mod tests {
     #[test]
     fn the_same_failure_has_the_same_fingerprint() {
         assert!(is_same("expected value at line 1 column 5", "expected value at line 27 column 101"));
-        assert!(is_same(
-            "row f08fb010-878f-407a-9ac2-a7840fb56185 refused",
-            "row 00000000-0000-4000-8000-000000000000 refused"
-        ));
+        assert!(is_same("row f08fb010-878f-407a-9ac2-a7840fb56185", "row 00000000-0000-4000-8000-000000000000"));
         assert!(is_same("value \"abc\" violates 'one'", "value \"x y z\" violates 'two words'"));
     }
 

@@ -1,5 +1,4 @@
-//! The events that announce changes of bank links: CloudEvents 1.0 in structured JSON
-//! (docs/CONTRACT.md#which-events-follow-a-change).
+//! The events that announce changes: CloudEvents 1.0 in JSON (docs/CONTRACT.md#which-events-follow-a-change).
 //!
 //! An event's id is derived from its content, so an event that is published twice has the same id both times.
 
@@ -44,8 +43,7 @@ impl Change {
         }
     }
 
-    /// The id of the event for this change. A bank link is linked once; the other changes occur at most once per
-    /// revision.
+    /// The id of the event. A bank link is linked once; the other changes occur at most once per revision.
     fn id(self, link: &BankLink) -> Uuid {
         let name = match self {
             Self::Linked => format!("urn:banklink:{}:{}", self.event_type(), link.entity_id),
@@ -57,8 +55,7 @@ impl Change {
     }
 }
 
-/// Returns the events that follow when the row `before` (`None`: it did not exist) becomes the row `after`. `source` is
-/// their CloudEvents `source`.
+/// The events that follow when the row `before`, if it existed, becomes `after`. `source` is their CloudEvents `source`.
 ///
 /// A bank link without `linked_at` is not announced: its `entity.created` has not arrived yet.
 #[must_use]
@@ -66,10 +63,9 @@ pub fn for_change(before: Option<&BankLink>, after: &BankLink, source: &str) -> 
     if after.linked_at.is_none() {
         return Vec::new();
     }
-    let was_linked = before.is_some_and(|link| link.linked_at.is_some());
-    let linked_or_updated = match before {
-        Some(before) if was_linked => (!after.has_same_values(before)).then_some(Change::Updated),
-        _ => Some(Change::Linked),
+    let linked_or_updated = match before.filter(|link| link.linked_at.is_some()) {
+        Some(before) => (!after.has_same_values(before)).then_some(Change::Updated),
+        None => Some(Change::Linked),
     };
     let is_reconnected = after.reconnected_at > before.and_then(|link| link.reconnected_at);
     let reconnected = is_reconnected.then_some(Change::Reconnected);

@@ -15,8 +15,7 @@ pub enum FailureClass {
     RejectedByDatabase,
     /// The worker panicked while handling the message.
     Panicked,
-    /// The broker delivered the message more often than the work queue's `x-delivery-limit` without an ack: a crash
-    /// loop.
+    /// The broker delivered the message more often than the work queue's `x-delivery-limit`: a crash loop.
     DeliveryLimit,
     /// The message expired on the work queue, which happens only under an operator's TTL policy.
     Expired,
@@ -84,12 +83,6 @@ impl Failure {
     /// Creates a failure.
     pub fn new(class: FailureClass, reason: impl Into<String>) -> Self {
         Self { class, reason: reason.into() }
-    }
-
-    /// The failure of an `entity.reconnected` whose bank link does not exist.
-    #[must_use]
-    pub fn unknown_entity() -> Self {
-        Self::new(FailureClass::UnknownEntity, "payload.id: no bank link of this entity is known")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The fields of a bank link that [`merge`](super::bank_link::merge) merges by timestamp, and the set of permissions.
+//! The fields of a bank link that [`merge`](super::bank_link::merge) merges by timestamp.
 
 /// Declares [`Field`]: one line for each field, with the column of `bank_links` that holds it. The store derives its
 /// statements from this table (`src/store/bank_link_columns.rs` says what else a new column needs).
@@ -41,24 +41,4 @@ fields! {
     BankType => "bank_type",
     Permissions => "permissions",
     LastEventId => "last_event_id",
-}
-
-/// The names of the permissions that a customer granted, sorted and without duplicates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permissions(Vec<String>);
-
-impl Permissions {
-    /// Creates the set from names in any order.
-    #[must_use]
-    pub fn new(mut names: Vec<String>) -> Self {
-        names.sort_unstable();
-        names.dedup();
-        Self(names)
-    }
-
-    /// The names as a JSON array. Two values with the same timestamp are compared by this text.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::Value::from(self.0.as_slice()).to_string()
-    }
 }

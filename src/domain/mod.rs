@@ -1,7 +1,6 @@
 //! The rules of banklink: what a webhook says, how it changes a bank link, and which events follow.
 //!
-//! Everything here is pure: no I/O and no async. Functions take the time as an argument. The worker, the dry run of a
-//! replay and the tests call the same functions.
+//! Everything here is pure, without I/O or async. The worker, a replay's dry run and the tests call the same functions.
 
 pub mod bank_link;
 pub mod dead_letter;

@@ -2,8 +2,7 @@
 
 use super::failure::Failure;
 
-/// How a message was handled. The names are those of the metric label `outcome` and of a dead letter's column `outcome`
-/// (docs/CONTRACT.md#1-promises, point 2).
+/// How a message was handled (docs/CONTRACT.md#1-promises, point 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It changed the bank link, if only a timestamp.
@@ -18,7 +17,7 @@ impl Outcome {
     /// Every outcome.
     pub const ALL: [Self; 3] = [Self::Applied, Self::Stale, Self::Ignored];
 
-    /// The name in metrics and tables.
+    /// The name in the metric label and in the column `outcome`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +41,6 @@ pub enum DeliveryResult {
     Handled(Outcome),
     /// The message itself is at fault. This costs it an attempt.
     Failed(Failure),
-    /// Its row cannot be written at the moment although other rows can, for the reason given: another session holds a lock,
-    /// for example. This costs it no attempt.
+    /// Its row cannot be written now although others can, for this reason, such as a lock. This costs it no attempt.
     Deferred(String),
 }

@@ -14,30 +14,26 @@ const MAX_RETRIES: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(Vec<Delay>);
 
-/// One delay in whole milliseconds. `Display` uses the largest whole unit: `5s`, `1m`, `1h`. The retry tier's queue is
-/// named after it.
+/// One delay in whole milliseconds. `Display`, which names the retry tier's queue, uses the largest whole unit: `5s`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delay(Duration);
 
 impl Schedule {
-    /// Parses comma separated delays, such as `5s,30s,2m`. `None` unless there are 1 to 100 of them, each from 1 ms to
-    /// 49 days in whole milliseconds.
+    /// Parses 1 to 100 comma separated delays, such as `5s,30s`, each of whole milliseconds from 1 ms to 49 days.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let delays: Option<Vec<Delay>> = text.split(',').map(|part| Delay::parse(part.trim())).collect();
         delays.filter(|delays| delays.len() <= MAX_RETRIES).map(Self)
     }
 
-    /// The delay before the next attempt once attempt number `attempt` (the first is 1) has failed; `None` if it was
-    /// the last.
+    /// The delay after the failure of attempt number `attempt`, the first of which is 1; `None` if it was the last.
     #[must_use]
     pub fn after(&self, attempt: u32) -> Option<Delay> {
         let retries_so_far = usize::try_from(attempt.max(1) - 1).ok()?;
         self.0.get(retries_so_far).copied()
     }
 
-    /// The delay of a deferred message, which does not use up an attempt: the greatest one up to 30 s, or else the
-    /// smallest.
+    /// The delay of a deferred message, which costs no attempt: the greatest one up to 30 s, or else the smallest.
     #[must_use]
     pub fn deferral(&self) -> Delay {
         let tiers = self.tiers();
@@ -101,11 +97,8 @@ mod tests {
     #[test]
     fn the_schedule_has_as_many_retries_as_delays() {
         let schedule = Schedule::parse("5s,1m").unwrap();
-        let after = |attempt| schedule.after(attempt).map(|delay| delay.to_string());
-        assert_eq!(
-            [after(0), after(1), after(2), after(3), after(u32::MAX)].map(Option::unwrap_or_default),
-            ["5s", "5s", "1m", "", ""]
-        );
+        let after = |attempt| schedule.after(attempt).map(|delay| delay.to_string()).unwrap_or_default();
+        assert_eq!([0, 1, 2, 3, u32::MAX].map(after), ["5s", "5s", "1m", "", ""]);
     }
 
     #[test]

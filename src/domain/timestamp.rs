@@ -1,8 +1,7 @@
 //! A point in time in whole nanoseconds, by which webhooks are ordered.
 //!
-//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. The order of webhooks must not depend
-//! on the database, so timestamps are compared and stored as integers; only timestamp columns and events are cut to
-//! microseconds.
+//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. The order of webhooks must not depend on the
+//! database, so timestamps are compared and stored as integers; only timestamp columns and events hold microseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -29,20 +28,16 @@ impl Timestamp {
     /// From seconds since 1970; `None` after 2262.
     #[must_use]
     pub fn from_seconds(seconds: u64) -> Option<Self> {
-        let nanos = i64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?;
-        Some(Self(nanos))
+        i64::try_from(seconds).ok()?.checked_mul(1_000_000_000).map(Self)
     }
 
-    /// Parses an RFC 3339 time. Fraction digits after the ninth are cut off. `None` if it is not one, or outside
-    /// 1970–2262.
+    /// Parses an RFC 3339 time between 1970 and 2262. Fraction digits after the ninth are cut off.
     #[must_use]
     pub fn parse(rfc3339: &str) -> Option<Self> {
         Self::from_time(&DateTime::parse_from_rfc3339(rfc3339).ok()?.to_utc())
     }
 
-    /// From a `DateTime`; `None` outside 1970–2262.
-    #[must_use]
-    pub fn from_time(time: &DateTime<Utc>) -> Option<Self> {
+    fn from_time(time: &DateTime<Utc>) -> Option<Self> {
         Self::from_nanos(time.timestamp_nanos_opt()?)
     }
 
@@ -89,8 +84,8 @@ mod tests {
 
     #[test]
     fn times_one_nanosecond_apart_differ() {
-        let earlier = Timestamp::parse("2026-05-12T14:34:40.391243281Z");
-        let later = Timestamp::parse("2026-05-12T14:34:40.391243282Z");
+        let [earlier, later] =
+            ["2026-05-12T14:34:40.391243281Z", "2026-05-12T14:34:40.391243282Z"].map(Timestamp::parse);
         assert!(earlier < later);
     }
 

@@ -4,13 +4,15 @@
 //! ignored whatever else is wrong with it. A failure names the field and the kind of fault, never the value.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::failure::{Failure, FailureClass};
-use super::field::{Field, Permissions};
+use super::field::Field;
 use super::json::{self, Fault, Object};
 use super::timestamp::Timestamp;
 
@@ -36,10 +38,20 @@ pub const IGNORED_TYPES: [&str; 16] = [
 /// The label under which types are counted that Lean does not publish.
 pub const OTHER_TYPE: &str = "other";
 
+/// The members of `bank_details`, and the fields that hold them.
+const BANK_DETAILS: [(&str, Field); 8] = [
+    ("payload.bank_details.identifier", Field::BankIdentifier),
+    ("payload.bank_details.name", Field::BankName),
+    ("payload.bank_details.logo", Field::BankLogo),
+    ("payload.bank_details.main_color", Field::BankMainColor),
+    ("payload.bank_details.background_color", Field::BankBackgroundColor),
+    ("payload.bank_details.swift_code", Field::BankSwiftCode),
+    ("payload.bank_details.account_type", Field::BankAccountType),
+    ("payload.bank_details.bank_type", Field::BankType),
+];
 /// Maximum length of `customer_id` and `app_user_id`, in characters.
 const MAX_ID_CHARS: usize = 128;
-/// How far a webhook's timestamp may lie after its receipt: 24 hours, so that one wrong clock does not block all later
-/// changes of a row.
+/// How far a timestamp may lie after its receipt: 24 hours, so that a wrong clock does not block later changes of a row.
 const MAX_NANOS_AFTER_RECEIPT: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// What a body contains.
@@ -81,8 +93,9 @@ pub enum Kind {
 /// [`FailureClass::MalformedJson`] when the body is not JSON in UTF-8, [`FailureClass::InvalidWebhook`] when a required
 /// field is missing or a field that is read has a value that cannot be used. A retry cannot succeed in either case.
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
+    let malformed = |reason: &str| Failure::new(FailureClass::MalformedJson, reason);
     let text = std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))?;
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     let webhook = object(raw, "webhook")?;
 
     // The type is not stored, so unlike other texts it may contain U+0000.
@@ -91,7 +104,10 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
         Some("entity.created") => Kind::Created,
         Some("entity.updated") => Kind::Updated,
         Some("entity.reconnected") => Kind::Reconnected,
-        Some(other) => return Ok(Parsed::Ignored(published_type(other))),
+        Some(other) => {
+            let published = IGNORED_TYPES.into_iter().find(|published| *published == other);
+            return Ok(Parsed::Ignored(published.unwrap_or(OTHER_TYPE)));
+        }
         None => return Err(invalid("type", "missing")),
     };
     let payload = object(webhook.get("payload").ok_or_else(|| invalid("payload", "missing"))?, "payload")?;
@@ -108,8 +124,7 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
     }))
 }
 
-/// Reads the type and the entity id as far as possible, from bodies that [`parse`] refuses as well. Dead letters are
-/// found by them.
+/// Reads the type and the entity id, by which dead letters are found, as far as possible, even if [`parse`] fails.
 #[must_use]
 pub fn peek_type_and_entity(body: &[u8]) -> (Option<String>, Option<Uuid>) {
     let peek = || {
@@ -145,7 +160,10 @@ fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
     let mut carried = vec![(Field::CustomerId, customer_id)];
     carried.extend(id(payload, "payload.app_user_id")?.map(|id| (Field::AppUserId, id)));
     if let Some(bank_details) = payload.get("bank_details") {
-        bank_values(bank_details, &mut carried)?;
+        let bank_details = object(bank_details, "payload.bank_details")?;
+        for (path, field) in BANK_DETAILS {
+            carried.extend(value(&bank_details, path, field)?);
+        }
     }
     // Lean's Data API has the bank's identifier here; `bank_details.identifier` takes precedence.
     let identifier = value(payload, "payload.bank_identifier", Field::BankIdentifier)?;
@@ -153,51 +171,33 @@ fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
         carried.extend(identifier);
     }
     if let Some(raw) = payload.get("permissions") {
-        let permissions = permissions(raw).map_err(|fault| invalid("payload.permissions", fault))?;
-        carried.push((Field::Permissions, permissions.to_json()));
+        let names = permissions(raw).map_err(|fault| invalid("payload.permissions", fault))?;
+        // Two values with the same timestamp are compared by this text.
+        carried.push((Field::Permissions, Value::from_iter(names).to_string()));
     }
     Ok(carried)
 }
 
-fn bank_values(bank_details: &RawValue, carried: &mut Vec<(Field, String)>) -> Result<(), Failure> {
-    const MEMBERS: [(&str, Field); 8] = [
-        ("payload.bank_details.identifier", Field::BankIdentifier),
-        ("payload.bank_details.name", Field::BankName),
-        ("payload.bank_details.logo", Field::BankLogo),
-        ("payload.bank_details.main_color", Field::BankMainColor),
-        ("payload.bank_details.background_color", Field::BankBackgroundColor),
-        ("payload.bank_details.swift_code", Field::BankSwiftCode),
-        ("payload.bank_details.account_type", Field::BankAccountType),
-        ("payload.bank_details.bank_type", Field::BankType),
-    ];
-    let bank_details = object(bank_details, "payload.bank_details")?;
-    for (path, field) in MEMBERS {
-        carried.extend(value(&bank_details, path, field)?);
-    }
-    Ok(())
-}
-
-/// Reads either form of permissions: an array of names (webhooks), or an object of booleans (Lean's Data API). Names
-/// that Lean does not document are kept.
-fn permissions(raw: &RawValue) -> Result<Permissions, Fault> {
-    let mut names = Vec::new();
+/// Reads permissions, documented or not, from an array of names (webhooks) or an object of booleans (Lean's Data API).
+fn permissions(raw: &RawValue) -> Result<BTreeSet<String>, Fault> {
+    let mut names = BTreeSet::new();
     if raw.get().starts_with('[') {
         let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "expected names")?;
         for item in items {
             names.extend(json::storable_text(item)?.map(Cow::into_owned));
         }
-        return Ok(Permissions::new(names));
+        return Ok(names);
     }
     let object = Object::parse(raw).map_err(|_| "expected a list of names or a map of booleans")?;
     for (name, granted) in object.members() {
         match granted.get() {
             "true" if name.contains('\0') => return Err("holds U+0000"),
-            "true" if !name.is_empty() => names.push(name.to_owned()),
+            "true" if !name.is_empty() => drop(names.insert(name.to_owned())),
             "true" | "false" | "null" => {}
             _ => return Err("expected true or false"),
         }
     }
-    Ok(Permissions::new(names))
+    Ok(names)
 }
 
 /// Reads `raw`, found at `path`, as an object.
@@ -205,8 +205,7 @@ fn object<'a>(raw: &'a RawValue, path: &str) -> Result<Object<'a>, Failure> {
     Object::parse(raw).map_err(|fault| invalid(path, fault))
 }
 
-/// Reads a text that is going to be stored. `path` leads to it from the root of the webhook; its last segment is the
-/// name of the member of `object`.
+/// Reads a text to store. `path` leads to it from the webhook's root; its last segment is its name in `object`.
 fn text<'a>(object: &Object<'a>, path: &str) -> Result<Option<Cow<'a, str>>, Failure> {
     let name = path.rsplit('.').next().unwrap_or(path);
     object.get(name).map_or(Ok(None), json::storable_text).map_err(|fault| invalid(path, fault))
@@ -223,14 +222,6 @@ fn id(object: &Object<'_>, path: &str) -> Result<Option<String>, Failure> {
         Some(id) if id.chars().nth(MAX_ID_CHARS).is_some() => Err(invalid(path, "longer than 128 characters")),
         id => Ok(id.map(Cow::into_owned)),
     }
-}
-
-fn published_type(event_type: &str) -> &'static str {
-    IGNORED_TYPES.into_iter().find(|published| *published == event_type).unwrap_or(OTHER_TYPE)
-}
-
-fn malformed(reason: impl Into<String>) -> Failure {
-    Failure::new(FailureClass::MalformedJson, reason)
 }
 
 fn invalid(path: &str, fault: Fault) -> Failure {

@@ -46,8 +46,7 @@ pub struct Settings {
 pub struct Limits {
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
-    /// How long to keep reading a body that is too large, so that its sender reads the answer (nginx:
-    /// `lingering_timeout`).
+    /// How long to read on in a body that is too large, so that its sender reads the answer, as nginx does.
     pub lingering_timeout: Duration,
     /// Limits on connections.
     pub server: server::Limits,

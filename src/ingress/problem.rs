@@ -31,47 +31,39 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::SenderNotAllowed => StatusCode::FORBIDDEN,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyInterrupted | Self::EmptyBody => StatusCode::BAD_REQUEST,
-            Self::InvalidSignature => StatusCode::UNAUTHORIZED,
-            Self::ShuttingDown | Self::Overloaded | Self::Unconfirmed(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn detail(&self) -> String {
-        let detail = match self {
-            Self::NotFound => "the path for webhooks is /webhooks/lean",
-            Self::MethodNotAllowed => "the method for webhooks is POST",
-            Self::SenderNotAllowed => "this address is not allowed to send webhooks",
-            Self::ShuttingDown => "the server is shutting down",
-            Self::Overloaded => "too many requests are in progress",
-            Self::BodyTooLarge => "the body is larger than the limit",
-            Self::BodyTimeout => "the body did not arrive in time",
-            Self::BodyInterrupted => "the body could not be read to its end",
-            Self::EmptyBody => "the body is empty",
-            Self::InvalidSignature => "lean-signature is missing, malformed or not of a known secret",
+    /// The HTTP status, and the `detail` of the problem.
+    fn status_and_detail(&self) -> (StatusCode, String) {
+        let (status, detail) = match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "the path for webhooks is /webhooks/lean"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the method for webhooks is POST"),
+            Self::SenderNotAllowed => (StatusCode::FORBIDDEN, "this address is not allowed to send webhooks"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "too many requests are in progress"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+            Self::BodyInterrupted => (StatusCode::BAD_REQUEST, "the body could not be read to its end"),
+            Self::EmptyBody => (StatusCode::BAD_REQUEST, "the body is empty"),
+            Self::InvalidSignature => {
+                (StatusCode::UNAUTHORIZED, "lean-signature is missing, malformed or not of a known secret")
+            }
             // RabbitMQ's own words name its users, queues and exchanges.
-            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => "RabbitMQ failed",
-            Self::Unconfirmed(error) => return error.to_string(),
+            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "RabbitMQ failed")
+            }
+            Self::Unconfirmed(error) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         };
-        detail.to_owned()
+        (status, detail.to_owned())
     }
 }
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, detail) = self.status_and_detail();
         let problem = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
-            "detail": self.detail(),
+            "detail": detail,
         });
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();

@@ -1,5 +1,4 @@
-//! Which addresses may post: an allow-list of networks. Behind trusted proxies the sender is taken from
-//! `x-forwarded-for`.
+//! Which addresses may post: an allow-list of networks. Behind trusted proxies, `x-forwarded-for` names the sender.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -34,13 +33,11 @@ impl Senders {
         self.allowed.is_empty() || self.sender(client, headers).is_some_and(|sender| contains(&self.allowed, sender))
     }
 
-    /// The last address in the chain of proxies that is not a trusted proxy; `None` if a trusted proxy forwarded
-    /// something that is not an address.
+    /// The last address in the chain that is not a trusted proxy; `None` if a trusted proxy forwarded no valid address.
     fn sender(&self, client: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let mut sender = client.ip().to_canonical();
-        let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
         // Each proxy appends the address that it received the request from, so the chain is read from its end.
-        for line in lines.into_iter().rev() {
+        for line in headers.get_all(FORWARDED_FOR).iter().rev() {
             for hop in line.to_str().ok()?.rsplit(',') {
                 if !contains(&self.trusted, sender) {
                     return Some(sender);

@@ -1,7 +1,6 @@
 //! Lean's webhook signature: the header `lean-signature: sha512=<hex>`, an HMAC-SHA512 of the raw body.
 //!
-//! Lean does not document how secrets are rotated, so several are accepted at the same time. `hmac` compares in
-//! constant time.
+//! Lean does not document how secrets are rotated, so several are accepted together. `hmac` compares in constant time.
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,8 +20,11 @@ impl Keys {
     /// Parses comma separated secrets; `None` if one of them is empty.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let keys: Option<Vec<_>> = text.split(',').map(str::trim).map(key).collect();
-        keys.map(Self)
+        let key = |secret: &str| match secret.trim() {
+            "" => None,
+            secret => Hmac::new_from_slice(secret.as_bytes()).ok(),
+        };
+        text.split(',').map(key).collect::<Option<_>>().map(Self)
     }
 
     /// The number of secrets.
@@ -31,8 +33,8 @@ impl Keys {
         self.0.len()
     }
 
-    /// The index of the secret that `body` was signed with. `None` if no secret matches, or if `headers` do not contain
-    /// exactly one well-formed signature.
+    /// The index of the secret that `body` was signed with. `None` if none matches, or if `headers` do not contain exactly
+    /// one well-formed signature.
     #[must_use]
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Option<usize> {
         let mut signatures = headers.get_all(HEADER).into_iter();
@@ -49,13 +51,6 @@ impl Keys {
         let digest = self.0.first()?.clone().chain_update(body).finalize().into_bytes();
         Some(format!("{PREFIX}{}", hex::encode(digest)))
     }
-}
-
-fn key(secret: &str) -> Option<Hmac<Sha512>> {
-    if secret.is_empty() {
-        return None;
-    }
-    Hmac::new_from_slice(secret.as_bytes()).ok()
 }
 
 #[cfg(test)]

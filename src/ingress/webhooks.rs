@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -111,8 +111,7 @@ impl Ingress {
         Ok((bytes.freeze(), budget))
     }
 
-    /// Reads and drops the rest of a body for a moment. If the connection were closed at once, a sender that is still
-    /// writing would not see the answer.
+    /// Reads on for a moment: if the connection were closed at once, a sender that still writes would not see the answer.
     async fn reject_too_large(&self, mut body: Body) -> Rejection {
         let read_on = async {
             let mut read = 0;
@@ -146,8 +145,7 @@ impl Ingress {
     }
 }
 
-/// Counts one publish in the gauge of unconfirmed publishes. A guard, because a request's future is dropped when its
-/// client disconnects.
+/// Counts a publish as unconfirmed. A guard, because a request's future is dropped when its client disconnects.
 struct InFlight;
 
 impl InFlight {
@@ -164,11 +162,8 @@ impl Drop for InFlight {
 }
 
 fn respond(result: Result<String, Rejection>) -> Response {
-    let (status, response) = match result {
-        Ok(message_id) => (StatusCode::OK, Json(json!({ "message_id": message_id })).into_response()),
-        Err(rejection) => (rejection.status(), rejection.into_response()),
-    };
-    counter!("banklink_ingress_requests_total", "status" => status.as_u16().to_string()).increment(1);
+    let response = result.map(|id| Json(json!({ "message_id": id }))).into_response();
+    counter!("banklink_ingress_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
     response
 }
 

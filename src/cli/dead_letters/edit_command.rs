@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, anyhow, ensure};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use uuid::Uuid;
 
 use super::letter_format::state;
-use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings};
+use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings, with_publisher};
+use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::cli::publisher_session::PublisherSession;
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
 use crate::store::Store;
 use crate::store::dead_letters::{self, Filter, Letter};
@@ -35,7 +34,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
-    let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
+    let (url, broker) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
     let by = actor(args.action.by);
     let letter = find(&store, args.id).await?;
@@ -56,10 +55,8 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let masking = if args.reveal { Masking::Revealed } else { Masking::Masked };
     preview(&store, &letter, &body, masking).await?;
     confirm("The edited body will be sent as a new message.", args.action.yes)?;
-    let session = PublisherSession::open(address, topology).await?;
-    let sent = send_edited(&store, session.publisher(), selected, Bytes::from(body), &by).await;
-    session.close().await;
-    let sent = sent?;
+    let send = async |publisher: &Publisher| Ok(send_edited(&store, publisher, selected, body.into(), &by).await?);
+    let sent = with_publisher(broker, send).await?;
     let replayed = usize::from(sent.is_some());
     if args.action.json {
         output::json(&json!({ "selected": 1, "replayed": replayed, "skipped": 1 - replayed, "message_id": sent }))?;
@@ -78,11 +75,8 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         .missing_newline_hint(false)
         .header("dead", "edited")
         .to_string();
-    output::print_note(if difference.is_empty() {
-        "only masked values differ; --reveal shows them"
-    } else {
-        &difference
-    });
+    let only_masked = "only masked values differ; --reveal shows them";
+    output::print_note(if difference.is_empty() { only_masked } else { &difference });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
     for result in DryRun::default().run(store, &[edited]).await? {
         output::print_note(format!("dry run: {} {}", result.action.as_str(), result.detail()).trim_end());
@@ -97,11 +91,8 @@ fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
     let editor = std::env::var("EDITOR").unwrap_or_default();
     let mut words = editor.split_whitespace();
     let program = words.next().context("EDITOR is not set; set it or pass --body FILE")?;
-    let mut file = tempfile::Builder::new()
-        .prefix("banklink-")
-        .suffix(".json")
-        .tempfile()
-        .context("cannot create a temporary file")?;
+    let file = tempfile::Builder::new().prefix("banklink-").suffix(".json").tempfile();
+    let mut file = file.context("cannot create a temporary file")?;
     file.write_all(&original).and_then(|()| file.flush()).context("cannot write the temporary file")?;
     let status = Command::new(program).args(words).arg(file.path()).status();
     let status = status.with_context(|| format!("cannot run {program}"))?;

@@ -1,4 +1,4 @@
-//! `banklink dead-letters`: the arguments and checks that its commands share.
+//! `banklink dead-letters`: the arguments, checks and connections that its commands share.
 
 mod discard_prune;
 mod edit_command;
@@ -7,14 +7,19 @@ mod read_commands;
 mod replay_command;
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::flags::Flags;
 use super::{Failure, migrate, output, settings};
+use crate::app::App;
+use crate::broker::{Address, Publisher, Topology};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::store::dead_letters::{self, Filter, Letter};
@@ -55,6 +60,10 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> 
 
 /// The largest `LIMIT` that both databases accept.
 const MAX_LIMIT: u64 = i64::MAX.unsigned_abs();
+/// Maximum time to connect to RabbitMQ, and to close the connection.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a publisher is polled until it is ready.
+const READY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
 struct Filters {
@@ -161,6 +170,28 @@ async fn open(url: &str) -> Result<Store, Failure> {
     Ok(store)
 }
 
+/// Connects to RabbitMQ, waits for a publisher to be ready, does `work` with it, and closes the connection.
+async fn with_publisher<T>(
+    (address, topology): (Address, Arc<Topology>),
+    work: impl AsyncFnOnce(&Publisher) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let app = App::new(address, topology);
+    let publisher = app.publisher();
+    let is_ready = async {
+        while publisher.ready().is_err() {
+            sleep(READY_POLL_INTERVAL).await;
+        }
+    };
+    if timeout(CONNECTION_DEADLINE, is_ready).await.is_err() {
+        publisher.ready().context("cannot publish")?;
+    }
+    let result = work(&publisher).await;
+    drop(publisher);
+    // A connection that does not close in time is abandoned.
+    let _ = timeout(CONNECTION_DEADLINE, app.close()).await;
+    result
+}
+
 /// Asks `question` on the terminal unless `confirmed`. Fails with wrong usage if stdin is not a terminal.
 fn confirm(question: &str, confirmed: bool) -> Result<(), Failure> {
     if confirmed {
@@ -202,6 +233,6 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
 }
 
 /// The time `age` ago, if the calendar reaches that far.
-fn before_now(age: std::time::Duration) -> Option<DateTime<Utc>> {
+fn before_now(age: Duration) -> Option<DateTime<Utc>> {
     Utc::now().checked_sub_signed(TimeDelta::from_std(age).ok()?)
 }

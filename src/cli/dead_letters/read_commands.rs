@@ -72,15 +72,14 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
     }
     let columns = if output::table_width() >= MIN_WIDTH_FOR_TYPE { 5 } else { 4 };
     let rows = letters.iter().map(|letter| {
-        let mut row = vec![
+        let row = [
             letter.message_id.to_string(),
             format::age(letter.last_died_at),
             format::state(letter).to_owned(),
             letter.failure_class.clone(),
             letter.event_type.clone().unwrap_or_else(|| "-".to_owned()),
         ];
-        row.truncate(columns);
-        row
+        row.into_iter().take(columns).collect()
     });
     output::fitted_table(&["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"][..columns], rows.collect())
 }

@@ -7,10 +7,9 @@ use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{ActionArgs, Failure, Selection, actor, confirm, open, output, require_all, settings};
+use super::{ActionArgs, Failure, Selection, actor, confirm, open, output, require_all, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::cli::publisher_session::PublisherSession;
 use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals, replay};
 use crate::shutdown;
 use crate::store::Store;
@@ -48,7 +47,7 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let named = args.selection.ids.len();
     let filter = args.selection.filter()?;
-    let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
+    let (url, broker) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
     require_all(&store, &filter).await?;
     let selected = dead_letters::select_dead(&store, &filter).await?;
@@ -63,10 +62,8 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
         wait: args.wait,
         by: actor(args.action.by),
     };
-    let session = PublisherSession::open(address, topology).await?;
-    let replayed = replay_with_progress(&store, session.publisher(), &selected, &options).await;
-    session.close().await;
-    let (mut totals, end) = replayed?;
+    let replay = async |publisher: &Publisher| replay_with_progress(&store, publisher, &selected, &options).await;
+    let (mut totals, end) = with_publisher(broker, replay).await?;
     // Letters named by id that are not dead count as skipped.
     let not_dead = named.saturating_sub(selected.len());
     totals.selected += not_dead;
@@ -81,10 +78,9 @@ async fn replay_with_progress(
     options: &ReplayOptions,
 ) -> Result<(ReplayTotals, ReplayEnd), Failure> {
     let stop = shutdown::on_signal()?;
-    let bar = ProgressBar::new(selected.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}") {
-        bar.set_style(style);
-    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(selected.len() as u64).with_style(style);
     let on_progress = |totals: &ReplayTotals| {
         bar.set_position((totals.replayed + totals.skipped) as u64);
         let ReplayTotals { applied, stale, ignored, dead, .. } = totals;
