@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::ingress::Ingress;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
-use crate::store::{IfMissing, Store};
+use crate::store::{Deadlines, IfMissing, Store};
 use crate::telemetry::{self, LevelFilter};
 use crate::worker::Worker;
 use crate::{admin, panics, reconnect, shutdown};
@@ -65,7 +65,7 @@ async fn run_roles(settings: Settings) -> anyhow::Result<()> {
         None => (None, None),
     };
     let store = match &settings.database_url {
-        Some(url) => Some(Store::open(url, IfMissing::Create).await?),
+        Some(url) => Some(Store::open(url, IfMissing::Create, Deadlines::default()).await?),
         None => None,
     };
     let (address, topology) = settings.broker;
