@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Address, Publisher, Purpose, Supervisor, Topology};
+use crate::failpoints;
 
 /// Maximum time to connect, and to close the connection.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ impl PublisherSession {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(DEADLINE, ready).await.is_err() {
+        if tokio::time::timeout(failpoints::deadline(DEADLINE), ready).await.is_err() {
             publisher.ready().context("cannot publish")?;
         }
         Ok(Self { publisher, tasks, stop })
