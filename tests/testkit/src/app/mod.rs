@@ -8,14 +8,13 @@ mod program;
 mod rows;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use banklink::app::App;
 use banklink::broker::{Address, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::ingress;
 use banklink::relay::Relay;
-use banklink::store::{Deadlines, IfMissing, Store};
+use banklink::store::{IfMissing, Store};
 use banklink::worker::{self, Worker};
 use lapin::Channel;
 use serde_json::Value;
@@ -29,9 +28,6 @@ use crate::{SECRET, amqp_url, fixtures, http};
 pub use broker::channel;
 pub use builder::TestAppBuilder;
 use database::TestDatabase;
-
-/// The deadline of a new connection to the database of an app.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The kind of database that an app uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +84,7 @@ impl TestApp {
 
     async fn build(builder: TestAppBuilder) -> Self {
         let database = TestDatabase::create(builder.on, &builder.namespace).await;
-        // On a busy machine a new connection may take long; tests of that deadline use processes.
-        let deadlines = Deadlines { connect: CONNECT_DEADLINE, ..builder.store_deadlines };
-        let store = Store::open_with(&database.url, IfMissing::Create, deadlines).await.expect("a store");
+        let store = Store::open_with(&database.url, IfMissing::Create, builder.store_deadlines).await.expect("a store");
         migration::up(store.connection()).await.expect("a schema");
 
         let address = Address::parse(&amqp_url()).expect("AMQP_URL is an AMQP URL");
