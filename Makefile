@@ -17,7 +17,8 @@ run: tools ## Build and run banklink with RabbitMQ and SQLite, send it one webho
 	@urls=$$(deploy/services up rabbitmq); export $$urls; cargo build; exec deploy/demo
 
 test: tools ## Start RabbitMQ and PostgreSQL and run every test
-	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo test --workspace
+	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cores=$$(nproc); \
+	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((cores < 6 ? 6 : cores))} cargo test --workspace
 
 bench: tools ## Measure throughput and latency, and the limits of this machine (BENCH="--quick --only drain ...")
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --release --features bench; \

@@ -134,6 +134,7 @@ async fn a_dead_message_carries_the_failure_and_the_original_headers() {
     assert_eq!(headers.inner().get("x-attempt"), Some(&AMQPValue::LongLongInt(3)));
     assert!(!headers.contains_key("x-junk"), "other headers are not copied");
     app.until_dead(1).await;
+    app.until_dead(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

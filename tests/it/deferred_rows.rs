@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use banklink::store::Deadlines;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use rstest::rstest;
@@ -21,9 +20,8 @@ const LOCK_DEADLINE: Duration = Duration::from_millis(300);
 
 /// An app without a worker, whose retry copies can be read from the queue "copies".
 async fn app_with_copies() -> TestApp {
-    let deadlines = Deadlines { lock: LOCK_DEADLINE, ..Deadlines::default() };
     let builder = TestApp::builder(On::Postgres).workers(0).unsubscribed().delivery_limit(1).schedule("500ms,500ms");
-    let app = builder.store_deadlines(deadlines).build().await;
+    let app = builder.lock_deadline(LOCK_DEADLINE).build().await;
     app.subscribe("copies", &app.topology.retry(), TIER).await;
     app
 }

@@ -48,7 +48,8 @@ async fn make_dead_letter(app: &TestApp) -> (Uuid, Uuid) {
 #[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_runbook_works(#[case] on: On) {
-    let app = TestApp::start(on).await;
+    // One short retry, so that a letter for each command dies soon.
+    let app = TestApp::builder(on).schedule("10ms").build().await;
     let origin = app.url.trim_end_matches("/webhooks/lean").to_owned();
     let mut links = tempfile::NamedTempFile::new().unwrap();
     for _ in 0..3 {

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::broker::{Address, Publisher, Topology};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
+use crate::failpoints;
 use crate::store::dead_letters::{self, Filter, Letter};
 use crate::store::{IfMissing, Store};
 
@@ -182,7 +183,7 @@ async fn with_publisher<T>(
             sleep(READY_POLL_INTERVAL).await;
         }
     };
-    if timeout(CONNECTION_DEADLINE, is_ready).await.is_err() {
+    if timeout(failpoints::deadline(CONNECTION_DEADLINE), is_ready).await.is_err() {
         publisher.ready().context("cannot publish")?;
     }
     let result = work(&publisher).await;

@@ -65,7 +65,7 @@ async fn every_request_to_rabbitmq_times_out() {
 
 /// Makes every kind of request to the database, one after the other.
 async fn use_the_database(url: &str) -> Result<(), store::Error> {
-    let deadlines = Deadlines { transaction: DEADLINE, ..Deadlines::default() };
+    let deadlines = Deadlines { connect: 3 * DEADLINE, transaction: 3 * DEADLINE, ..Deadlines::default() };
     let store = Store::open(url, IfMissing::Refuse, deadlines).await?;
     store.ping().await?;
     let (id, by) = (Uuid::new_v4(), "a test");

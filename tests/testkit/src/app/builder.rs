@@ -47,7 +47,7 @@ impl TestAppBuilder {
             max_in_flight: 4096,
             confirm_deadline: Duration::from_secs(4),
             ingress_limits: Limits::default(),
-            // The tests query through this pool themselves, on a machine that may be busy.
+            // Tests query through this pool, too, on a machine that may be busy.
             store_deadlines: Deadlines { connect: Duration::from_secs(30), ..Deadlines::default() },
         }
     }
@@ -112,9 +112,9 @@ impl TestAppBuilder {
         Self { ingress_limits, ..self }
     }
 
-    /// Sets the deadlines of the database.
-    pub fn store_deadlines(self, store_deadlines: Deadlines) -> Self {
-        Self { store_deadlines, ..self }
+    /// Sets how long a statement waits for a lock.
+    pub fn lock_deadline(self, lock: Duration) -> Self {
+        Self { store_deadlines: Deadlines { lock, ..self.store_deadlines }, ..self }
     }
 
     /// The namespace that the app will use, for queues that must exist before it.
