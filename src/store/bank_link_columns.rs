@@ -1,11 +1,9 @@
 //! The columns of `bank_links`: how a bank link becomes a row, and how a row becomes a bank link.
 //!
-//! A new text column is one line in the table of [`Field`]. A new timestamp that belongs to the bank link is one line in
-//! [`TIMESTAMPS`]. Both ways of inserting and the reading follow from these tables. Besides, the entity crate lists the column as
-//! a member of its struct, and a migration creates it; a test below fails if the entity has a column that is not written.
+//! A new text column is one line in the table of [`Field`], a new timestamp of the bank link one line in [`TIMESTAMPS`]. Besides,
+//! the entity crate lists the column and a migration creates it; a test below fails if the entity has one that is not written.
 //!
-//! The column `instants` holds the instant of each value, and only of those whose instant differs from the row's own `version`:
-//! after an `entity.created` that is none.
+//! The column `instants` holds the instant of each value that differs from the row's `version`: none after `entity.created`.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,9 @@
 //! Statements about many rows, in the form that is cheapest on each database.
 //!
 //! PostgreSQL gets one parameter for each column and expands them into rows in step, so a statement has the same text for any
-//! number of rows and is prepared once. One parameter for each value would be thousands for a few hundred rows: binding them
-//! costs client and server more than the insert itself. One JSON document for all rows costs the server 50 % more, because it
-//! looks up each member of each row by name. SQLite cannot expand parameters like that, and prepares a statement at almost no
-//! cost; it gets one parameter for each value.
+//! number of rows and is prepared once. Binding one parameter for each value costs client and server more than the insert
+//! itself, and one JSON document for all rows costs the server 50 % more, because it looks up each member by name. SQLite
+//! cannot expand parameters, and prepares a statement at almost no cost; it gets one parameter for each value.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
@@ -79,10 +78,10 @@ impl<'a, R> BulkInsert<'a, R> {
     /// The statements that insert all rows into `table`: none for no rows, one on PostgreSQL, and on SQLite as many as its limit
     /// of parameters requires. Never fails in practice: sea-query checks that there are as many values as columns.
     pub(super) fn into_statements(self, table: impl IntoIden) -> Result<Vec<InsertStatement>, DbErr> {
-        let mismatch = |error: sea_orm::sea_query::error::Error| DbErr::Custom(error.to_string());
         if self.rows.is_empty() {
             return Ok(Vec::new());
         }
+        let mismatch = |error: sea_orm::sea_query::error::Error| DbErr::Custom(error.to_string());
         let max_rows = MAX_BINDS / self.columns.len().max(1);
         let mut insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
         match self.values {
