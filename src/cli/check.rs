@@ -1,4 +1,4 @@
-//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. It creates nothing.
+//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates nothing.
 
 use super::flags::{Flags, setting_args};
 use super::{Failure, migrate, output, settings};
