@@ -8,8 +8,8 @@ use std::time::Duration;
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
-/// The maximum delay before jitter; with jitter it is 1.5 s. Work resumes within 5 s of a dependency's return, in which two
-/// delays (of the connection, then of the task that waits for it) and the attempts have to fit: docs/CONTRACT.md#1-promises.
+/// The maximum delay before jitter; with jitter it is 1.5 s. Work resumes within 5 s of a dependency's return, in which
+/// two delays (of the connection and of the task that waits) and the attempts have to fit: docs/CONTRACT.md#1-promises.
 const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Increasing delays with jitter, without end.

@@ -1,7 +1,7 @@
 //! Logs, metrics and traces, set up once at the start of the program.
 //!
-//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So all log lines are dropped
-//! of libraries that handle them (banklink logs their errors), and all but warnings and errors of other libraries.
+//! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So of those that
+//! handle them every log line is dropped (banklink logs their errors), and of other libraries all but warnings and errors.
 
 use std::io::IsTerminal;
 
@@ -111,7 +111,7 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
-/// The current span as a `traceparent` header. Without an export of traces it is `received`, to continue the sender's trace.
+/// The current span as a `traceparent` header; `received` if traces are not exported, to continue the sender's trace.
 #[must_use]
 pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();

@@ -1,4 +1,4 @@
-//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. It creates nothing.
+//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates nothing.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 mod check;
 mod dead_letters;
 mod events;
+mod failure;
 mod flags;
 mod migrate;
 mod output;
@@ -22,31 +23,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use flags::SettingInfo;
 pub use settings::ALL as SETTINGS;
 
-use flags::{Flags, Problems};
+use failure::Failure;
+use flags::Flags;
 
 use crate::panics;
 use crate::telemetry::{self, LevelFilter, LogFormat};
-
-/// Why a command stopped early.
-enum Failure {
-    /// Wrong usage or a wrong setting: exit status 2.
-    Usage(String),
-    /// Any other error: exit status 1.
-    Failed(anyhow::Error),
-    /// As [`Failure::Failed`], but the command has already printed the cause.
-    AlreadyReported,
-    /// EPIPE on stdout: treated as success.
-    BrokenPipe,
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        match error.into().downcast::<Problems>() {
-            Ok(problems) => Self::Usage(problems.to_string()),
-            Err(error) => Self::Failed(error),
-        }
-    }
-}
 
 /// Receives Lean's webhooks, stores bank links and publishes events, and loses none of them
 #[derive(Parser)]

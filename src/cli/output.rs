@@ -35,7 +35,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failu
     print_table(header, rows, u16::MAX)
 }
 
-/// Prints aligned rows under a header, within [`table_width`]. The first column is never wrapped, so that it can be copied.
+/// Prints aligned rows under a header, within [`table_width`]. The first column is never wrapped, for copying.
 pub(super) fn fitted_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     print_table(header, rows, DEFAULT_WIDTH)
 }

@@ -98,7 +98,8 @@ pub struct Merged {
     pub results: Vec<DeliveryResult>,
 }
 
-/// Merges the row `before`, if any, with the webhooks about it, in queue order. However many change it, it is one revision.
+/// Merges the row `before`, if any, with the webhooks about it, in queue order. However many webhooks change it, it is one
+/// change of the row: `revision` increases by 1.
 #[must_use]
 pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &'a Webhook>) -> Merged {
     let mut link = before.cloned();
@@ -106,8 +107,8 @@ pub fn merge<'a>(before: Option<&BankLink>, webhooks: impl IntoIterator<Item = &
     let mut results = Vec::new();
     for webhook in webhooks {
         if link.is_none() && webhook.kind == Kind::Reconnected {
-            let reason = "payload.id: no bank link of this entity is known";
-            results.push(DeliveryResult::Failed(Failure::new(FailureClass::UnknownEntity, reason)));
+            let unknown = "payload.id: no bank link of this entity is known";
+            results.push(DeliveryResult::Failed(Failure::new(FailureClass::UnknownEntity, unknown)));
             continue;
         }
         let is_new = link.is_none();

@@ -55,7 +55,7 @@ impl Change {
     }
 }
 
-/// The events that follow when the row `before`, if it existed, becomes `after`. `source` is their CloudEvents `source`.
+/// The events that follow when the row `before`, if any, becomes `after`. `source` is their CloudEvents `source`.
 ///
 /// A bank link without `linked_at` is not announced: its `entity.created` has not arrived yet.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Reads single members and texts of a JSON document without building a tree of it.
 //!
-//! `serde_json::Value` would refuse documents for members that are not read: numbers beyond `f64`, deep nesting, names with
+//! `serde_json::Value` refuses documents for members that are not read: numbers beyond `f64`, deep nesting, names with
 //! a lone surrogate. Here a member's value stays the text that was sent ([`RawValue`]), scanned without recursion.
 
 use std::borrow::Cow;

@@ -14,7 +14,7 @@ const MAX_RETRIES: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(Vec<Delay>);
 
-/// One delay in whole milliseconds. `Display`, which names the retry tier's queue, uses the largest whole unit: `5s`, `1h`.
+/// One delay in whole milliseconds. `Display` uses the largest whole unit: `5s`, `1h`. It names the retry tier's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delay(Duration);
 

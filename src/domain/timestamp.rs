@@ -1,6 +1,6 @@
 //! A point in time in whole nanoseconds, by which webhooks are ordered.
 //!
-//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. The order of webhooks must not depend on the
+//! Lean's timestamps have up to nine fraction digits, PostgreSQL's columns six. Webhooks' order must not depend on the
 //! database, so timestamps are compared and stored as integers; only timestamp columns and events hold microseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};

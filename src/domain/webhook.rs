@@ -51,7 +51,7 @@ const BANK_DETAILS: [(&str, Field); 8] = [
 ];
 /// Maximum length of `customer_id` and `app_user_id`, in characters.
 const MAX_ID_CHARS: usize = 128;
-/// How far a timestamp may lie after its receipt: 24 hours, so that a wrong clock does not block later changes of a row.
+/// How far a timestamp may lie after its receipt: 24 hours, so that a wrong clock does not block a row's later changes.
 const MAX_NANOS_AFTER_RECEIPT: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// What a body contains.

@@ -33,8 +33,8 @@ impl Keys {
         self.0.len()
     }
 
-    /// The index of the secret that `body` was signed with. `None` if none matches, or if `headers` do not contain exactly
-    /// one well-formed signature.
+    /// The index of the secret that `body` was signed with. `None` if none matches, or if `headers` do not contain
+    /// exactly one well-formed signature.
     #[must_use]
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Option<usize> {
         let mut signatures = headers.get_all(HEADER).into_iter();

@@ -111,7 +111,7 @@ impl Ingress {
         Ok((bytes.freeze(), budget))
     }
 
-    /// Reads on for a moment: if the connection were closed at once, a sender that still writes would not see the answer.
+    /// Reads on for a moment: if the connection closed at once, a sender that still writes would not see the answer.
     async fn reject_too_large(&self, mut body: Body) -> Rejection {
         let read_on = async {
             let mut read = 0;
