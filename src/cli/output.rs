@@ -20,7 +20,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints a result as JSON on one line. Fails as [`line`] does.
+/// Prints a result as JSON on one line. Fails as [`line()`] does.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     line(&serde_json::to_string(value)?)
 }
