@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// How long the result of a [`Probe`] is reused.
+/// How long the result of a [`CachedCheck`] is reused.
 const PROBE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// A role, and each thing that it needs: whether that is there, or why not.
@@ -49,9 +49,9 @@ pub fn running(stop: &CancellationToken) -> Result<(), &'static str> {
 
 /// A check that costs something. It runs at most once at a time, and its result is reused for one second.
 #[derive(Default)]
-pub struct Probe(Mutex<Option<(Instant, Result<(), String>)>>);
+pub struct CachedCheck(Mutex<Option<(Instant, Result<(), String>)>>);
 
-impl Probe {
+impl CachedCheck {
     /// The last result, or that of `probe` if it is too old.
     ///
     /// # Errors

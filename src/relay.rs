@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::broker::{self, Outgoing, Publisher};
 use crate::failpoints::failpoint;
-use crate::readiness::{Probe, Readiness, running};
+use crate::readiness::{CachedCheck, Readiness, running};
 use crate::reconnect::Backoff;
 use crate::store::outbox::{self, Claim, Due, Pending};
 use crate::store::{self, Store};
@@ -46,7 +46,7 @@ pub struct Relay {
     deferred_publisher: Publisher,
     /// Notified by a worker in the same process when it has written events.
     events_written: Arc<Notify>,
-    database_probe: Probe,
+    database_check: CachedCheck,
     /// Whether [`Relay::run`] has begun, and so the schema is there.
     started: AtomicBool,
     stop: CancellationToken,
@@ -73,8 +73,8 @@ impl Relay {
         events_written: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        let (database_probe, started) = (Probe::default(), AtomicBool::new(false));
-        Self { store, publisher, deferred_publisher, events_written, database_probe, started, stop }
+        let (database_check, started) = (CachedCheck::default(), AtomicBool::new(false));
+        Self { store, publisher, deferred_publisher, events_written, database_check, started, stop }
     }
 
     /// Publishes events until `stop` is cancelled, and finishes the current claim.
@@ -87,8 +87,8 @@ impl Relay {
     /// Whether the relay can do its job: started, connected, and able to delete from the outbox.
     pub async fn readiness(&self) -> Readiness {
         let started = self.started.load(Ordering::Relaxed);
-        let database = async { self.store.renew_on_error(self.store.probe_outbox().await).await };
-        let database = self.database_probe.check(database).await;
+        let database = async { self.store.close_idle_on_error(self.store.probe_outbox().await).await };
+        let database = self.database_check.check(database).await;
         Readiness::new("relay")
             .check("process", running(&self.stop))
             .check("schema", if started { Ok(()) } else { Err("waiting for the database and its schema") })
@@ -115,7 +115,7 @@ impl Relay {
                         warn!(%cause, "events wait: a dependency is unavailable");
                     }
                     if matches!(cause, Unavailable::Database(_)) {
-                        self.store.renew().await;
+                        self.store.close_idle_connections().await;
                     }
                     backoff.next_delay()
                 }
@@ -168,7 +168,7 @@ impl Relay {
     }
 }
 
-/// Deletes confirmed events and defers refused ones. Fails if others were not published.
+/// Deletes confirmed events and defers those that were refused or not answered in time. Fails if others were not published.
 async fn settle(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Result<(), Unavailable> {
     let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
     for (event, confirm) in claim.events.iter().zip(confirms) {
@@ -204,7 +204,7 @@ async fn publish(publisher: &Publisher, event: &Pending) -> Result<(), broker::E
     publisher.publish(outgoing, CONFIRM_DEADLINE).await
 }
 
-/// The delay after that many earlier refusals: 1 s, 2 s, 4 s, up to a minute.
+/// The delay of an event that was deferred that often before: 1 s, 2 s, 4 s, up to a minute.
 fn deferral(refusals: i32) -> Duration {
     let doublings = u32::try_from(refusals.clamp(0, 10)).unwrap_or_default();
     Duration::from_secs(1 << doublings).min(MAX_REFUSED_DELAY)

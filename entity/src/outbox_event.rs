@@ -20,9 +20,9 @@ pub struct Model {
     /// When the webhook that caused the event was received: the start of the measured latency.
     pub received_at: DateTimeUtc,
     pub created_at: DateTimeUtc,
-    /// How often the broker has refused the event.
+    /// How often the event was deferred: refused by the broker, or not answered in time.
     pub refusals: i32,
-    /// When it is published again; null if it was never refused.
+    /// When it is published again; null if it was never deferred.
     pub retry_at: Option<DateTimeUtc>,
 }
 

@@ -166,7 +166,7 @@ mod tests {
         Some(BasicReturnMessage { delivery, reply_code: 312, reply_text: "NO_ROUTE".into() })
     }
 
-    /// Passes the answer to the message with this id; what the session does next, and the message's outcome.
+    /// Passes the answer to the message with this id; what the publishing task does next, and the message's outcome.
     fn answer(confirms: &mut Confirms, id: &str, answer: Confirmation) -> (Next, Receiver<Result<(), Error>>) {
         let (request, outcome) = request(id);
         (confirms.on_answer(request, Instant::now(), Ok(answer)), outcome)

@@ -20,7 +20,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 
-use super::error::{DEADLINE, Error, within};
+use super::error::{Error, REQUEST_DEADLINE, within};
 use crate::failpoints;
 
 /// Seconds between heartbeats unless the URL has a `heartbeat` parameter. Silence is detected within two of them.
@@ -42,10 +42,10 @@ impl Address {
     pub fn parse(url: &str) -> Option<Self> {
         let mut uri = AMQPUri::from_str(url).ok()?;
         uri.query.heartbeat = Some(heartbeat_to_request(uri.query.heartbeat.unwrap_or(DEFAULT_HEARTBEAT)));
-        Some(Self { uri, deadline: failpoints::deadline(DEADLINE) })
+        Some(Self { uri, deadline: failpoints::deadline(REQUEST_DEADLINE) })
     }
 
-    /// The same address with another deadline than [`DEADLINE`], so that tests need not wait for it.
+    /// The same address with another deadline than [`REQUEST_DEADLINE`], so that tests need not wait for it.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }

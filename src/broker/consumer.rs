@@ -98,7 +98,7 @@ impl Consumer {
         let (mut tags, mut any_not_repeated) = (Vec::new(), false);
         for delivery in deliveries {
             tags.push(delivery.tag);
-            any_not_repeated |= !delivery.is_repeated;
+            any_not_repeated |= !delivery.is_redelivered;
         }
         if self.buffer.is_empty() && any_not_repeated {
             self.wants_full_prefetch = true;
@@ -167,7 +167,7 @@ impl Consumer {
     /// Buffers a delivery. `None` is the end of the stream.
     fn receive(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
         let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
-        if delivery.is_repeated {
+        if delivery.is_redelivered {
             self.wants_full_prefetch = false;
         }
         self.buffer.push(delivery);

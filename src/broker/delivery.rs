@@ -17,7 +17,7 @@ pub struct Delivery {
     properties: BasicProperties,
     pub(super) tag: u64,
     /// Whether RabbitMQ has delivered the message before without receiving an ack (`x-delivery-count` above 0).
-    pub(super) is_repeated: bool,
+    pub(super) is_redelivered: bool,
 }
 
 impl Delivery {
@@ -25,8 +25,8 @@ impl Delivery {
     pub(super) fn read(delivery: lapin::message::Delivery) -> Self {
         let count = Headers::of(&delivery.properties).number("x-delivery-count");
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
-        let (tag, is_repeated) = (delivery.delivery_tag, count.is_some_and(|count| count > 0));
-        Self { message, properties: delivery.properties, tag, is_repeated }
+        let (tag, is_redelivered) = (delivery.delivery_tag, count.is_some_and(|count| count > 0));
+        Self { message, properties: delivery.properties, tag, is_redelivered }
     }
 
     /// Why the message is on the dead queue, for a delivery from there, as [`Death::read`] says.
@@ -82,7 +82,7 @@ fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
 /// Takes up to `limit` deliveries that are not repeated; if there are none, one repeated delivery alone, because its
 /// message may have crashed a worker.
 pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delivery> {
-    let batch: Vec<Delivery> = buffer.extract_if(.., |delivery| !delivery.is_repeated).take(limit).collect();
+    let batch: Vec<Delivery> = buffer.extract_if(.., |delivery| !delivery.is_redelivered).take(limit).collect();
     if batch.is_empty() { buffer.drain(..buffer.len().min(1)).collect() } else { batch }
 }
 

@@ -6,7 +6,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
 /// How long RabbitMQ may take to answer one request before its channel counts as lost, unless
 /// [`Address::with_deadline`](super::Address::with_deadline) sets another time.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A request to RabbitMQ that failed.
 ///

@@ -120,7 +120,7 @@ impl Outgoing {
     /// To the work queue: a fresh webhook or a replay.
     #[must_use]
     pub fn webhook(topology: &Topology, message: &Message) -> Self {
-        Self::copy(message, message.headers(), topology.webhooks(), LEAN.to_owned())
+        Self::build(message, message.headers(), topology.webhooks(), LEAN.to_owned())
     }
 
     /// To the retry tier of `delay`, as the next attempt.
@@ -133,7 +133,7 @@ impl Outgoing {
     /// To the retry tier of `delay`, as the same attempt.
     #[must_use]
     pub fn deferred(topology: &Topology, message: &Message, delay: Delay) -> Self {
-        Self::copy(message, message.headers(), topology.retry(), delay.to_string())
+        Self::build(message, message.headers(), topology.retry(), delay.to_string())
     }
 
     /// To the dead queue, with the failure. The reason is cut to 1 KiB.
@@ -143,7 +143,7 @@ impl Outgoing {
         headers.insert("x-failure-class".into(), text(failure.class.as_str()));
         headers.insert("x-failure".into(), text(cut(&failure.reason, MAX_REASON_BYTES)));
         headers.insert("x-failed-at".into(), text(failed_at.rfc3339_nanos()));
-        Self::copy(message, headers, topology.dead(), LEAN.to_owned())
+        Self::build(message, headers, topology.dead(), LEAN.to_owned())
     }
 
     /// An event, to the queues that subscribers have bound. `json` is the CloudEvent.
@@ -169,7 +169,7 @@ impl Outgoing {
         &self.properties
     }
 
-    fn copy(message: &Message, headers: FieldTable, exchange: String, routing_key: String) -> Self {
+    fn build(message: &Message, headers: FieldTable, exchange: String, routing_key: String) -> Self {
         let properties = properties(&message.id, "application/json", headers);
         Self { id: message.id.clone(), exchange, routing_key, properties, body: message.body.clone() }
     }

@@ -24,7 +24,7 @@ pub use connection::Connection;
 pub use connector::{Address, Purpose};
 pub use consumer::Consumer;
 pub use delivery::{Death, Delivery};
-pub use error::{DEADLINE, Error};
+pub use error::{Error, REQUEST_DEADLINE};
 pub use event_subscription::EventSubscription;
 pub use message::{Message, Outgoing};
 pub use publisher::Publisher;

@@ -1,4 +1,5 @@
-//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates nothing.
+//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates no
+//! exchange, queue or table; a missing binding is restored.
 
 use std::sync::Arc;
 

@@ -106,7 +106,7 @@ async fn run_roles(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Starts worker and relay once the database, which is to be migrated or not, is ready. Ends with `stop` or any role.
+/// Waits for the database (and migrates it if asked to), starts worker and relay, and ends with `stop` or any role.
 async fn run_until_stopped(
     roles: &Roles,
     database: Option<(&Store, bool)>,

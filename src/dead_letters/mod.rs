@@ -13,7 +13,7 @@ pub use replay_outcomes::ReplayTotals;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::broker::{self, DEADLINE, Message, Outgoing, Publisher};
+use crate::broker::{self, Message, Outgoing, Publisher, REQUEST_DEADLINE};
 use crate::domain::timestamp::Timestamp;
 use crate::store::dead_letters::{Letter, ReplayKey, Selected, claim, mark_edited, release_claims};
 use crate::store::{self, Store};
@@ -68,7 +68,7 @@ pub async fn send_edited(
     let id = Uuid::now_v7();
     let edited = Message { id: id.to_string(), edited_from: Some(original.id.clone()), replay: None, body, ..original };
     let outgoing = Outgoing::webhook(publisher.connection().topology(), &edited);
-    if let Err(cause) = publisher.publish(outgoing, DEADLINE).await {
+    if let Err(cause) = publisher.publish(outgoing, REQUEST_DEADLINE).await {
         if cause.is_refusal() {
             release_claims(store, &[key]).await?;
         }

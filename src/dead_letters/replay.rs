@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message;
 use super::replay_outcomes::{ReplayTotals, poll};
-use crate::broker::{self, DEADLINE, Outgoing, Publisher};
+use crate::broker::{self, Outgoing, Publisher, REQUEST_DEADLINE};
 use crate::rate_limiter::RateLimiter;
 use crate::store::dead_letters::{ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
@@ -136,7 +136,7 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
     async fn replay_batch(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
         let claimed = claim(self.store, letters, &self.options.by).await?;
         let topology = self.publisher.connection().topology();
-        let publish = |letter| self.publisher.publish(Outgoing::webhook(topology, &message(letter)), DEADLINE);
+        let publish = |letter| self.publisher.publish(Outgoing::webhook(topology, &message(letter)), REQUEST_DEADLINE);
         let publishing = join_all(claimed.iter().map(publish));
         // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
         // no confirmation any more.

@@ -33,8 +33,8 @@ pub struct DeadMessage {
 }
 
 impl DeadMessage {
-    /// The id of the dead letter, unless a letter with this id and another body exists: the message's own id, or
-    /// [`derived_id`](Self::derived_id) if it is not a UUID.
+    /// The id of the dead letter: the message's own id, or [`derived_id`](Self::derived_id) if that is not a UUID. Where a
+    /// letter with this id has another body, the derived id is used as well.
     #[must_use]
     pub fn letter_id(&self) -> Uuid {
         Uuid::parse_str(&self.wire_id).unwrap_or_else(|_| self.derived_id())

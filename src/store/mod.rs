@@ -99,7 +99,7 @@ impl Store {
 
     /// Closes the idle connections to PostgreSQL. After a failover a connection may still lead to the old server, which is
     /// read-only now.
-    pub async fn renew(&self) {
+    pub async fn close_idle_connections(&self) {
         if !self.is_sqlite() {
             while let Some(idle) = self.connection.get_postgres_connection_pool().try_acquire() {
                 let _ = timeout(self.deadlines.health_check, idle.close()).await;
@@ -107,13 +107,13 @@ impl Store {
         }
     }
 
-    /// Passes `result` through; after an error, closes the idle connections as [`Store::renew`] does.
+    /// Passes `result` through; after an error, closes the idle connections as [`Store::close_idle_connections`] does.
     ///
     /// # Errors
     /// The error of `result`.
-    pub async fn renew_on_error<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    pub async fn close_idle_on_error<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if result.is_err() {
-            self.renew().await;
+            self.close_idle_connections().await;
         }
         result
     }

@@ -17,9 +17,9 @@ use crate::domain::timestamp::Timestamp;
 /// Which events to claim. New and deferred events are claimed apart, so that deferred ones hold up no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Events that the broker has never refused.
+    /// Events that were never deferred.
     New,
-    /// Events that the broker has refused, and whose delay is over.
+    /// Events that were refused or not answered in time, and whose delay is over.
     Deferred,
 }
 
@@ -48,7 +48,7 @@ pub struct Pending {
     pub traceparent: Option<String>,
     /// When that message was received.
     pub received_at: DateTime<Utc>,
-    /// How often the broker has refused the event so far.
+    /// How often the event was deferred so far: refused, or not answered in time.
     pub refusals: i32,
 }
 

@@ -42,6 +42,7 @@ impl Worker {
             }
         }
 
+        backoff.finish();
         record_batch(batch.len(), started.elapsed());
         Ok(())
     }

@@ -37,9 +37,9 @@ impl Worker {
         consumer: &mut Consumer,
         backoff: &mut Backoff,
     ) -> Result<(), BatchReleased> {
-        let _attached = (queue.kind == QueueKind::Work).then(|| Attached::set(&self.consuming));
+        let _attached = (queue.kind == QueueKind::Work).then(|| Attached::set(&self.consumer_attached));
         while let Some(batch) = self.stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
-            self.process(queue.kind, consumer, &batch?).await?;
+            self.dispatch(queue.kind, consumer, &batch?).await?;
             *backoff = Backoff::default();
         }
         loop {
@@ -47,11 +47,16 @@ impl Worker {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.process(queue.kind, consumer, &batch).await?;
+            self.dispatch(queue.kind, consumer, &batch).await?;
         }
     }
 
-    async fn process(&self, kind: QueueKind, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
+    async fn dispatch(
+        &self,
+        kind: QueueKind,
+        consumer: &mut Consumer,
+        batch: &[Delivery],
+    ) -> Result<(), BatchReleased> {
         match kind {
             QueueKind::Work => self.handle(consumer, batch).await,
             QueueKind::Dead => self.record_dead(consumer, batch).await,

@@ -42,7 +42,7 @@ impl DependencyGate {
         if self.check(queue).await.is_ok() {
             return;
         }
-        let _waiting = self.pause();
+        let _waiting = self.count_as_waiting();
         let mut last_cause = String::new();
         let on_failure = |cause: &Unavailable, _delay: Duration| {
             let cause = cause.to_string();
@@ -52,7 +52,7 @@ impl DependencyGate {
             }
         };
         let attempt = async || {
-            self.renew().await;
+            self.close_idle_connections().await;
             self.check(queue).await
         };
         reconnect::retry_until_ok(attempt, on_failure).await;
@@ -74,8 +74,8 @@ impl DependencyGate {
     }
 
     /// Makes the next statement use a new connection: after a failover, an old one may still lead to a read-only server.
-    pub(super) async fn renew(&self) {
-        self.store.renew().await;
+    pub(super) async fn close_idle_connections(&self) {
+        self.store.close_idle_connections().await;
     }
 
     /// Opens next only once messages can be published: a batch was released because its copies could not be.
@@ -84,7 +84,7 @@ impl DependencyGate {
     }
 
     /// Counts a task as waiting until the guard is dropped.
-    pub(super) fn pause(&self) -> Waiting<'_> {
+    pub(super) fn count_as_waiting(&self) -> Waiting<'_> {
         self.count(|waiting| waiting + 1);
         Waiting(self)
     }

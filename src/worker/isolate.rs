@@ -1,6 +1,6 @@
-//! Isolates the deliveries that a transaction fails for.
+//! Writes a batch in parts, and isolates the deliveries that a transaction fails for.
 //!
-//! A part of the batch that fails while other rows can be written is halved until the faulty delivery stands alone. Deliveries
+//! Every batch passes here, nearly always as one part. A part of the batch that fails while other rows can be written is halved until the faulty delivery stands alone. Deliveries
 //! about rows that another session has locked are separated at once. All others go through.
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ enum PartResult {
     Locked(HashSet<Uuid>),
     /// One delivery of the part is at fault. If it stands alone, this is what it came to.
     Faulty(DeliveryResult),
-    /// The same, but only as far as a probe can tell: other rows could be written a moment later.
+    /// One delivery of the part may be at fault: the part could not be written, but a probe could.
     Suspect(DeliveryResult),
 }
 
@@ -33,7 +33,7 @@ impl Worker {
     /// Writes `writes` in as few transactions as the faulty ones among them allow.
     ///
     /// # Errors
-    /// Only for an outage, or if isolating takes longer than [`MAX_HOLD`] ([`store::Error::Contended`]).
+    /// For an outage, for rows that other workers keep changing, or if isolating takes longer than [`MAX_HOLD`].
     pub(super) async fn write_in_parts(&self, writes: &[Write<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
@@ -41,12 +41,12 @@ impl Worker {
         let (links, ignored): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.webhook.is_some());
         let mut parts = vec![ignored, links];
         while let Some(part) = parts.pop() {
-            match self.try_part(&part).await? {
+            match self.write_with_second_attempt(&part).await? {
                 // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.
                 PartResult::Locked(_) | PartResult::Suspect(DeliveryResult::Deferred(_))
                     if started.elapsed() > MAX_HOLD =>
                 {
-                    return Err(store::Error::Contended);
+                    return Err(store::Error::Blocked("isolating what cannot be written takes too long".to_owned()));
                 }
                 PartResult::Written(written) => results.extend(written),
                 PartResult::Locked(entities) => {
@@ -70,25 +70,25 @@ impl Worker {
 
     /// Tries to write a part. A suspect that stands alone gets a second attempt on a new connection, because the outage may
     /// have ended just before the probe.
-    async fn try_part(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
-        match self.try_once(part).await? {
+    async fn write_with_second_attempt(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+        match self.write_and_diagnose(part).await? {
             PartResult::Suspect(_) if part.len() == 1 => {
-                self.store.renew().await;
-                self.try_once(part).await
+                self.store.close_idle_connections().await;
+                self.write_and_diagnose(part).await
             }
             result => Ok(result),
         }
     }
 
-    async fn try_once(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+    async fn write_and_diagnose(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
         let error = match AssertUnwindSafe(self.write_part(part)).catch_unwind().await {
             Ok(Ok(written)) => return Ok(PartResult::Written(written)),
-            Ok(Err(store::Error::InvalidRow(reason))) => return Ok(PartResult::Faulty(rejected(&reason))),
             Ok(Err(error)) => error,
             Err(_panic) => return Ok(PartResult::Faulty(DeliveryResult::Failed(panicked()))),
         };
         let suspect = match &error {
-            store::Error::InvalidRow(reason) | store::Error::RuleViolation(reason) => rejected(reason),
+            store::Error::InvalidRow(reason) => return Ok(PartResult::Faulty(rejected(reason))),
+            store::Error::RuleViolation(reason) => rejected(reason),
             store::Error::Blocked(_) => DeliveryResult::Deferred(error.to_string()),
             store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
         };

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Connection, Publisher};
-use crate::readiness::{Probe, Readiness, running};
+use crate::readiness::{CachedCheck, Readiness, running};
 use crate::store::Store;
 use dependency_gate::DependencyGate;
 pub use outage_backoff::BatchReleased;
@@ -62,9 +62,9 @@ pub struct Worker {
     /// Notified when events were written, for a relay in the same process.
     events_written: Arc<Notify>,
     gate: DependencyGate,
-    database_probe: Probe,
-    /// Whether the work queue is being consumed.
-    consuming: AtomicBool,
+    database_check: CachedCheck,
+    /// Whether a consumer is attached to the work queue.
+    consumer_attached: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -80,8 +80,8 @@ impl Worker {
         stop: CancellationToken,
     ) -> Self {
         let gate = DependencyGate::new(store.clone(), publisher.clone());
-        let (database_probe, consuming) = (Probe::default(), AtomicBool::new(false));
-        Self { settings, store, publisher, connections, events_written, gate, database_probe, consuming, stop }
+        let (database_check, consumer_attached) = (CachedCheck::default(), AtomicBool::new(false));
+        Self { settings, store, publisher, connections, events_written, gate, database_check, consumer_attached, stop }
     }
 
     /// Consumes the work queue and the dead queue until `stop` is cancelled, then settles what is unacknowledged.
@@ -107,9 +107,9 @@ impl Worker {
 
     /// Whether the worker can do its job: connected, attached to the work queue, and able to write to the database.
     pub async fn readiness(&self) -> Readiness {
-        let attached = self.consuming.load(Ordering::Relaxed);
-        let database = async { self.store.renew_on_error(self.store.probe().await).await };
-        let database = self.database_probe.check(database).await;
+        let attached = self.consumer_attached.load(Ordering::Relaxed);
+        let database = async { self.store.close_idle_on_error(self.store.probe().await).await };
+        let database = self.database_check.check(database).await;
         Readiness::new("worker")
             .check("process", running(&self.stop))
             .check("broker", self.publisher.ready())

@@ -21,7 +21,8 @@ pub enum BatchReleased {
     /// The consumer or its connection was lost.
     #[error(transparent)]
     ConsumerLost(#[from] broker::Error),
-    /// A dependency was unavailable for more than five minutes, or while the process was stopping; the last error.
+    /// A dependency was unavailable for more than five minutes, or while the process was stopping or the consumer was lost;
+    /// the last error.
     #[error("{0}")]
     Outage(String),
 }
@@ -52,20 +53,19 @@ impl<'a> OutageBackoff<'a> {
     pub(super) async fn wait(&mut self, cause: &impl fmt::Display, consumer: &Consumer) -> Result<(), BatchReleased> {
         let outage = self.outage.get_or_insert_with(|| {
             warn!(%cause, "paused: a dependency is unavailable; no attempt is consumed");
-            Outage { since: Instant::now(), _waiting: self.gate.pause() }
+            Outage { since: Instant::now(), _waiting: self.gate.count_as_waiting() }
         });
         if !consumer.is_alive() || self.stop.is_cancelled() || outage.since.elapsed() > MAX_HOLD {
             return Err(BatchReleased::Outage(cause.to_string()));
         }
         tokio::time::sleep(self.backoff.next_delay()).await;
-        self.gate.renew().await;
+        self.gate.close_idle_connections().await;
         Ok(())
     }
-}
 
-impl Drop for OutageBackoff<'_> {
-    fn drop(&mut self) {
-        if let Some(outage) = &self.outage {
+    /// Ends the outage, if there was one: the batch is settled.
+    pub(super) fn finish(self) {
+        if let Some(outage) = self.outage {
             info!(after = ?outage.since.elapsed(), "resumed");
         }
     }

@@ -23,7 +23,9 @@ impl Worker {
         while let Err(outage) = self.write_dead(&dead).await {
             backoff.wait(&outage, consumer).await?;
         }
-        Ok(consumer.ack(batch).await?)
+        consumer.ack(batch).await?;
+        backoff.finish();
+        Ok(())
     }
 
     async fn write_dead(&self, dead: &[DeadMessage]) -> Result<(), store::Error> {

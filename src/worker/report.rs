@@ -18,7 +18,7 @@ pub(super) fn register_metrics() {
     describe_histogram!(
         "banklink_worker_batch_duration_seconds",
         Unit::Seconds,
-        "Time from the receipt of a batch until it is settled."
+        "Time from the delivery of a batch until it is settled."
     );
     for outcome in Outcome::ALL.map(Outcome::as_str).into_iter().chain([RETRIED, DEAD]) {
         counter!("banklink_worker_deliveries_total", "outcome" => outcome).absolute(0);

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::Worker;
 use super::classify::{ClassifiedDelivery, Disposition};
-use crate::broker::{self, Consumer, DEADLINE, Outgoing};
+use crate::broker::{self, Consumer, Outgoing, REQUEST_DEADLINE};
 
 /// What one round of settling came to.
 pub(super) struct Settled<'a> {
@@ -50,6 +50,6 @@ impl Worker {
             Disposition::Defer(delay, _) => Outgoing::deferred(topology, message, *delay),
             Disposition::Dead(at, failure) => Outgoing::dead(topology, message, failure, *at),
         };
-        self.publisher.publish(copy, DEADLINE).await
+        self.publisher.publish(copy, REQUEST_DEADLINE).await
     }
 }

@@ -15,7 +15,7 @@ use crate::store::dead_letters::ResolvedMessage;
 use crate::store::outbox::Append;
 use crate::store::{self, Transaction, bank_links, dead_letters, outbox};
 
-/// How often rows that other workers keep changing are read and merged again in one transaction.
+/// How often rows that other workers keep changing are read and merged in one transaction.
 const MAX_ROUNDS: usize = 5;
 
 /// What a transaction has written so far.

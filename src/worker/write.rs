@@ -33,7 +33,7 @@ impl Worker {
     /// Writes everything that `parsed` says, and returns what each delivery came to, in the same order.
     ///
     /// # Errors
-    /// Only for an outage, never for the fault of a message. Nothing is decided then; the caller writes the batch again,
+    /// For an outage or contention, never for the fault of a message. Nothing is decided then; the caller writes the batch again,
     /// which changes nothing where it was written already.
     pub(super) async fn write(&self, parsed: &[ParsedDelivery<'_>]) -> Result<Vec<DeliveryResult>, store::Error> {
         let (mut results, mut writes) = (Vec::<IndexedResult>::with_capacity(parsed.len()), Vec::new());

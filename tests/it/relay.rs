@@ -46,11 +46,11 @@ async fn a_refused_event_is_deferred_and_does_not_delay_others(#[case] on: On) {
     let refused = eventually("a refusal", async || app.outbox().await.into_iter().find(|event| event.refusals > 0));
     let refused = refused.await;
     assert!(refused.retry_at.is_some());
-    let others = Uuid::new_v4();
-    app.post(&fixtures::created(others)).await.assert_accepted();
+    let other = Uuid::new_v4();
+    app.post(&fixtures::created(other)).await.assert_accepted();
     loop {
         let event = app.next_event().await;
-        if event["data"]["entity_id"] == json!(others) {
+        if event["data"]["entity_id"] == json!(other) {
             break;
         }
         assert_eq!(event["id"], json!(refused.id), "the same event at every try");

@@ -42,7 +42,7 @@ async fn a_batch_writes_the_row_with_its_event_and_a_claim_publishes_the_event(#
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_result_of_a_delivery_has_its_own_disposition() {
+async fn applied_ignored_failed_and_malformed_deliveries_are_settled_differently() {
     let app = TestApp::builder(On::Sqlite).workers(0).relays(0).schedule("1h").unsubscribed().build().await;
     let worker = app.worker();
     let mut consumer = consumer(&app).await;

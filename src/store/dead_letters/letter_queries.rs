@@ -102,8 +102,8 @@ pub async fn select_dead(store: &Store, filter: &Filter) -> Result<Vec<Selected>
     }
 }
 
-/// Splits `selected`, in its order, so that no command holds all bodies in memory: into batches of at most `max_letters` letters and 16 MiB of bodies. A larger letter makes a
-/// batch of its own.
+/// Splits `selected` into batches of at most `max_letters` letters and 16 MiB of bodies, in the same order, so that no command
+/// holds all bodies in memory. A larger letter makes a batch of its own.
 pub fn batches(selected: &[Selected], max_letters: usize) -> impl Iterator<Item = &[Selected]> {
     let (mut letters, mut bytes) = (0, 0);
     selected.chunk_by(move |letter, next| {

@@ -88,7 +88,7 @@ async fn use_the_database(url: &str) -> Result<(), store::Error> {
     bank_links::read_committed(&store, &[id]).await?;
     outbox::backlog(&store).await?;
     outbox::claim(&store, outbox::Due::New, 1).await?.finish(&[id], &[]).await?;
-    store.renew().await;
+    store.close_idle_connections().await;
     store.close().await;
     Ok(())
 }

@@ -9,17 +9,17 @@ use testkit::proxy::{Mode, Proxy};
 use testkit::services::Services;
 use testkit::{On, amqp_url, postgres_url};
 
-use super::{app_without_roles, outlast_the_schedule, run, survive};
+use super::{app_for_role_processes, outlast_the_schedule, run, survive};
 
 /// Waits until RabbitMQ's consumer timeout has taken the deliveries back, then sleeps for twice the timeout and the tick: a
-/// consumer that came back meanwhile would time out again. The length is the fault.
+/// consumer that came back meanwhile would time out again. The test needs an outage of this length.
 async fn outlast_the_consumer_timeout(process: &Running) {
     process.until_log("unacknowledged deliveries return to the queue").await;
     tokio::time::sleep(Duration::from_secs(8)).await;
 }
 
 async fn survive_an_unavailable_database(broker: &str, last: impl AsyncFnOnce(&Running)) {
-    let app = app_without_roles(On::Postgres).await;
+    let app = app_for_role_processes(On::Postgres).await;
     let database = Proxy::before(&app.database_url()).await;
     let process = run(&app, broker, &database.url);
     let (begin, end) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
@@ -28,7 +28,7 @@ async fn survive_an_unavailable_database(broker: &str, last: impl AsyncFnOnce(&R
 }
 
 async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl AsyncFnOnce(&Running)) {
-    let app = app_without_roles(on).await;
+    let app = app_for_role_processes(on).await;
     let process = run(&app, broker, &app.database_url());
     let rename = async |from: &str, to: &str| {
         let sql = format!("ALTER TABLE {from} RENAME TO {to}");
@@ -42,7 +42,7 @@ async fn survive_a_missing_table(on: On, table: &str, broker: &str, last: impl A
 
 /// As after a failover: new connections reach a read-only server.
 async fn survive_a_read_only_replica(broker: &str, last: impl AsyncFnOnce(&Running)) {
-    let app = app_without_roles(On::Postgres).await;
+    let app = app_for_role_processes(On::Postgres).await;
     let process = run(&app, broker, &app.database_url());
     let server = Database::connect(postgres_url()).await.unwrap();
     let name = &app.namespace;

@@ -19,7 +19,7 @@ const LONGER_THAN_THE_SCHEDULE: Duration = Duration::from_secs(3);
 
 /// A namespace and a database for roles that run as processes. With a delivery limit of 1, a second delivery count would make
 /// a dead letter.
-async fn app_without_roles(on: On) -> TestApp {
+async fn app_for_role_processes(on: On) -> TestApp {
     TestApp::builder(on).ingress_only().delivery_limit(1).schedule(SCHEDULE).build().await
 }
 
@@ -78,7 +78,7 @@ async fn assert_no_attempt_spent(admin: &str) {
     }
 }
 
-/// Sleeps: the length of the outage is the fault.
+/// Sleeps, because the test needs an outage of this length.
 async fn outlast_the_schedule(_: &Running) {
     tokio::time::sleep(LONGER_THAN_THE_SCHEDULE).await;
 }

@@ -6,7 +6,7 @@ use testkit::process::until_answers;
 use testkit::{On, amqp_url, fixtures};
 use uuid::Uuid;
 
-use super::{app_without_roles, assert_no_attempt_spent, outlast_the_schedule, run, survive, until_paused};
+use super::{app_for_role_processes, assert_no_attempt_spent, outlast_the_schedule, run, survive, until_paused};
 
 /// A PostgreSQL trigger that raises `sqlstate` when `condition` holds, with a customer id in the message. An AFTER trigger
 /// runs at the commit.
@@ -28,7 +28,7 @@ pub(crate) fn refusing_trigger(sqlstate: &str, when: &str, condition: &str) -> S
 #[case::at_commit("P0001", "AFTER INSERT")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_refuses_every_row_is_an_outage(#[case] sqlstate: &str, #[case] when: &str) {
-    let app = app_without_roles(On::Postgres).await;
+    let app = app_for_role_processes(On::Postgres).await;
     let process = run(&app, &amqp_url(), &app.database_url());
     let trigger = refusing_trigger(sqlstate, when, "true");
     let begin = async || app.sql("", &trigger).await;
@@ -38,7 +38,7 @@ async fn a_trigger_that_refuses_every_row_is_an_outage(#[case] sqlstate: &str, #
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_refuses_every_update_is_an_outage() {
-    let app = app_without_roles(On::Postgres).await;
+    let app = app_for_role_processes(On::Postgres).await;
     let mut process = run(&app, &amqp_url(), &app.database_url());
     let (admin, url) = (process.admin().await, process.url().await);
     until_answers(&admin, "/readyz", 200).await;
@@ -63,7 +63,7 @@ async fn a_trigger_that_refuses_every_update_is_an_outage() {
 /// The row of the worker's probe violates this constraint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_constraint_that_the_probe_violates_is_not_an_outage() {
-    let app = app_without_roles(On::Postgres).await;
+    let app = app_for_role_processes(On::Postgres).await;
     app.sql("", "ALTER TABLE bank_links ADD CHECK (bank_identifier IS NOT NULL)").await;
     let mut process = run(&app, &amqp_url(), &app.database_url());
     until_answers(&process.admin().await, "/readyz", 200).await;
