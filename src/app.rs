@@ -60,20 +60,9 @@ impl App {
         Arc::new(Relay::new(store, self.publisher(), self.publisher(), events_written, stop))
     }
 
-    /// A token that is cancelled when the app closes, for what must outlive the roles.
-    #[must_use]
-    pub fn closing(&self) -> CancellationToken {
-        self.close.clone()
-    }
-
     /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.
     pub async fn mismatch(&self) -> broker::Error {
         self.publishing.mismatch().await
-    }
-
-    /// Runs `task` until it ends by itself; [`App::close`] waits for it.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
     }
 
     /// Closes the connections, and waits for the shared tasks. Every role must have ended and been dropped.

@@ -76,8 +76,9 @@ async fn run_roles(settings: Settings) -> anyhow::Result<()> {
         relay: store.as_ref().filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
     };
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
-    let reported = roles.clone();
-    app.spawn(admin::run(admin_listener, metrics, move |role| reported.clone().readiness(role), app.closing()));
+    let (reported, stop_admin) = (roles.clone(), CancellationToken::new());
+    let readiness = move |role| reported.clone().readiness(role);
+    let admin = tokio::spawn(admin::run(admin_listener, metrics, readiness, stop_admin.clone()));
 
     let mut running = JoinSet::new();
     if let (Some(ingress), Some(listener)) = (&roles.ingress, listener) {
@@ -93,7 +94,9 @@ async fn run_roles(settings: Settings) -> anyhow::Result<()> {
     stop.cancel();
     let drained = tokio::time::timeout(DRAIN_DEADLINE, async {
         while running.join_next().await.is_some() {}
-        // The publishers end with the roles that use them.
+        // The publishers end with the roles that use them, on which the admin address reports until now.
+        stop_admin.cancel();
+        let _ = admin.await;
         drop(roles);
         app.close().await;
         if let Some(store) = store {

@@ -37,9 +37,9 @@ impl Worker {
     pub(super) async fn write_in_parts(&self, writes: &[Write<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
-        // Letters of ignored messages are resolved apart, so that a locked one does not delay the bank links.
+        // The last part is written first. Letters of ignored messages are resolved apart from the bank links.
         let (links, ignored): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.webhook.is_some());
-        let mut parts = vec![ignored, links];
+        let mut parts = vec![links, ignored];
         while let Some(part) = parts.pop() {
             match self.write_with_second_attempt(&part).await? {
                 // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.
@@ -58,6 +58,10 @@ impl Worker {
                 }
                 PartResult::Faulty(result) | PartResult::Suspect(result) => match part.as_slice() {
                     [alone] => results.push((alone.index, result)),
+                    // Each level of halving would wait for a locked letter again, and these are cheap to resolve one by one.
+                    several if several.iter().all(|write| write.webhook.is_none()) => {
+                        parts.extend(several.chunks(1).map(<[_]>::to_vec));
+                    }
                     several => {
                         let (first, second) = several.split_at(several.len() / 2);
                         parts.extend([second.to_vec(), first.to_vec()]);
