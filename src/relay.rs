@@ -114,10 +114,13 @@ impl Relay {
                     if !std::mem::replace(&mut is_outage_logged, true) {
                         warn!(%cause, "events wait: a dependency is unavailable");
                     }
+                    self.stop.run_until_cancelled(tokio::time::sleep(backoff.next_delay())).await;
+                    // After the delay, because only then the connection that failed is idle again. It may lead to a server that
+                    // has become read-only.
                     if matches!(cause, Unavailable::Database(_)) {
                         self.store.close_idle_connections().await;
                     }
-                    backoff.next_delay()
+                    continue;
                 }
             };
             let notified = async {
