@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// Deadline of a request in these tests.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Makes every kind of request to RabbitMQ, one after the other.
 async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
@@ -47,7 +47,7 @@ async fn every_request_to_rabbitmq_times_out() {
     for _ in 0..200 {
         app.publish(b"{}", BasicProperties::default()).await;
     }
-    let outcomes = join_all((0..=120).step_by(3).map(async |reads| {
+    let outcomes = join_all((0..=200).step_by(4).map(async |reads| {
         let broker = Proxy::before(&amqp_url()).await;
         broker.set(Mode::SilentAfter(reads));
         // A heartbeat would end a request that has no deadline.
