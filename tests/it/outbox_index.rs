@@ -1,18 +1,22 @@
 //! The index of the outbox after many deletions.
 
 use banklink::store::outbox::{Due, claim};
+use banklink::store::{Deadlines, IfMissing, Store};
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+use testkit::services::Services;
 use testkit::waiting::eventually;
-use testkit::{On, TestApp};
 
-/// Until the next vacuum the index of the outbox is full of deleted entries; a claim must not read all of them each time.
+/// Until the next vacuum the index of the outbox is full of deleted entries; a claim must not read all of them each time. On a
+/// server of its own: a transaction that another test leaves open keeps the deleted entries alive.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
     const DELETED: i64 = 30_000;
     const WAITING: i64 = 40;
     const CLAIMS: i64 = 50;
-    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
-    let database = Database::connect(app.database_url()).await.unwrap();
+    let services = Services::up("test-outbox-index", &["postgres"]).await;
+    let store = Store::open(&services.database_url, IfMissing::Create, Deadlines::default()).await.unwrap();
+    migration::up(store.connection()).await.unwrap();
+    let database = Database::connect(&services.database_url).await.unwrap();
     let append = |events: i64, refusals: i32| {
         format!(
             "INSERT INTO outbox_events \
@@ -34,7 +38,7 @@ async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
         database.execute_unprepared(sql).await.unwrap();
     }
     for _ in 0..CLAIMS {
-        let claim = claim(&app.store, Due::New, 256).await.unwrap();
+        let claim = claim(&store, Due::New, 256).await.unwrap();
         assert_eq!(i64::try_from(claim.events.len()), Ok(WAITING));
         claim.finish(&[], &[]).await.unwrap();
     }
@@ -43,7 +47,7 @@ async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
     let count = "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_events_fresh'";
     let read = eventually("the statistics of the index", async || {
         // Sessions count locally and publish the numbers on request; before PostgreSQL 15, after a while.
-        app.sql("", FLUSH_STATISTICS).await;
+        store.connection().execute_unprepared(FLUSH_STATISTICS).await.unwrap();
         let row = database.query_one_raw(Statement::from_string(DbBackend::Postgres, count)).await.unwrap().unwrap();
         let (scans, read): (i64, i64) = row.try_get_many("", &["idx_scan".into(), "idx_tup_read".into()]).unwrap();
         (scans >= CLAIMS).then_some(read)
@@ -51,6 +55,5 @@ async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
     .await;
     assert!(read < 3 * DELETED + CLAIMS * WAITING, "{read} entries were read by {CLAIMS} claims");
     database.close().await.unwrap();
-    // The events that were claimed and released.
-    app.finish_with_leftovers().await;
+    store.close().await;
 }
