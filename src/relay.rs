@@ -18,7 +18,7 @@ use crate::broker::{self, Outgoing, Publisher};
 use crate::failpoints::failpoint;
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::reconnect::Backoff;
-use crate::store::outbox::{self, Claim, Due, Pending};
+use crate::store::outbox::{self, Claim, Due, PendingEvent};
 use crate::store::{self, Store};
 
 /// Maximum number of events in one claim.
@@ -150,7 +150,7 @@ impl Relay {
         let confirms = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
         failpoint("before deleting");
         let claimed = claim.events.len();
-        settle(claim, confirms).await?;
+        settle_claim(claim, confirms).await?;
         Ok(claimed)
     }
 
@@ -172,7 +172,7 @@ impl Relay {
 }
 
 /// Deletes confirmed events and defers those that were refused or not answered in time. Fails if others were not published.
-async fn settle(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Result<(), Unavailable> {
+async fn settle_claim(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Result<(), Unavailable> {
     let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
     for (event, confirm) in claim.events.iter().zip(confirms) {
         match confirm {
@@ -193,15 +193,15 @@ async fn settle(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Resul
     outage.map_or(Ok(()), |cause| Err(cause.into()))
 }
 
-fn record_published(event: &Pending) {
+fn record_published(event: &PendingEvent) {
     let latency = (Utc::now() - event.received_at).to_std().unwrap_or_default();
     histogram!("banklink_link_latency_seconds").record(latency);
     counter!("banklink_events_published_total", "type" => event.event_type.clone()).increment(1);
     debug!(event.id = %event.id, event.event_type, "published an event");
 }
 
-async fn publish(publisher: &Publisher, event: &Pending) -> Result<(), broker::Error> {
-    let Pending { id, event_type, routing_key, json, traceparent, .. } = event;
+async fn publish(publisher: &Publisher, event: &PendingEvent) -> Result<(), broker::Error> {
+    let PendingEvent { id, event_type, routing_key, json, traceparent, .. } = event;
     let topology = publisher.connection().topology();
     let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
     publisher.publish(outgoing, CONFIRM_DEADLINE).await

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::flags::{Flags, setting_args};
-use super::roles::{Role, Settings};
+use super::run_settings::{Role, RunSettings};
 use super::{Failure, migrate, settings};
 use crate::app::App;
 use crate::ingress::Ingress;
@@ -42,7 +42,7 @@ struct Roles {
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
-    let settings = Settings::resolve(flags, &args.roles)?;
+    let settings = RunSettings::resolve(flags, &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
     let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
     panics::log_locations();
@@ -56,7 +56,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
 }
 
 /// Runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is waited for.
-async fn run_roles(settings: Settings) -> anyhow::Result<()> {
+async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
     let stop = shutdown::on_signal().context("cannot watch for signals")?;
     let admin_listener = listen(&settings.admin_listen).await?;

@@ -17,7 +17,7 @@ use super::webhook::{Kind, Webhook};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldValue {
     /// The timestamp of the webhook that carried the value.
-    pub since: Timestamp,
+    pub timestamp: Timestamp,
     /// The text as it was sent; permissions as a sorted JSON array of names.
     pub value: String,
 }
@@ -73,7 +73,7 @@ impl BankLink {
         let before = self.clone();
         let timestamp = webhook.timestamp;
         for (field, value) in &webhook.carried {
-            let carried = Some(FieldValue { since: timestamp, value: value.clone() });
+            let carried = Some(FieldValue { timestamp, value: value.clone() });
             let current = &mut self.fields[*field as usize];
             if carried > *current {
                 *current = carried;

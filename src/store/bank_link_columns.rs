@@ -79,8 +79,8 @@ pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
             Field::Permissions => Some(row.try_get::<Value>("", field.name())?.to_string()),
             _ => row.try_get("", field.name())?,
         };
-        if let (Some(value), Some(since)) = (value, instant_of(field.name())?) {
-            link.fields[field as usize] = Some(FieldValue { since, value });
+        if let (Some(value), Some(timestamp)) = (value, instant_of(field.name())?) {
+            link.fields[field as usize] = Some(FieldValue { timestamp, value });
         }
     }
     for column in &TIMESTAMPS {
@@ -99,13 +99,13 @@ fn permissions(link: &BankLink) -> &RawValue {
 /// webhook has carried any.
 fn instants(link: &BankLink) -> BTreeMap<&'static str, Option<i64>> {
     let fields = Field::ALL.into_iter().zip(&link.fields);
-    let fields = fields.map(|(field, held)| (field.name(), held.as_ref().map(|held| held.since)));
+    let fields = fields.map(|(field, held)| (field.name(), held.as_ref().map(|held| held.timestamp)));
     let instants = fields.chain(TIMESTAMPS.iter().map(|column| (column.name, (column.get)(link))));
-    let stored = instants.filter(|(name, since)| match since {
-        Some(since) => *since != link.version,
+    let stored = instants.filter(|(name, timestamp)| match timestamp {
+        Some(timestamp) => *timestamp != link.version,
         None => *name == Field::Permissions.name(),
     });
-    stored.map(|(name, since)| (name, since.map(Timestamp::nanos))).collect()
+    stored.map(|(name, timestamp)| (name, timestamp.map(Timestamp::nanos))).collect()
 }
 
 #[cfg(test)]

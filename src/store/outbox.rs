@@ -24,7 +24,7 @@ pub enum Due {
 }
 
 /// An event to append.
-pub struct Append {
+pub struct NewEvent {
     /// The event.
     pub event: Event,
     /// When the message that caused it was received.
@@ -35,7 +35,7 @@ pub struct Append {
 
 /// An event that waits to be published.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Pending {
+pub struct PendingEvent {
     /// The event's id.
     pub id: Uuid,
     /// Its type.
@@ -55,7 +55,7 @@ pub struct Pending {
 /// Events that this relay claimed: on PostgreSQL no other relay can claim them meanwhile. Dropping it releases them.
 pub struct Claim {
     /// The events, oldest first.
-    pub events: Vec<Pending>,
+    pub events: Vec<PendingEvent>,
     /// Holds the row locks on PostgreSQL. None on SQLite, whose only writer must not wait for the network.
     locks: Option<Transaction>,
     store: Store,
@@ -65,11 +65,11 @@ pub struct Claim {
 ///
 /// # Errors
 /// [`Error::Unavailable`] in an outage, [`Error::Blocked`] when PostgreSQL cannot run the statement.
-pub async fn append(transaction: &Transaction, events: &[Append]) -> Result<(), Error> {
+pub async fn append(transaction: &Transaction, events: &[NewEvent]) -> Result<(), Error> {
     // A microsecond apart: that is the order in which they are claimed.
     let now = Timestamp::now().to_micros();
     let created_at = (0_i64..).map(|index| now + TimeDelta::microseconds(index));
-    let rows: Vec<(&Append, DateTime<Utc>)> = events.iter().zip(created_at).collect();
+    let rows: Vec<(&NewEvent, DateTime<Utc>)> = events.iter().zip(created_at).collect();
     let connection = &transaction.connection;
     let inserts = BulkInsert::new(connection.get_database_backend(), &rows)
         .values(Column::Id, |(append, _)| append.event.id)
@@ -111,17 +111,24 @@ impl Claim {
     /// published again under the same id.
     pub async fn finish(self, published: &[Uuid], deferred: &[(Uuid, Duration)]) -> Result<(), Error> {
         let Some(transaction) = self.locks else {
-            return self.store.transaction(async |transaction| settle(transaction, published, deferred).await).await;
+            return self
+                .store
+                .transaction(async |transaction| delete_and_defer(transaction, published, deferred).await)
+                .await;
         };
         with_deadline(self.store.deadlines.transaction, async {
-            settle(&transaction, published, deferred).await?;
+            delete_and_defer(&transaction, published, deferred).await?;
             transaction.commit().await
         })
         .await
     }
 }
 
-async fn settle(transaction: &Transaction, published: &[Uuid], deferred: &[(Uuid, Duration)]) -> Result<(), Error> {
+async fn delete_and_defer(
+    transaction: &Transaction,
+    published: &[Uuid],
+    deferred: &[(Uuid, Duration)],
+) -> Result<(), Error> {
     let connection = &transaction.connection;
     for ids in published.chunks(MAX_BINDS) {
         let is_published = id_in(connection, Column::Id, ids.iter().copied());
@@ -153,7 +160,7 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let json = RawValue::NULL.to_owned();
     let event = Event { id: Uuid::new_v4(), event_type: "probe", entity_id: Uuid::nil(), json };
-    append(transaction, &[Append { event, received_at: Timestamp::EPOCH, traceparent: None }]).await
+    append(transaction, &[NewEvent { event, received_at: Timestamp::EPOCH, traceparent: None }]).await
 }
 
 /// Deletes an event that does not exist, to probe the right to delete.
@@ -162,7 +169,7 @@ pub(super) async fn probe_delete(transaction: &Transaction) -> Result<(), Error>
     Ok(())
 }
 
-async fn select_due(connection: &impl ConnectionTrait, due: Due, limit: u64) -> Result<Vec<Pending>, Error> {
+async fn select_due(connection: &impl ConnectionTrait, due: Due, limit: u64) -> Result<Vec<PendingEvent>, Error> {
     let columns =
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
     let select =

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Worker;
 use super::outage_backoff::MAX_HOLD;
 use super::parse::panicked;
-use super::write::{IndexedResult, Write};
+use super::write::{IndexedResult, PendingWrite};
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::outcome::DeliveryResult;
 use crate::store::{self, bank_links};
@@ -34,7 +34,7 @@ impl Worker {
     ///
     /// # Errors
     /// For an outage, for rows that other workers keep changing, or if isolating takes longer than [`MAX_HOLD`].
-    pub(super) async fn write_in_parts(&self, writes: &[Write<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
+    pub(super) async fn write_in_parts(&self, writes: &[PendingWrite<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
         // The last part is written first. Letters of ignored messages are resolved apart from the bank links.
@@ -50,7 +50,8 @@ impl Worker {
                 }
                 PartResult::Written(written) => results.extend(written),
                 PartResult::Locked(entities) => {
-                    let is_locked = |write: &&Write<'_>| write.entity_id().is_some_and(|id| entities.contains(&id));
+                    let is_locked =
+                        |write: &&PendingWrite<'_>| write.entity_id().is_some_and(|id| entities.contains(&id));
                     let (locked, free): (Vec<_>, Vec<_>) = part.into_iter().partition(is_locked);
                     let deferred = DeliveryResult::Deferred("another session has locked the row".to_owned());
                     results.extend(locked.into_iter().map(|write| (write.index, deferred.clone())));
@@ -74,7 +75,7 @@ impl Worker {
 
     /// Tries to write a part. A suspect that stands alone gets a second attempt on a new connection, because the outage may
     /// have ended just before the probe.
-    async fn write_with_second_attempt(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+    async fn write_with_second_attempt(&self, part: &[&PendingWrite<'_>]) -> Result<PartResult, store::Error> {
         match self.write_and_diagnose(part).await? {
             PartResult::Suspect(_) if part.len() == 1 => {
                 self.store.close_idle_connections().await;
@@ -84,7 +85,7 @@ impl Worker {
         }
     }
 
-    async fn write_and_diagnose(&self, part: &[&Write<'_>]) -> Result<PartResult, store::Error> {
+    async fn write_and_diagnose(&self, part: &[&PendingWrite<'_>]) -> Result<PartResult, store::Error> {
         let error = match AssertUnwindSafe(self.write_part(part)).catch_unwind().await {
             Ok(Ok(written)) => return Ok(PartResult::Written(written)),
             Ok(Err(error)) => error,

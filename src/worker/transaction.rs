@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 use super::Worker;
-use super::write::{IndexedResult, Write};
+use super::write::{IndexedResult, PendingWrite};
 use crate::broker::Message;
 use crate::domain::bank_link::{BankLink, Merged, merge};
 use crate::domain::event;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::Kind;
 use crate::store::dead_letters::ResolvedMessage;
-use crate::store::outbox::Append;
+use crate::store::outbox::NewEvent;
 use crate::store::{self, Transaction, bank_links, dead_letters, outbox};
 
 /// How often rows that other workers keep changing are read and merged in one transaction.
@@ -21,9 +21,9 @@ const MAX_ROUNDS: usize = 5;
 /// What a transaction has written so far.
 #[derive(Default)]
 struct Written<'a> {
-    results: Vec<(&'a Write<'a>, DeliveryResult)>,
+    results: Vec<(&'a PendingWrite<'a>, DeliveryResult)>,
     /// Each event with the position in the batch of the webhook that caused it.
-    events: Vec<(usize, Append)>,
+    events: Vec<(usize, NewEvent)>,
 }
 
 impl Worker {
@@ -31,7 +31,10 @@ impl Worker {
     ///
     /// # Errors
     /// [`store::Error::Contended`] if other workers kept changing the same rows; else the database's error.
-    pub(super) async fn write_part<'a>(&self, part: &[&'a Write<'a>]) -> Result<Vec<IndexedResult>, store::Error> {
+    pub(super) async fn write_part<'a>(
+        &self,
+        part: &[&'a PendingWrite<'a>],
+    ) -> Result<Vec<IndexedResult>, store::Error> {
         if part.is_empty() {
             return Ok(Vec::new());
         }
@@ -46,7 +49,7 @@ impl Worker {
     async fn apply<'a>(
         &self,
         transaction: &Transaction,
-        part: &[&'a Write<'a>],
+        part: &[&'a PendingWrite<'a>],
     ) -> Result<(Vec<IndexedResult>, usize), store::Error> {
         let Written { mut results, mut events } = self.merge_links(transaction, part).await?;
         let ignored = part.iter().filter(|write| write.webhook.is_none());
@@ -54,7 +57,7 @@ impl Worker {
 
         // The relay publishes them in the order of the queue.
         events.sort_by_key(|(index, _)| *index);
-        let events: Vec<Append> = events.into_iter().map(|(_, event)| event).collect();
+        let events: Vec<NewEvent> = events.into_iter().map(|(_, event)| event).collect();
         outbox::append(transaction, &events).await?;
 
         let resolved: Vec<_> = results.iter().filter_map(|(write, result)| resolved(write, result)).collect();
@@ -69,7 +72,7 @@ impl Worker {
     async fn merge_links<'a>(
         &self,
         transaction: &Transaction,
-        part: &[&'a Write<'a>],
+        part: &[&'a PendingWrite<'a>],
     ) -> Result<Written<'a>, store::Error> {
         let mut written = Written::default();
         let mut pending = by_entity(part);
@@ -96,7 +99,7 @@ impl Worker {
 }
 
 /// The writes to each bank link, in queue order. Sorted by entity, so that two transactions lock rows in the same order.
-fn by_entity<'a>(part: &[&'a Write<'a>]) -> BTreeMap<Uuid, Vec<&'a Write<'a>>> {
+fn by_entity<'a>(part: &[&'a PendingWrite<'a>]) -> BTreeMap<Uuid, Vec<&'a PendingWrite<'a>>> {
     let mut writes = BTreeMap::<Uuid, Vec<_>>::new();
     for write in part {
         if let Some(entity) = write.entity_id() {
@@ -106,12 +109,15 @@ fn by_entity<'a>(part: &[&'a Write<'a>]) -> BTreeMap<Uuid, Vec<&'a Write<'a>>> {
     writes
 }
 
-fn creates(writes: &[&Write<'_>]) -> bool {
+fn creates(writes: &[&PendingWrite<'_>]) -> bool {
     writes.iter().filter_map(|write| write.webhook).any(|webhook| webhook.kind == Kind::Created)
 }
 
-fn merge_all(pending: &BTreeMap<Uuid, Vec<&Write<'_>>>, rows: &HashMap<Uuid, BankLink>) -> BTreeMap<Uuid, Merged> {
-    let merged = |(entity, writes): (&Uuid, &Vec<&Write<'_>>)| {
+fn merge_all(
+    pending: &BTreeMap<Uuid, Vec<&PendingWrite<'_>>>,
+    rows: &HashMap<Uuid, BankLink>,
+) -> BTreeMap<Uuid, Merged> {
+    let merged = |(entity, writes): (&Uuid, &Vec<&PendingWrite<'_>>)| {
         (*entity, merge(rows.get(entity), writes.iter().filter_map(|write| write.webhook)))
     };
     pending.iter().map(merged).collect()
@@ -119,7 +125,13 @@ fn merge_all(pending: &BTreeMap<Uuid, Vec<&Write<'_>>>, rows: &HashMap<Uuid, Ban
 
 impl<'a> Written<'a> {
     /// Adds one bank link: the result of each webhook about it and the events that follow from the change.
-    fn add(&mut self, writes: Vec<&'a Write<'a>>, before: Option<&BankLink>, merged: Merged, event_source: &str) {
+    fn add(
+        &mut self,
+        writes: Vec<&'a PendingWrite<'a>>,
+        before: Option<&BankLink>,
+        merged: Merged,
+        event_source: &str,
+    ) {
         if let Some(after) = &merged.after {
             let applied = DeliveryResult::Handled(Outcome::Applied);
             let last_applied = writes.iter().zip(&merged.results).rfind(|(_, result)| **result == applied);
@@ -132,12 +144,12 @@ impl<'a> Written<'a> {
     }
 }
 
-fn append(event: event::Event, cause: &Message) -> Append {
-    Append { event, received_at: cause.received_at, traceparent: cause.traceparent.clone() }
+fn append(event: event::Event, cause: &Message) -> NewEvent {
+    NewEvent { event, received_at: cause.received_at, traceparent: cause.traceparent.clone() }
 }
 
 /// How the dead letter of a replayed message ends. `None` if the message was not replayed, or was not handled.
-fn resolved(write: &Write<'_>, result: &DeliveryResult) -> Option<ResolvedMessage> {
+fn resolved(write: &PendingWrite<'_>, result: &DeliveryResult) -> Option<ResolvedMessage> {
     let (DeliveryResult::Handled(outcome), Some(replay)) = (result, write.message.replay) else { return None };
     let Message { id, body, .. } = write.message;
     Some(ResolvedMessage { wire_id: id.clone(), body: body.clone(), replay, outcome: *outcome })

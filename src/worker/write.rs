@@ -11,7 +11,7 @@ use crate::store;
 
 /// What one delivery writes: its webhook to a bank link or, for a replayed message of an ignored type, only the end of its
 /// dead letter.
-pub(super) struct Write<'a> {
+pub(super) struct PendingWrite<'a> {
     /// The delivery's position in the batch.
     pub(super) index: usize,
     pub(super) message: &'a Message,
@@ -19,7 +19,7 @@ pub(super) struct Write<'a> {
     pub(super) webhook: Option<&'a Webhook>,
 }
 
-impl Write<'_> {
+impl PendingWrite<'_> {
     /// The bank link that it writes to.
     pub(super) fn entity_id(&self) -> Option<Uuid> {
         self.webhook.map(|webhook| webhook.entity_id)
@@ -40,9 +40,9 @@ impl Worker {
         for (index, parsed) in parsed.iter().enumerate() {
             let message = parsed.message();
             match &parsed.webhook {
-                Ok(Parsed::Link(webhook)) => writes.push(Write { index, message, webhook: Some(webhook) }),
+                Ok(Parsed::Link(webhook)) => writes.push(PendingWrite { index, message, webhook: Some(webhook) }),
                 Ok(Parsed::Ignored(_)) if message.replay.is_some() => {
-                    writes.push(Write { index, message, webhook: None });
+                    writes.push(PendingWrite { index, message, webhook: None });
                 }
                 Ok(Parsed::Ignored(_)) => results.push((index, DeliveryResult::Handled(Outcome::Ignored))),
                 Err(failure) => results.push((index, DeliveryResult::Failed(failure.clone()))),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 fn link(entity: Uuid, customer: &str, revision: i64) -> BankLink {
     let version = Timestamp::parse("2026-06-01T00:00:00.000000001Z").unwrap();
     let mut link = BankLink { revision, ..BankLink::empty(entity, version) };
-    link.fields[Field::CustomerId as usize] = Some(FieldValue { since: version, value: customer.to_owned() });
+    link.fields[Field::CustomerId as usize] = Some(FieldValue { timestamp: version, value: customer.to_owned() });
     link
 }
 
@@ -75,14 +75,14 @@ async fn a_bank_link_is_read_as_it_was_written(#[case] on: On) {
         ..BankLink::empty(entity, at(1_000_000_003))
     };
     for (index, field) in odd.fields.iter_mut().enumerate() {
-        let since = at(i64::try_from(index).unwrap());
-        *field = (index % 3 != 1).then(|| FieldValue { since, value: format!("v{index}") });
+        let timestamp = at(i64::try_from(index).unwrap());
+        *field = (index % 3 != 1).then(|| FieldValue { timestamp, value: format!("v{index}") });
     }
     odd.fields[Field::Permissions as usize] = None;
     for permissions in [
         None,
-        Some(FieldValue { since: at(0), value: "[]".to_owned() }),
-        Some(FieldValue { since: at(2), value: r#"["a"]"#.to_owned() }),
+        Some(FieldValue { timestamp: at(0), value: "[]".to_owned() }),
+        Some(FieldValue { timestamp: at(2), value: r#"["a"]"#.to_owned() }),
     ] {
         odd.fields[Field::Permissions as usize] = permissions;
         app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;

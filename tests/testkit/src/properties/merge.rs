@@ -85,7 +85,7 @@ fn expected(webhooks: &[Webhook]) -> Option<Contents> {
         let values =
             webhooks.iter().flat_map(|webhook| webhook.carried.iter().map(|carried| (webhook.timestamp, carried)));
         let values = values.filter(|(_, (carried, _))| *carried == field);
-        values.map(|(since, (_, value))| FieldValue { since, value: value.clone() }).max()
+        values.map(|(timestamp, (_, value))| FieldValue { timestamp, value: value.clone() }).max()
     };
     let version = webhooks.iter().map(|webhook| webhook.timestamp).max()?;
     Some((Field::ALL.map(newest), of(Kind::Created).min(), of(Kind::Reconnected).max(), version))

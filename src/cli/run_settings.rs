@@ -20,7 +20,7 @@ pub(super) enum Role {
 }
 
 /// What the roles of a process need, and nothing else.
-pub(super) struct Settings {
+pub(super) struct RunSettings {
     pub(super) broker: (Address, Arc<Topology>),
     pub(super) telemetry: (telemetry::LogFormat, Option<String>),
     pub(super) admin_listen: String,
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub(super) relay: bool,
 }
 
-impl Settings {
+impl RunSettings {
     /// Reads the settings of `roles`; none means all roles.
     pub(super) fn resolve(flags: &Flags, roles: &[Role]) -> Result<Self, Problems> {
         let runs = |role| roles.is_empty() || roles.contains(&role);
@@ -61,7 +61,7 @@ mod tests {
         // An empty flag is invalid or the default itself; an invalid one is replaced by its default.
         let empty = settings::ALL.iter().map(|setting| format!("--{}=", flag(setting.variable)));
         let command = clap::Command::new("test").no_binary_name(true).args(setting_args(settings::ALL));
-        let problems = Settings::resolve(&Flags::of_subcommand(command.get_matches_from(empty)), &[]).err().unwrap();
+        let problems = RunSettings::resolve(&Flags::of_subcommand(command.get_matches_from(empty)), &[]).err().unwrap();
         assert!(problems.to_string().contains("BANKLINK_EVENT_SOURCE: expected a URI reference"), "{problems}");
     }
 }
