@@ -61,8 +61,8 @@ impl App {
     }
 
     /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.
-    pub async fn mismatch(&self) -> broker::Error {
-        self.publishing.mismatch().await
+    pub async fn until_mismatch(&self) -> broker::Error {
+        self.publishing.until_mismatch().await
     }
 
     /// Closes the connections, and waits for the shared tasks. Every role must have ended and been dropped.

@@ -34,7 +34,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials.
-    pub async fn once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
+    pub async fn connect_once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
         let (_, state) = watch::channel(State::Up(Arc::new(connect(address, purpose).await?)));
         Ok(Self { state, topology, deadline: address.deadline })
     }
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that.
-    pub async fn mismatch(&self) -> Error {
+    pub async fn until_mismatch(&self) -> Error {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| matches!(state, State::Down(Error::Mismatch(_)))).await.map(|s| s.clone());
         if let Ok(State::Down(error)) = found { error } else { std::future::pending().await }

@@ -1,4 +1,4 @@
-//! The errors of this room, which other rooms see instead of lapin's, and the deadline of each request.
+//! The errors of this module, which other modules see instead of lapin's, and the deadline of each request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! RabbitMQ: the only room that uses lapin.
+//! RabbitMQ: the only module that uses lapin.
 //!
 //! Where a file works around lapin, it says what was observed, with lapin 4.12.3, and when the workaround can go.
 //! lapin's automatic recovery stays off, and `supervisor` reconnects instead: recovery leaves pending confirms unresolved

@@ -101,7 +101,7 @@ impl Supervisor {
     }
 }
 
-/// Describes this room's metrics and sets their first values: docs/CONTRACT.md#8-metrics.
+/// Describes the metrics of connections and sets their first values: docs/CONTRACT.md#8-metrics.
 fn register_metrics() {
     describe_gauge!(CONNECTED, Unit::Count, "1 while every RabbitMQ connection of this process is up, else 0.");
     gauge!(CONNECTED).set(0);

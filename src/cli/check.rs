@@ -29,7 +29,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
 }
 
 async fn check_broker(address: &Address, topology: Arc<Topology>) -> (CheckResult, CheckResult) {
-    match Connection::once(address, topology, Purpose::Publish).await {
+    match Connection::connect_once(address, topology, Purpose::Publish).await {
         Ok(connection) => {
             let compared = connection.compare().await;
             let declared = compared.map(|()| "declared".to_owned()).map_err(|error| error.to_string());

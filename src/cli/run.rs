@@ -88,7 +88,7 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     let database = store.as_ref().map(|store| (store, settings.migrate));
     let ended = tokio::select! {
         ended = run_until_stopped(&roles, database, &mut running, &stop) => ended,
-        mismatch = app.mismatch() => Err(mismatch.into()),
+        mismatch = app.until_mismatch() => Err(mismatch.into()),
     };
 
     stop.cancel();

@@ -30,7 +30,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let (address, topology) = flags.resolve(settings::broker)?;
     let definitions = topology.definitions(address.vhost());
     if matches!(args.action, Action::Apply) {
-        Connection::once(&address, topology, Purpose::Publish).await?.declare().await?;
+        Connection::connect_once(&address, topology, Purpose::Publish).await?.declare().await?;
         output::print_note("declared");
     }
     if args.json {

@@ -1,4 +1,4 @@
-//! The database, PostgreSQL or SQLite: the only room that uses SeaORM.
+//! The database, PostgreSQL or SQLite: the only module that uses SeaORM.
 //!
 //! Functions that take `&Transaction` never commit; functions that take `&Store` open and commit their own. README.md in this
 //! directory explains the statements and the planner settings, `deadlines.rs` the deadlines.

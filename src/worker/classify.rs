@@ -20,7 +20,7 @@ pub(super) enum Disposition {
 }
 
 impl Disposition {
-    /// The name in metrics and logs (docs/CONTRACT.md#8-metrics).
+    /// The name in metrics and logs (docs/CONTRACT.md#8-metrics). A deferral counts as a retry there.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Ack(outcome) => outcome.as_str(),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// A consumer of the app's work queue.
 async fn consumer(app: &TestApp) -> Consumer {
     let address = Address::parse(&amqp_url()).unwrap();
-    let connection = Connection::once(&address, Arc::clone(&app.topology), Purpose::Consume).await.unwrap();
+    let connection = Connection::connect_once(&address, Arc::clone(&app.topology), Purpose::Consume).await.unwrap();
     Consumer::open(&connection, &app.topology.webhooks(), 1).await.unwrap()
 }
 

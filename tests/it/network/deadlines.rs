@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Makes every kind of request to RabbitMQ, one after the other.
 async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::Error> {
     let topology = Arc::clone(&app.topology);
-    let connection = Connection::once(address, Arc::clone(&topology), Purpose::Consume).await?;
+    let connection = Connection::connect_once(address, Arc::clone(&topology), Purpose::Consume).await?;
     connection.declare().await?;
     connection.compare().await?;
     let _tail = EventSubscription::open(&connection).await?;
