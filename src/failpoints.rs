@@ -24,7 +24,7 @@ pub fn failpoint(point: &str) {
 
 /// `deadline` divided by the environment variable BANKLINK_DEADLINE_DIVISOR, so that a test need not wait for all of it.
 #[must_use]
-pub fn deadline(deadline: Duration) -> Duration {
+pub fn shortened_for_tests(deadline: Duration) -> Duration {
     let divisor = std::env::var("BANKLINK_DEADLINE_DIVISOR").ok().filter(|_| ENABLED);
     deadline / divisor.and_then(|divisor| divisor.parse().ok()).unwrap_or(1).max(1)
 }

@@ -42,7 +42,7 @@ impl Address {
     pub fn parse(url: &str) -> Option<Self> {
         let mut uri = AMQPUri::from_str(url).ok()?;
         uri.query.heartbeat = Some(heartbeat_to_request(uri.query.heartbeat.unwrap_or(DEFAULT_HEARTBEAT)));
-        Some(Self { uri, deadline: failpoints::deadline(REQUEST_DEADLINE) })
+        Some(Self { uri, deadline: failpoints::shortened_for_tests(REQUEST_DEADLINE) })
     }
 
     /// The same address with another deadline than [`REQUEST_DEADLINE`], so that tests need not wait for it.

@@ -1,8 +1,8 @@
 //! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
 //! A crash of the worker adds one to the delivery count of every prefetched message, so with a full prefetch a message
-//! that crashes the worker would take its neighbours to the delivery limit along with it. Hence the prefetch is 1 until
-//! a delivery without a count is settled, and again as soon as a delivery with a count arrives.
+//! that crashes the worker every time would bring all of them to the delivery limit. Hence the prefetch is 1 until a first
+//! delivery is settled, and again as soon as a redelivered message arrives.
 //!
 //! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
 //! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a

@@ -35,7 +35,7 @@ const PERSISTENT: u8 = 2;
 pub struct Message {
     /// The same through retries and replays: a UUID v7, or whatever id its publisher chose.
     pub id: String,
-    /// Who published it first: `lean`, or unknown.
+    /// Which provider sent the webhook: `lean`, or unknown.
     pub source: Option<String>,
     /// When it was received.
     pub received_at: Timestamp,

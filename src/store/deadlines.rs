@@ -40,8 +40,8 @@ impl Default for Deadlines {
             connect: Duration::from_secs(3),
             health_check: Duration::from_secs(1),
             lock: Duration::from_secs(5),
-            statement: failpoints::deadline(Duration::from_secs(25)),
-            transaction: failpoints::deadline(Duration::from_secs(30)),
+            statement: failpoints::shortened_for_tests(Duration::from_secs(25)),
+            transaction: failpoints::shortened_for_tests(Duration::from_secs(30)),
             idle_in_transaction: Duration::from_secs(60),
             probe: Duration::from_secs(3),
         }

@@ -56,7 +56,7 @@ pub(super) async fn prune(args: Prune, flags: &Flags) -> Result<(), Failure> {
     let before = before_now(args.resolved_older_than)
         .ok_or_else(|| Failure::Usage("--resolved-older-than: the age is too large".to_owned()))?;
     let store = database(flags).await?;
-    let mode = if args.dry_run { dead_letters::Prune::Count } else { dead_letters::Prune::Delete };
+    let mode = if args.dry_run { dead_letters::PruneMode::Count } else { dead_letters::PruneMode::Delete };
     let pruned = dead_letters::prune(&store, before, mode).await?;
     if args.json {
         return output::json(&json!({ "pruned": pruned, "dry_run": args.dry_run }));

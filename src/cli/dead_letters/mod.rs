@@ -183,7 +183,7 @@ async fn with_publisher<T>(
             sleep(READY_POLL_INTERVAL).await;
         }
     };
-    if timeout(failpoints::deadline(CONNECTION_DEADLINE), is_ready).await.is_err() {
+    if timeout(failpoints::shortened_for_tests(CONNECTION_DEADLINE), is_ready).await.is_err() {
         publisher.ready().context("cannot publish")?;
     }
     let result = work(&publisher).await;

@@ -22,7 +22,7 @@ use crate::domain::dead_letter::State;
 pub use letter_queries::{
     FailureGroup, Filter, Selected, batches, fetch, find, history, list, select, select_dead, state_now, stats,
 };
-pub use operator_actions::{Prune, discard, mark_edited, prune, record_access};
+pub use operator_actions::{PruneMode, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;
 pub use replay_claims::{ReplayKey, claim, confirm_claims, release_claims, statuses};
 pub use resolve_replayed::{ResolvedMessage, resolve};

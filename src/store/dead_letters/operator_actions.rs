@@ -84,7 +84,7 @@ pub async fn record_access(store: &Store, ids: &[Uuid], action: Action, by: &str
 
 /// Whether [`prune`] deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prune {
+pub enum PruneMode {
     /// It deletes.
     Delete,
     /// It only counts.
@@ -96,11 +96,11 @@ pub enum Prune {
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
-pub async fn prune(store: &Store, before: DateTime<Utc>, what: Prune) -> Result<u64, Error> {
+pub async fn prune(store: &Store, before: DateTime<Utc>, mode: PruneMode) -> Result<u64, Error> {
     let ended = Condition::all()
         .add(Column::State.is_in([State::Resolved.as_str(), State::Discarded.as_str()]))
         .add(Column::ResolvedAt.lt(before));
-    if what == Prune::Count {
+    if mode == PruneMode::Count {
         return store.query(Entity::find().filter(ended).count(&store.connection)).await;
     }
     let (mut pruned, mut last) = (0, Uuid::nil());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banklink::broker::{self, Address, Connection, Consumer, EventSubscription, Outgoing, Publisher, Purpose};
-use banklink::store::dead_letters::{self, Filter, Prune};
+use banklink::store::dead_letters::{self, Filter, PruneMode};
 use banklink::store::{self, Deadlines, IfMissing, Store, bank_links, outbox};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
@@ -83,8 +83,8 @@ async fn use_the_database(url: &str) -> Result<(), store::Error> {
     dead_letters::confirm_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
     dead_letters::release_claims(&store, &[dead_letters::ReplayKey { id, replays: 1 }]).await?;
     dead_letters::discard(&store, &selected, "no reason", by).await?;
-    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Count).await?;
-    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, Prune::Delete).await?;
+    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, PruneMode::Count).await?;
+    dead_letters::prune(&store, chrono::DateTime::UNIX_EPOCH, PruneMode::Delete).await?;
     bank_links::read_committed(&store, &[id]).await?;
     outbox::backlog(&store).await?;
     outbox::claim(&store, outbox::Due::New, 1).await?.finish(&[id], &[]).await?;

@@ -69,7 +69,7 @@ async fn an_unavailable_database_costs_no_attempt_and_at_most_one_delivery_count
 #[case::sqlite(On::Sqlite)]
 #[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_table_costs_no_attempt(#[case] on: On) {
+async fn a_missing_outbox_table_costs_no_attempt(#[case] on: On) {
     survive_a_missing_table(on, "outbox_events", &amqp_url(), outlast_the_schedule).await;
 }
 
