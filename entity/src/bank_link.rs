@@ -37,7 +37,7 @@ pub struct Model {
     pub revision: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_event_id: Option<String>,
-    /// The instants, by column, that differ from `version`, in nanoseconds since 1970; `null` for permissions that no webhook
+    /// The timestamps of values, by column, that differ from `version`, in nanoseconds since 1970; `null` for permissions that no webhook
     /// has carried.
     pub instants: Json,
     pub created_at: DateTimeUtc,

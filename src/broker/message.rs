@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
 use super::headers::{Headers, table, text};
-use super::topology::{LEAN, Topology};
+use super::topology::{Topology, WEBHOOK_KEY};
 use crate::domain::dead_letter::derived_id;
 use crate::domain::event;
 use crate::domain::failure::Failure;
@@ -22,7 +22,8 @@ use crate::telemetry::valid_traceparent;
 const MAX_HEADER_BYTES: usize = 1024;
 /// A greater replay number counts as absent, so that numbers counted up from it cannot overflow.
 const MAX_REPLAY: u32 = 1_000_000;
-
+/// The `x-source` of what the ingress receives.
+const SOURCE: &str = "lean";
 /// Maximum length of the reason in `x-failure`, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
 /// Maximum length of a routing key and of a property that is a short string, in bytes (AMQP 0-9-1, 4.2.5.3).
@@ -57,7 +58,7 @@ impl Message {
     pub fn received(body: Bytes, received_at: Timestamp, traceparent: Option<String>) -> Self {
         Self {
             id: Uuid::now_v7().to_string(),
-            source: Some(LEAN.to_owned()),
+            source: Some(SOURCE.to_owned()),
             received_at,
             attempt: 1,
             replay: None,
@@ -120,7 +121,7 @@ impl Outgoing {
     /// To the work queue: a fresh webhook or a replay.
     #[must_use]
     pub fn webhook(topology: &Topology, message: &Message) -> Self {
-        Self::build(message, message.headers(), topology.webhooks(), LEAN.to_owned())
+        Self::build(message, message.headers(), topology.webhooks(), WEBHOOK_KEY.to_owned())
     }
 
     /// To the retry tier of `delay`, as the next attempt.
@@ -143,7 +144,7 @@ impl Outgoing {
         headers.insert("x-failure-class".into(), text(failure.class.as_str()));
         headers.insert("x-failure".into(), text(cut(&failure.reason, MAX_REASON_BYTES)));
         headers.insert("x-failed-at".into(), text(failed_at.rfc3339_nanos()));
-        Self::build(message, headers, topology.dead(), LEAN.to_owned())
+        Self::build(message, headers, topology.dead(), WEBHOOK_KEY.to_owned())
     }
 
     /// An event, to the queues that subscribers have bound. `json` is the CloudEvent.

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::headers::{table, text};
 use crate::domain::retry::Schedule;
 
-/// The routing key of webhooks, fresh or replayed.
-pub(super) const LEAN: &str = "lean";
+/// The routing key of webhooks, fresh, replayed or dead (docs/CONTRACT.md#5-on-the-broker).
+pub(super) const WEBHOOK_KEY: &str = "lean";
 /// A delivery limit that is never reached. Without one RabbitMQ 4 applies 20 and then drops the message; -1 makes
 /// RabbitMQ 3.10 drop it at once.
 const NO_DELIVERY_LIMIT: i64 = 2_147_483_647;

@@ -3,10 +3,10 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong usage or a wrong setting.
 
 mod check;
-mod dead_letters;
 mod events;
 mod failure;
 mod flags;
+mod letter_commands;
 mod migrate;
 mod output;
 mod run;
@@ -54,7 +54,7 @@ enum Command {
     Events(events::Command),
     /// Inspect, replay and discard dead letters
     #[command(subcommand)]
-    DeadLetters(dead_letters::Command),
+    DeadLetters(letter_commands::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -100,7 +100,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, flags).await,
         Command::Send(args) => send::run(args, flags).await,
         Command::Events(command) => events::run(command, flags).await,
-        Command::DeadLetters(command) => dead_letters::run(command, flags).await,
+        Command::DeadLetters(command) => letter_commands::run(command, flags).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);

@@ -10,7 +10,7 @@ use crate::domain::event;
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::{Parsed, Webhook, parse};
-use crate::store::dead_letters::Letter;
+use crate::store::letters::Letter;
 use crate::store::{self, Store, bank_links};
 
 /// What a replay of one letter would do.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::broker::{self, Message, Outgoing, Publisher, REQUEST_DEADLINE};
 use crate::domain::timestamp::Timestamp;
-use crate::store::dead_letters::{Letter, ReplayKey, Selected, claim, mark_edited, release_claims};
+use crate::store::letters::{Letter, ReplayKey, Selected, claim, mark_edited, release_claims};
 use crate::store::{self, Store};
 
 /// The message that replays `letter`: the same id and time of receipt, attempt 1.

@@ -14,7 +14,7 @@ use super::message;
 use super::replay_outcomes::{ReplayTotals, poll};
 use crate::broker::{self, Outgoing, Publisher, REQUEST_DEADLINE};
 use crate::rate_limiter::RateLimiter;
-use crate::store::dead_letters::{ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
+use crate::store::letters::{ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
 use crate::store::{self, Store};
 
 /// Maximum letters that are claimed and published together.

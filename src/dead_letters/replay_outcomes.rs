@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::dead_letter::State;
 use crate::domain::outcome::Outcome;
-use crate::store::dead_letters::{ReplayKey, statuses};
+use crate::store::letters::{ReplayKey, statuses};
 use crate::store::{self, Store};
 
 /// Maximum letters in one query.
@@ -55,9 +55,9 @@ pub(super) async fn poll(
 ) -> Result<usize, store::Error> {
     let polled: Vec<ReplayKey> = pending.drain(..pending.len().min(MAX_POLLED)).collect();
     let ids: Vec<Uuid> = polled.iter().map(|key| key.id).collect();
-    let rows = statuses(store, &ids).await?.into_iter().map(|(id, state, outcome, replays)| {
+    let rows = statuses(store, &ids).await?.into_iter().map(|(id, state, outcome, number)| {
         let outcome = outcome.as_deref().and_then(Outcome::parse);
-        (ReplayKey { id, replays }, (State::parse(&state), outcome))
+        (ReplayKey { id, number }, (State::parse(&state), outcome))
     });
     let statuses: HashMap<ReplayKey, _> = rows.collect();
     let mut ended = 0;

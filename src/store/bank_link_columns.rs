@@ -3,7 +3,8 @@
 //! A new text column is one line in the table of [`Field`], a new timestamp of the bank link one line in [`TIMESTAMPS`]. Besides,
 //! the entity crate lists the column and a migration creates it; a test below fails if the entity has one that is not written.
 //!
-//! The column `instants` holds the instant of each value that differs from the row's `version`: none after `entity.created`.
+//! The column `instants` holds the timestamp of each value where it differs from the row's `version`: none after
+//! `entity.created`.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,7 @@ pub(super) fn insert_statements(
         .values(Column::OccurredAt, |link| link.version.to_micros())
         .values(Column::Version, |link| link.version.nanos())
         .values(Column::Revision, |link| link.revision)
-        .json(Column::Instants, |link| instants(link))
+        .json(Column::Instants, |link| instants_column(link))
         .values(Column::CreatedAt, |_| now)
         .values(Column::UpdatedAt, |_| now);
     for field in Field::ALL {
@@ -67,7 +68,7 @@ pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
     let version = Timestamp::from_nanos(row.try_get("", "version")?).ok_or_else(Error::unreadable_row)?;
     let instants: Value = row.try_get("", "instants")?;
     let instants = instants.as_object().ok_or_else(Error::unreadable_row)?;
-    let instant_of = |name: &str| match instants.get(name) {
+    let timestamp_of = |name: &str| match instants.get(name) {
         None => Ok(Some(version)),
         Some(Value::Null) => Ok(None),
         Some(nanos) => nanos.as_i64().and_then(Timestamp::from_nanos).map(Some).ok_or_else(Error::unreadable_row),
@@ -79,13 +80,13 @@ pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
             Field::Permissions => Some(row.try_get::<Value>("", field.name())?.to_string()),
             _ => row.try_get("", field.name())?,
         };
-        if let (Some(value), Some(timestamp)) = (value, instant_of(field.name())?) {
+        if let (Some(value), Some(timestamp)) = (value, timestamp_of(field.name())?) {
             link.fields[field as usize] = Some(FieldValue { timestamp, value });
         }
     }
     for column in &TIMESTAMPS {
         if row.try_get::<Option<DateTime<Utc>>>("", column.name)?.is_some() {
-            (column.set)(&mut link, instant_of(column.name)?);
+            (column.set)(&mut link, timestamp_of(column.name)?);
         }
     }
     Ok(link)
@@ -97,11 +98,11 @@ fn permissions(link: &BankLink) -> &RawValue {
 
 /// What the column `instants` holds, in nanoseconds since 1970. The column `permissions` has no null: `null` here says that no
 /// webhook has carried any.
-fn instants(link: &BankLink) -> BTreeMap<&'static str, Option<i64>> {
+fn instants_column(link: &BankLink) -> BTreeMap<&'static str, Option<i64>> {
     let fields = Field::ALL.into_iter().zip(&link.fields);
     let fields = fields.map(|(field, held)| (field.name(), held.as_ref().map(|held| held.timestamp)));
-    let instants = fields.chain(TIMESTAMPS.iter().map(|column| (column.name, (column.get)(link))));
-    let stored = instants.filter(|(name, timestamp)| match timestamp {
+    let timestamps = fields.chain(TIMESTAMPS.iter().map(|column| (column.name, (column.get)(link))));
+    let stored = timestamps.filter(|(name, timestamp)| match timestamp {
         Some(timestamp) => *timestamp != link.version,
         None => *name == Field::Permissions.name(),
     });

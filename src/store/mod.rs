@@ -7,9 +7,9 @@ mod bank_link_columns;
 pub mod bank_links;
 mod bulk_statements;
 mod connections;
-pub mod dead_letters;
 mod deadlines;
 mod error;
+pub mod letters;
 pub mod outbox;
 mod probes;
 

@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{Error, Store, Transaction, bank_links, connections, dead_letters, outbox, with_deadline};
+use super::{Error, Store, Transaction, bank_links, connections, letters, outbox, with_deadline};
 
 impl Store {
     /// Checks that the database answers.
@@ -25,7 +25,7 @@ impl Store {
         let probed = self.rolled_back(async |transaction| {
             bank_links::probe(transaction).await?;
             outbox::probe(transaction).await?;
-            dead_letters::probe(transaction).await?;
+            letters::probe(transaction).await?;
             if !self.is_sqlite() {
                 // Deferred constraints are otherwise checked by the commit, which does not happen here.
                 transaction.connection.execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE").await?;

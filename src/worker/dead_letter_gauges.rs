@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::domain::failure::FailureClass;
-use crate::store::dead_letters::{FailureGroup, stats};
+use crate::store::letters::{FailureGroup, stats};
 use crate::store::{self, Store};
 
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! Writes a batch in parts, and isolates the deliveries that a transaction fails for.
 //!
-//! Every batch passes here, nearly always as one part. A part of the batch that fails while other rows can be written is halved until the faulty delivery stands alone. Deliveries
-//! about rows that another session has locked are separated at once. All others go through.
+//! Every batch passes here, nearly always as one part. A part that fails while other rows can be written is halved until the
+//! faulty delivery stands alone. Deliveries about rows that another session has locked are separated at once. All others
+//! go through.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::Worker;
 use super::outage_backoff::MAX_HOLD;
-use super::parse::panicked;
+use super::panic_failure::panic_failure;
 use super::write::{IndexedResult, PendingWrite};
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::outcome::DeliveryResult;
@@ -89,7 +90,7 @@ impl Worker {
         let error = match AssertUnwindSafe(self.write_part(part)).catch_unwind().await {
             Ok(Ok(written)) => return Ok(PartResult::Written(written)),
             Ok(Err(error)) => error,
-            Err(_panic) => return Ok(PartResult::Faulty(DeliveryResult::Failed(panicked()))),
+            Err(_panic) => return Ok(PartResult::Faulty(DeliveryResult::Failed(panic_failure()))),
         };
         let suspect = match &error {
             store::Error::InvalidRow(reason) => return Ok(PartResult::Faulty(rejected(reason))),

@@ -11,6 +11,7 @@ mod dead_letter_gauges;
 mod dependency_gate;
 mod isolate;
 mod outage_backoff;
+mod panic_failure;
 mod parse;
 mod queue;
 mod record_dead;

@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{Span, field, info_span};
 
+use super::panic_failure::panic_failure;
 use crate::broker::{Delivery, Message};
-use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::failure::Failure;
 use crate::domain::webhook::{Parsed, parse};
 use crate::failpoints::failpoint_for_body;
-use crate::panics;
 use crate::telemetry;
 
 /// A delivery whose body has been parsed.
@@ -44,14 +44,7 @@ fn parse_message(message: &Message) -> Result<Parsed, Failure> {
         failpoint_for_body(&message.body);
         parse(&message.body, message.received_at)
     }));
-    parsed.unwrap_or_else(|_| Err(panicked()))
-}
-
-/// The failure of a message whose handling panicked. It names the location only: a panic's text may quote the body.
-pub(super) fn panicked() -> Failure {
-    let reason =
-        panics::last_location().map_or_else(|| "a panic".to_owned(), |location| format!("a panic at {location}"));
-    Failure::new(FailureClass::Panicked, reason)
+    parsed.unwrap_or_else(|_| Err(panic_failure()))
 }
 
 fn span(message: &Message) -> Span {

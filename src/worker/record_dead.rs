@@ -4,7 +4,7 @@ use super::Worker;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
 use crate::broker::{Consumer, Delivery};
 use crate::domain::dead_letter::DeadMessage;
-use crate::store::{self, dead_letters};
+use crate::store::{self, letters};
 
 /// Maximum number of unacknowledged dead messages.
 pub(super) const PREFETCH: u16 = 128;
@@ -29,7 +29,7 @@ impl Worker {
     }
 
     async fn write_dead(&self, dead: &[DeadMessage]) -> Result<(), store::Error> {
-        self.store.transaction(async |transaction| dead_letters::record(transaction, dead).await).await
+        self.store.transaction(async |transaction| letters::record(transaction, dead).await).await
     }
 }
 

@@ -11,9 +11,9 @@ use crate::domain::bank_link::{BankLink, Merged, merge};
 use crate::domain::event;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::Kind;
-use crate::store::dead_letters::ResolvedMessage;
+use crate::store::letters::ResolvedMessage;
 use crate::store::outbox::NewEvent;
-use crate::store::{self, Transaction, bank_links, dead_letters, outbox};
+use crate::store::{self, Transaction, bank_links, letters, outbox};
 
 /// How often rows that other workers keep changing are read and merged in one transaction.
 const MAX_ROUNDS: usize = 5;
@@ -61,7 +61,7 @@ impl Worker {
         outbox::append(transaction, &events).await?;
 
         let resolved: Vec<_> = results.iter().filter_map(|(write, result)| resolved(write, result)).collect();
-        dead_letters::resolve(transaction, &resolved).await?;
+        letters::resolve(transaction, &resolved).await?;
         Ok((results.into_iter().map(|(write, result)| (write.index, result)).collect(), events.len()))
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 async fn a_created_webhook_becomes_a_row_and_an_event(#[case] on: On) {
     let app = TestApp::start(on).await;
     app.post(&fixtures::seed()).await.assert_accepted();
-    let events = app.settle_everything().await;
+    let events = app.wait_until_processed().await;
 
     let links = app.bank_links().await;
     assert_eq!(links.len(), 1);
@@ -36,12 +36,12 @@ async fn a_created_webhook_becomes_a_row_and_an_event(#[case] on: On) {
 async fn repeats_change_nothing_and_publish_nothing(#[case] on: On) {
     let app = TestApp::start(on).await;
     app.post(&fixtures::seed()).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     let before = app.bank_links().await;
     for _ in 0..5 {
         app.post(&fixtures::seed()).await.assert_accepted();
     }
-    assert!(app.settle_everything().await.is_empty());
+    assert!(app.wait_until_processed().await.is_empty());
     assert_eq!(app.bank_links().await, before);
 }
 
@@ -53,9 +53,9 @@ async fn an_update_before_its_creation_keeps_the_newer_fields_and_one_linked_eve
     let app = TestApp::start(on).await;
     let entity = Uuid::new_v4();
     app.post(&fixtures::updated(entity, "2026-06-01T00:00:00Z", &json!(["accounts"]))).await.assert_accepted();
-    assert!(app.settle_everything().await.is_empty(), "no event before the link is created");
+    assert!(app.wait_until_processed().await.is_empty(), "no event before the link is created");
     app.post(&fixtures::created(entity)).await.assert_accepted();
-    let events = app.settle_everything().await;
+    let events = app.wait_until_processed().await;
 
     let link = app.bank_link(entity).await.unwrap();
     assert_eq!(link.permissions, json!(["accounts"]), "the newer value stays");
@@ -71,7 +71,7 @@ async fn a_reconnect_before_its_link_is_retried_and_then_applied() {
     let app = TestApp::builder(On::Sqlite).schedule("100ms,100ms,200ms,500ms,1s,1s,1s,1s,1s,1s").build().await;
     let entity = Uuid::new_v4();
     app.post(&fixtures::reconnected(entity, "2026-06-01T00:00:00Z")).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert!(app.bank_link(entity).await.is_none(), "a reconnect creates no row");
     app.post(&fixtures::created(entity)).await.assert_accepted();
 
@@ -98,7 +98,7 @@ async fn an_update_is_published_only_when_a_field_of_the_event_changes(#[case] o
         update["event_id"] = json!("e");
         app.post(&fixtures::created(entity)).await.assert_accepted();
         app.post(&update).await.assert_accepted();
-        let events = app.settle_everything().await;
+        let events = app.wait_until_processed().await;
         let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
         match second {
             1 => assert_eq!(types, ["customer.bank_linked"], "equal values are not published"),
@@ -120,6 +120,6 @@ async fn timestamps_one_nanosecond_apart_are_ordered(#[case] on: On) {
     let entity = Uuid::new_v4();
     app.post(&fixtures::updated(entity, "2026-06-01T00:00:00.000000002Z", &json!(["new"]))).await.assert_accepted();
     app.post(&fixtures::updated(entity, "2026-06-01T00:00:00.000000001Z", &json!(["old"]))).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert_eq!(app.bank_link(entity).await.unwrap().permissions, json!(["new"]));
 }

@@ -44,7 +44,10 @@ async fn two_workers_converge(#[case] on: On) {
     let mut events = events.await;
     events.sort();
     assert!(events.iter().eq(created.iter()), "one bank_linked event for each created link");
-    app.settle_everything().await.iter().for_each(|event| assert_ne!(event["type"], "customer.bank_linked", "{event}"));
+    app.wait_until_processed()
+        .await
+        .iter()
+        .for_each(|event| assert_ne!(event["type"], "customer.bank_linked", "{event}"));
 }
 
 /// Webhooks about several entities, at least one of which creates each link, and an order with every webhook twice.

@@ -26,7 +26,7 @@ async fn a_worker_that_dies_between_commit_and_ack_loses_and_repeats_nothing(#[c
     assert_eq!(app.bank_link(entity).await.map(|row| row.revision), Some(1), "it committed before it died");
     app.start_worker();
     assert_eq!(app.until_dead(1).await[0].failure_class, "invalid_webhook");
-    let events = app.settle_everything().await;
+    let events = app.wait_until_processed().await;
     assert_eq!(events.len(), 1, "announced once: {events:?}");
     assert_eq!(app.bank_link(entity).await.map(|row| row.revision), Some(1));
 }
@@ -91,7 +91,7 @@ async fn a_message_that_aborts_the_worker_every_time_dies_alone() {
     assert_eq!(letter.failure_class, "delivery_limit");
     assert_eq!(Some(letter.entity_id), Some(Uuid::parse_str(aborting["payload"]["id"].as_str().unwrap()).ok()));
     assert!((3..=6).contains(&crashes), "{crashes} crashes at a limit of 3");
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert_eq!(app.bank_links().await.len(), entities.len(), "every other webhook is applied");
     assert_eq!(app.dead_letters().await.len(), 1);
     assert_eq!(worker.terminate().await, 0);

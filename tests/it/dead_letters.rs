@@ -162,7 +162,7 @@ async fn a_message_that_rabbitmq_expired_is_recorded_as_expired() {
     channel.queue_declare(work.as_str().into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
     let app = builder.build().await;
     app.post(&fixtures::seed()).await.assert_accepted();
-    until("an expired message", async || app.ready(&app.topology.dead()).await == 1).await;
+    until("an expired message", async || app.ready_messages(&app.topology.dead()).await == 1).await;
     app.start_worker();
     assert_eq!(app.until_dead(1).await[0].failure_class, "expired");
 }

@@ -100,5 +100,5 @@ async fn a_signed_body_that_is_not_a_webhook_dies_at_its_first_attempt_with_the_
     assert!(
         letters.iter().all(|letter| letter.source == "lean" && letter.fingerprint.len() == 12 && letter.replays == 0)
     );
-    assert!(app.settle_everything().await.is_empty(), "the worker goes on");
+    assert!(app.wait_until_processed().await.is_empty(), "the worker goes on");
 }

@@ -36,14 +36,14 @@ async fn a_refused_row_dies_alone_and_the_rest_of_its_batch_is_written(#[case] o
     app.until_links(WEBHOOKS - 1).await;
     assert!(app.dead_letters().await.is_empty(), "the refused one still has attempts");
     let tier = format!("{}.2s", app.topology.retry());
-    until("a message that waits for its retry", async || app.ready(&tier).await == 1).await;
+    until("a message that waits for its retry", async || app.ready_messages(&tier).await == 1).await;
 
     let letters = app.until_dead(1).await;
     assert_eq!((letters.len(), letters[0].failure_class.as_str(), letters[0].attempts), (1, "rejected_by_database", 3));
     assert_eq!(letters[0].entity_id, Some(entities[REFUSED]));
     assert!(!letters[0].failure.contains("refused"), "the reason shows a value of the row: {}", letters[0].failure);
     assert_eq!(app.bank_links().await.len(), WEBHOOKS - 1);
-    assert_eq!(app.ready(&app.queue("copies")).await, 2, "no other webhook was retried");
+    assert_eq!(app.ready_messages(&app.queue("copies")).await, 2, "no other webhook was retried");
     for _ in 0..2 {
         let copy: serde_json::Value = serde_json::from_slice(&app.next_message("copies").await.data).unwrap();
         assert_eq!(copy["payload"]["id"], json!(entities[REFUSED]));

@@ -41,7 +41,7 @@ async fn a_refused_event_is_deferred_and_does_not_delay_others(#[case] on: On) {
     let queue = subscribe_with_a_full_queue(&app, "customer.bank_link_updated").await;
     let entity = Uuid::new_v4();
     app.post(&fixtures::created(entity)).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     app.post(&fixtures::updated(entity, "2026-06-01T00:00:00Z", &json!(["accounts"]))).await.assert_accepted();
     let refused = eventually("a refusal", async || app.outbox().await.into_iter().find(|event| event.refusals > 0));
     let refused = refused.await;
@@ -103,7 +103,7 @@ async fn several_relays_publish_each_event_once_on_postgres() {
         app.publish_webhook(&fixtures::created(*entity)).await;
     }
     let mut seen = std::collections::BTreeMap::new();
-    for event in app.settle_everything().await {
+    for event in app.wait_until_processed().await {
         *seen.entry(event["data"]["entity_id"].as_str().unwrap().to_owned()).or_insert(0) += 1;
     }
     // The last event may overtake events that another relay has claimed.

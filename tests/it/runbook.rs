@@ -39,7 +39,7 @@ async fn make_dead_letter(app: &TestApp) -> (Uuid, Uuid) {
     app.publish(fixtures::reconnected(entity, "2026-06-01T00:00:00Z").to_string().as_bytes(), properties).await;
     app.until_dead(before + 1).await;
     app.post(&fixtures::created(entity)).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     (id, entity)
 }
 

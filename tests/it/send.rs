@@ -24,7 +24,7 @@ async fn send_posts_a_file_or_stdin_or_samples_and_prints_totals() {
     let lines = format!("{first}\n\n{exported}\n");
     assert_eq!(send(&["-"]).input(lines).run().await.code, 0);
     assert_eq!(send(&["--count", "3", "--rate", "1000"]).run().await.code, 0);
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert_eq!(app.bank_links().await.len(), 1 + 2 + 3);
     assert_eq!(app.dead_letters().await.len(), 0, "every body arrives unchanged");
 

@@ -59,9 +59,9 @@ async fn applied_ignored_failed_and_malformed_deliveries_are_settled_differently
         handled += batch.len();
     }
     assert_eq!(app.bank_links().await.len(), 1, "applied");
-    assert_eq!(app.ready(&app.queue("webhooks.retry.1h")).await, 1, "the unknown entity is retried");
-    assert_eq!(app.ready(&app.topology.dead()).await, 1, "malformed JSON is dead at once");
-    assert_eq!(app.ready(&app.topology.webhooks()).await, 0, "the ignored type is acknowledged");
+    assert_eq!(app.ready_messages(&app.queue("webhooks.retry.1h")).await, 1, "the unknown entity is retried");
+    assert_eq!(app.ready_messages(&app.topology.dead()).await, 1, "malformed JSON is dead at once");
+    assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 0, "the ignored type is acknowledged");
     drop(worker);
     app.finish_with_leftovers().await;
 }

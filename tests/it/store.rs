@@ -7,7 +7,7 @@ use banklink::domain::field::Field;
 use banklink::domain::outcome::Outcome;
 use banklink::domain::timestamp::Timestamp;
 use banklink::store::bank_links;
-use banklink::store::dead_letters::{self, Filter, ResolvedMessage};
+use banklink::store::letters::{self, Filter, ResolvedMessage};
 use rstest::rstest;
 use testkit::{On, TestApp};
 use uuid::Uuid;
@@ -100,7 +100,7 @@ async fn two_replays_that_die_in_the_same_second_are_two_deaths(#[case] on: On) 
     let app = TestApp::start(on).await;
     let record = async |death: &DeadMessage| {
         let transaction = app.store.begin().await.unwrap();
-        dead_letters::record(&transaction, std::slice::from_ref(death)).await.unwrap();
+        letters::record(&transaction, std::slice::from_ref(death)).await.unwrap();
         transaction.commit().await.unwrap();
         let letter = app.dead_letters().await.remove(0);
         (letter.state, letter.deaths)
@@ -109,8 +109,8 @@ async fn two_replays_that_die_in_the_same_second_are_two_deaths(#[case] on: On) 
     let second = DeadMessage { replay: 1, ..died("odd", "body") };
     let dead = |deaths| ("dead".to_owned(), deaths);
     assert_eq!(record(&first).await, dead(1));
-    let selected = dead_letters::select_dead(&app.store, &Filter::default()).await.unwrap();
-    assert_eq!(dead_letters::claim(&app.store, &selected, "a test").await.unwrap().len(), 1);
+    let selected = letters::select_dead(&app.store, &Filter::default()).await.unwrap();
+    assert_eq!(letters::claim(&app.store, &selected, "a test").await.unwrap().len(), 1);
     assert_eq!(record(&first).await, ("replaying".to_owned(), 1), "an old copy");
     for _ in 0..2 {
         assert_eq!(record(&second).await, dead(2), "recorded once, however often it is repeated");
@@ -125,10 +125,10 @@ async fn letters_with_the_same_id_are_resolved_by_their_body_in_one_batch(#[case
     let app = TestApp::start(on).await;
     let id = Uuid::now_v7().to_string();
     let transaction = app.store.begin().await.unwrap();
-    dead_letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
+    letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
     transaction.commit().await.unwrap();
-    let selected = dead_letters::select_dead(&app.store, &Filter::default()).await.unwrap();
-    assert_eq!(dead_letters::claim(&app.store, &selected, "a test").await.unwrap().len(), 3);
+    let selected = letters::select_dead(&app.store, &Filter::default()).await.unwrap();
+    assert_eq!(letters::claim(&app.store, &selected, "a test").await.unwrap().len(), 3);
 
     let resolution = |wire_id: &str, body: &'static str, replay, outcome| ResolvedMessage {
         wire_id: wire_id.to_owned(),
@@ -144,7 +144,7 @@ async fn letters_with_the_same_id_are_resolved_by_their_body_in_one_batch(#[case
         of_an_earlier_replay,
     ];
     let transaction = app.store.begin().await.unwrap();
-    dead_letters::resolve(&transaction, &resolutions).await.unwrap();
+    letters::resolve(&transaction, &resolutions).await.unwrap();
     transaction.commit().await.unwrap();
     let mut letters: Vec<_> =
         app.dead_letters().await.into_iter().map(|letter| (letter.body, letter.state, letter.outcome)).collect();

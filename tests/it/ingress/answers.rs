@@ -79,7 +79,7 @@ async fn every_wrong_signature_gets_the_same_answer_and_publishes_nothing() {
         answer.assert_refused(401);
         assert_eq!(answer.body, unsigned.body, "the same answer for every wrong signature");
     }
-    assert_eq!(app.ready(&app.topology.webhooks()).await + app.ready(&app.topology.dead()).await, 0);
+    assert_eq!(app.ready_messages(&app.topology.webhooks()).await + app.ready_messages(&app.topology.dead()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,7 +54,7 @@ async fn a_body_with_a_wrong_length_is_never_accepted() {
     let mut stream = send(&app.url, format!("{signed}content-length: 11\r\n\r\n0123456789")).await;
     stream.shutdown().await.unwrap();
     assert!(!read_to_end(&mut stream).await.contains(" 200 "));
-    assert_eq!(app.ready(&app.topology.webhooks()).await, 0, "nothing was accepted");
+    assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 0, "nothing was accepted");
 
     // With two lengths, the chunks count. Whatever a proxy in front made of it, the signature covers what was read.
     let both = "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
@@ -74,6 +74,6 @@ async fn garbage_after_valid_posts_on_the_same_connection_does_not_affect_them()
     let post = signed_post(&fixtures::seed().to_string());
     let mut stream = send(&app.url, format!("{post}{post}\0\x16\x03garbage\r\n\r\n")).await;
     assert_eq!(statuses(&read_to_end(&mut stream).await), ["200", "200", "400"]);
-    assert_eq!(app.ready(&app.topology.webhooks()).await, 2);
+    assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 2);
     app.finish_with_leftovers().await;
 }

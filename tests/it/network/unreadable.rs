@@ -18,7 +18,7 @@ async fn an_unreadable_dead_message_does_not_disturb_the_work_queue() {
     let (dead, options) = (app.topology.dead(), lapin::options::BasicPublishOptions::default());
     let unreadable = BasicProperties::default().with_app_id("garble-me".into());
     channel.basic_publish(dead.as_str().into(), "".into(), options, b"{}", unreadable).await.unwrap().await.unwrap();
-    until("a message on the dead queue", async || app.ready(&dead).await == 1).await;
+    until("a message on the dead queue", async || app.ready_messages(&dead).await == 1).await;
 
     let mut worker = app.role("worker").start();
     let lost = r#""message":"lost the connection to RabbitMQ","connection":"#;

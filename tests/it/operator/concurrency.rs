@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banklink::store::dead_letters::{Selected, claim, select_dead};
+use banklink::store::letters::{Selected, claim, select_dead};
 use lapin::BasicProperties;
 use rstest::rstest;
 use serde_json::Value;
@@ -53,11 +53,11 @@ async fn a_late_copy_with_an_earlier_replay_number_does_not_change_the_letter(#[
     };
     let body = app.dead_letters().await[0].body.clone();
     app.publish(&body, copy(1)).await;
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert!(app.bank_link(entity).await.unwrap().reconnected_at.is_some(), "the copy is applied like any webhook");
     assert_eq!(states(&app).await, BTreeMap::from([("replaying ".to_owned(), 1)]), "the letter is unchanged");
     app.publish(&body, copy(2)).await;
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert_eq!(states(&app).await, BTreeMap::from([("resolved stale".to_owned(), 1)]));
 }
 
@@ -83,7 +83,7 @@ async fn an_interrupted_replay_stops_between_letters_and_prints_how_to_continue(
 
     let mut second_worker = worker();
     assert_eq!(dead_letters(&app, &replay).run().await.code, 0);
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     assert!(app.dead_letters().await.iter().all(|letter| letter.state == "resolved" && letter.replays == 1));
     assert_eq!(second_worker.terminate().await, 0);
 }

@@ -38,7 +38,7 @@ async fn replayable(app: &TestApp, letters: usize) -> Vec<(Uuid, Uuid)> {
     for (_, entity) in &made {
         app.post(&fixtures::created(*entity)).await.assert_accepted();
     }
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     made
 }
 

@@ -73,7 +73,7 @@ async fn an_edited_old_letter_does_not_overwrite_newer_fields(#[case] on: On) {
     let id = app.post(&wrong).await.assert_accepted().to_string();
     app.until_dead(1).await;
     app.post(&fixtures::updated(entity, "2026-06-01T00:00:00Z", &json!(["accounts"]))).await.assert_accepted();
-    app.settle_everything().await;
+    app.wait_until_processed().await;
 
     // The edit removes the failpoint; the webhook is older than the fields of the link.
     wrong["banklink_fault"] = json!("none");
@@ -90,7 +90,7 @@ async fn an_edited_old_letter_does_not_overwrite_newer_fields(#[case] on: On) {
     );
     let totals: Value = serde_json::from_str(&edited.stdout).unwrap();
     assert_eq!((&totals["selected"], &totals["replayed"], &totals["skipped"]), (&json!(1), &json!(1), &json!(0)));
-    app.settle_everything().await;
+    app.wait_until_processed().await;
     let link = app.bank_link(entity).await.unwrap();
     assert_eq!(link.permissions, json!(["accounts"]), "the newer permissions stay");
     assert!(link.linked_at.is_some(), "the creation supplies linked_at");

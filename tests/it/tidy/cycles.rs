@@ -109,14 +109,14 @@ fn the_files_of_a_module_import_each_other_without_cycles() {
 fn a_cycle_through_re_exports_is_found() {
     let file = |path: &str, text: &str| Source { path: path.into(), text: text.to_owned() };
     let mut files = vec![
-        file("src/room/mod.rs", "mod a;\nmod b;\npub mod c;\npub(crate) use b::{Other, b1};\n"),
-        file("src/room/a.rs", "use super::b1;\nuse super::c;\n"),
-        file("src/room/b.rs", "use crate::room::c::deep::C;\nuse crate::elsewhere::X;\n"),
-        file("src/room/c/mod.rs", "mod deep;\npub use deep::C;\n"),
-        file("src/room/c/deep.rs", "use std::fmt;\n"),
+        file("src/module/mod.rs", "mod a;\nmod b;\npub mod c;\npub(crate) use b::{Other, b1};\n"),
+        file("src/module/a.rs", "use super::b1;\nuse super::c;\n"),
+        file("src/module/b.rs", "use crate::module::c::deep::C;\nuse crate::elsewhere::X;\n"),
+        file("src/module/c/mod.rs", "mod deep;\npub use deep::C;\n"),
+        file("src/module/c/deep.rs", "use std::fmt;\n"),
     ];
     assert_eq!(cycle(&imports(&files)), None);
     files[4].text = "fn f() { super::super::a::g() }\n".to_owned();
-    let on_cycle = ["src/room/a.rs", "src/room/b.rs", "src/room/c/deep.rs"].map(PathBuf::from);
+    let on_cycle = ["src/module/a.rs", "src/module/b.rs", "src/module/c/deep.rs"].map(PathBuf::from);
     assert_eq!(cycle(&imports(&files)), Some(on_cycle.to_vec()));
 }

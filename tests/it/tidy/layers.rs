@@ -29,27 +29,27 @@ const LAYERS: [(&str, u8); 19] = [
 /// Modules that only some of the higher layers may import.
 const RESTRICTED: [(&str, &[&str]); 1] = [("dead_letters", &["cli"])];
 
-fn layer(room: &str) -> Option<u8> {
-    LAYERS.iter().find(|(name, _)| *name == room).map(|(_, layer)| *layer)
+fn layer(module: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
 
 /// The top-level modules that a file imports.
-fn imported_rooms(source: &Source) -> Vec<String> {
+fn imported_modules(source: &Source) -> Vec<String> {
     let code = source.code().collect::<Vec<_>>().join("\n");
     let absolute = paths(&code).into_iter().filter(|path| path[0] == "crate");
-    absolute.filter_map(|path| path.get(1).cloned()).filter(|room| layer(room).is_some()).collect()
+    absolute.filter_map(|path| path.get(1).cloned()).filter(|module| layer(module).is_some()).collect()
 }
 
 #[test]
 fn a_module_imports_only_from_lower_layers() {
-    for source in sources("src").iter().filter(|source| source.room() != "lib") {
-        let (path, room) = (source.path.display(), source.room());
-        let own = layer(&room).unwrap_or_else(|| panic!("{path} has no layer"));
-        for imported in imported_rooms(source).iter().filter(|imported| **imported != room) {
+    for source in sources("src").iter().filter(|source| source.module() != "lib") {
+        let (path, module) = (source.path.display(), source.module());
+        let own = layer(&module).unwrap_or_else(|| panic!("{path} has no layer"));
+        for imported in imported_modules(source).iter().filter(|imported| **imported != module) {
             let other = layer(imported).unwrap_or_default();
             assert!(other < own, "{path} (layer {own}) imports {imported} (layer {other})");
             let restricted = RESTRICTED.iter().find(|(name, _)| name == imported);
-            let allowed = restricted.is_none_or(|(_, users)| users.contains(&room.as_str()));
+            let allowed = restricted.is_none_or(|(_, users)| users.contains(&module.as_str()));
             assert!(allowed, "{path} must not import {imported}");
         }
     }

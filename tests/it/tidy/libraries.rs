@@ -20,7 +20,7 @@ fn every_library_is_used_only_in_its_home() {
                 line.match_indices(library)
                     .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
             });
-            assert!(!used || homes.contains(&source.room().as_str()), "{} uses {library}", source.path.display());
+            assert!(!used || homes.contains(&source.module().as_str()), "{} uses {library}", source.path.display());
         }
     }
 }

@@ -33,7 +33,7 @@ struct Source {
 
 impl Source {
     /// The top-level module of the library that the file belongs to; for `src` only.
-    fn room(&self) -> String {
+    fn module(&self) -> String {
         let first = self.path.iter().nth(1).expect("a file below src").to_string_lossy();
         first.trim_end_matches(".rs").to_owned()
     }

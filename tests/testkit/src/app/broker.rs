@@ -78,7 +78,7 @@ impl TestApp {
 
     /// Waits until everything posted so far has been processed: posts one more webhook, waits for its event, and deletes its
     /// row. Returns the events before that one.
-    pub async fn settle_everything(&self) -> Vec<Value> {
+    pub async fn wait_until_processed(&self) -> Vec<Value> {
         let last = fixtures::created(Uuid::new_v4());
         self.post(&last).await.assert_accepted();
         let mut events = Vec::new();
@@ -111,7 +111,7 @@ impl TestApp {
     }
 
     /// The number of messages that are ready on a queue.
-    pub async fn ready(&self, queue: &str) -> u32 {
+    pub async fn ready_messages(&self, queue: &str) -> u32 {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default());
         declared.await.expect("the queue exists").message_count()

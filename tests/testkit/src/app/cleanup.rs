@@ -40,7 +40,7 @@ impl TestApp {
     async fn leftovers(&self) -> Vec<String> {
         let mut leftovers = Vec::new();
         for queue in self.queues() {
-            match self.ready(&queue).await {
+            match self.ready_messages(&queue).await {
                 0 => {}
                 messages => leftovers.push(format!("{messages} messages on {queue}")),
             }

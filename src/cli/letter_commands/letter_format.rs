@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use crate::store::dead_letters::{HistoryEntry, Letter, state_now};
+use crate::store::letters::{HistoryEntry, Letter, state_now};
 
 /// The letter's state now.
 pub(super) fn state(letter: &Letter) -> &str {

@@ -15,7 +15,7 @@ use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
 use crate::store::Store;
-use crate::store::dead_letters::{self, Filter, Letter};
+use crate::store::letters::{self, Filter, Letter};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
@@ -39,13 +39,13 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let by = actor(args.action.by);
     let letter = find(&store, args.id).await?;
     let filter = Filter { ids: vec![args.id], ..Filter::default() };
-    let Some(selected) = dead_letters::select_dead(&store, &filter).await?.first().copied() else {
+    let Some(selected) = letters::select_dead(&store, &filter).await?.first().copied() else {
         return Err(anyhow!("{} is {}; only dead letters can be edited", args.id, state(&letter)).into());
     };
     let body = match &args.body {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => {
-            dead_letters::record_access(&store, &[args.id], dead_letters::Action::Revealed, &by).await?;
+            letters::record_access(&store, &[args.id], letters::Action::Revealed, &by).await?;
             open_editor(&letter.body)?
         }
     };

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Failure, Filters, actor, database, find, letter_format as format, output, settings};
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{Masking, render};
-use crate::store::dead_letters::{self, Action, Filter, HistoryEntry, Letter};
+use crate::store::letters::{self, Action, Filter, HistoryEntry, Letter};
 
 /// The default `--limit` of `list`.
 const DEFAULT_LIMIT: u64 = 100;
@@ -66,7 +66,7 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
     let store = database(flags).await?;
     let mut filter = Filter::from(args.filters);
     filter.limit.get_or_insert(DEFAULT_LIMIT);
-    let letters = dead_letters::list(&store, &filter).await?;
+    let letters = letters::list_without_bodies(&store, &filter).await?;
     if args.json {
         return letters.iter().try_for_each(|letter| output::json(&format::object(letter)));
     }
@@ -86,7 +86,7 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
 
 pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), Failure> {
     let store = database(flags).await?;
-    let groups = dead_letters::stats(&store).await?;
+    let groups = letters::stats(&store).await?;
     if args.json {
         return groups.iter().try_for_each(|group| {
             output::json(&serde_json::json!({
@@ -106,9 +106,9 @@ pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), Failure> {
     let store = database(flags).await?;
     let letter = find(&store, args.id).await?;
     if args.reveal {
-        dead_letters::record_access(&store, &[letter.message_id], Action::Revealed, &actor(args.by)).await?;
+        letters::record_access(&store, &[letter.message_id], Action::Revealed, &actor(args.by)).await?;
     }
-    let history = dead_letters::history(&store, letter.message_id).await?;
+    let history = letters::history(&store, letter.message_id).await?;
     if args.json {
         let mut object = if args.reveal { format::object_with_body(&letter) } else { format::object(&letter) };
         object["history"] = history.iter().map(format::entry).collect();
@@ -155,11 +155,11 @@ pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), Failure> {
     let store = database(flags).await?;
     let by = actor(args.by);
     // Selected up front, so that letters which die during the export do not prolong it.
-    let selected = dead_letters::select(&store, &Filter::from(args.filters)).await?;
-    for batch in dead_letters::batches(&selected, EXPORT_BATCH) {
-        let letters = dead_letters::fetch(&store, batch).await?;
+    let selected = letters::select(&store, &Filter::from(args.filters)).await?;
+    for batch in letters::batches(&selected, EXPORT_BATCH) {
+        let letters = letters::load_selected(&store, batch).await?;
         let ids: Vec<Uuid> = letters.iter().map(|letter| letter.message_id).collect();
-        dead_letters::record_access(&store, &ids, Action::Exported, &by).await?;
+        letters::record_access(&store, &ids, Action::Exported, &by).await?;
         letters.iter().try_for_each(|letter| output::json(&format::object_with_body(letter)))?;
     }
     Ok(())

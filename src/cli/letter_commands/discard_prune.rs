@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{ActionArgs, Failure, Selection, actor, before_now, confirm, database, output, require_all, settings};
 use crate::cli::flags::{Flags, setting_args};
-use crate::store::dead_letters;
+use crate::store::letters;
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE))]
@@ -39,9 +39,9 @@ pub(super) async fn discard(args: Discard, flags: &Flags) -> Result<(), Failure>
     let filter = args.selection.filter()?;
     let store = database(flags).await?;
     require_all(&store, &filter).await?;
-    let letters = dead_letters::select_dead(&store, &filter).await?;
+    let letters = letters::select_dead(&store, &filter).await?;
     confirm(&format!("{} dead letters will be discarded.", letters.len()), args.action.yes || named)?;
-    let discarded = dead_letters::discard(&store, &letters, &args.reason, &actor(args.action.by)).await?;
+    let discarded = letters::discard(&store, &letters, &args.reason, &actor(args.action.by)).await?;
     let selected = letters.len().max(filter.ids.len()) as u64;
     let skipped = selected - discarded;
     if args.action.json {
@@ -56,8 +56,8 @@ pub(super) async fn prune(args: Prune, flags: &Flags) -> Result<(), Failure> {
     let before = before_now(args.resolved_older_than)
         .ok_or_else(|| Failure::Usage("--resolved-older-than: the age is too large".to_owned()))?;
     let store = database(flags).await?;
-    let mode = if args.dry_run { dead_letters::PruneMode::Count } else { dead_letters::PruneMode::Delete };
-    let pruned = dead_letters::prune(&store, before, mode).await?;
+    let mode = if args.dry_run { letters::PruneMode::Count } else { letters::PruneMode::Delete };
+    let pruned = letters::prune(&store, before, mode).await?;
     if args.json {
         return output::json(&json!({ "pruned": pruned, "dry_run": args.dry_run }));
     }

@@ -13,7 +13,7 @@ use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals, replay};
 use crate::shutdown;
 use crate::store::Store;
-use crate::store::dead_letters::{self, Selected};
+use crate::store::letters::{self, Selected};
 
 /// Maximum letters in memory during a dry run.
 const DRY_RUN_BATCH: usize = 500;
@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
     let (url, broker) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
     require_all(&store, &filter).await?;
-    let selected = dead_letters::select_dead(&store, &filter).await?;
+    let selected = letters::select_dead(&store, &filter).await?;
     if args.dry_run {
         return dry_run(&store, &selected, args.action.json).await;
     }
@@ -115,8 +115,8 @@ async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(),
     let mut dry_run = DryRun::default();
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();
-    for batch in dead_letters::batches(selected, DRY_RUN_BATCH) {
-        let letters = dead_letters::fetch(store, batch).await?;
+    for batch in letters::batches(selected, DRY_RUN_BATCH) {
+        let letters = letters::load_selected(store, batch).await?;
         for result in dry_run.run(store, &letters).await? {
             *counts.entry(result.action.as_str()).or_default() += 1;
             if json {

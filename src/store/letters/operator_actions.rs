@@ -60,7 +60,7 @@ pub async fn mark_edited(store: &Store, key: ReplayKey, into: &str, by: &str) ->
             let updated = end_letters(State::Resolved)
                 .col_expr(Column::Outcome, Expr::value("edited"))
                 .filter(Column::MessageId.eq(key.id))
-                .filter(Column::Replays.eq(key.replays))
+                .filter(Column::Replays.eq(key.number))
                 .filter(Column::State.eq(State::Replaying.as_str()))
                 .exec(&transaction.connection)
                 .await?;

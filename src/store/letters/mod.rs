@@ -20,7 +20,8 @@ use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, Transaction};
 use crate::domain::dead_letter::State;
 pub use letter_queries::{
-    FailureGroup, Filter, Selected, batches, fetch, find, history, list, select, select_dead, state_now, stats,
+    FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,
+    select_dead, state_now, stats,
 };
 pub use operator_actions::{PruneMode, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;

@@ -73,7 +73,7 @@ pub struct FailureGroup {
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn list(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> {
+pub async fn list_without_bodies(store: &Store, filter: &Filter) -> Result<Vec<Letter>, Error> {
     let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
     let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
     let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
@@ -121,7 +121,7 @@ pub fn batches(selected: &[Selected], max_letters: usize) -> impl Iterator<Item 
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn fetch(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, Error> {
+pub async fn load_selected(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, Error> {
     let is_selected = id_in(&store.connection, Column::MessageId, selected.iter().map(|selected| selected.id));
     store.query(oldest_first(Entity::find().filter(is_selected)).all(&store.connection)).await
 }
@@ -130,7 +130,7 @@ pub async fn fetch(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, 
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn find(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
+pub async fn load_one(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
     store.query(Entity::find_by_id(id).one(&store.connection)).await
 }
 

@@ -23,7 +23,7 @@ use crate::broker::{Address, Publisher, Topology};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::failpoints;
-use crate::store::dead_letters::{self, Filter, Letter};
+use crate::store::letters::{self, Filter, Letter};
 use crate::store::{IfMissing, Store};
 
 #[derive(clap::Subcommand)]
@@ -144,7 +144,7 @@ async fn require_all(store: &Store, filter: &Filter) -> Result<(), Failure> {
     if filter.ids.is_empty() {
         return Ok(());
     }
-    let found = dead_letters::select(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
+    let found = letters::select(store, &Filter { ids: filter.ids.clone(), ..Filter::default() }).await?;
     match filter.ids.iter().find(|id| !found.iter().any(|letter| letter.id == **id)) {
         Some(missing) => Err(no_such_letter(*missing)),
         None => Ok(()),
@@ -152,7 +152,7 @@ async fn require_all(store: &Store, filter: &Filter) -> Result<(), Failure> {
 }
 
 async fn find(store: &Store, id: Uuid) -> Result<Letter, Failure> {
-    dead_letters::find(store, id).await?.ok_or_else(|| no_such_letter(id))
+    letters::load_one(store, id).await?.ok_or_else(|| no_such_letter(id))
 }
 
 fn no_such_letter(id: Uuid) -> Failure {

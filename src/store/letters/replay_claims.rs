@@ -30,15 +30,15 @@ const CLAIM_VALIDITY: Duration = Duration::from_secs(30);
 pub struct ReplayKey {
     /// The letter.
     pub id: Uuid,
-    /// Its `replays`, which identifies the replay.
-    pub replays: i32,
+    /// The number of the replay: the column `replays`, and the header `x-replay` of the message.
+    pub number: i32,
 }
 
 impl ReplayKey {
     /// The current replay of `letter`.
     #[must_use]
     pub fn of(letter: &Letter) -> Self {
-        Self { id: letter.message_id, replays: letter.replays }
+        Self { id: letter.message_id, number: letter.replays }
     }
 }
 
@@ -119,7 +119,7 @@ pub async fn release_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Err
 }
 
 /// Runs `update` for the letters of `keys`. Its argument is the condition that a letter is one of them and has not been
-/// replayed again since; it runs once for each number of replays.
+/// replayed again since; it runs once for each number of a replay.
 async fn update_claims(
     store: &Store,
     keys: &[ReplayKey],
@@ -128,16 +128,16 @@ async fn update_claims(
     if keys.is_empty() {
         return Ok(());
     }
-    let mut ids_by_replays = BTreeMap::<i32, Vec<Uuid>>::new();
+    let mut ids_by_number = BTreeMap::<i32, Vec<Uuid>>::new();
     for key in keys {
-        ids_by_replays.entry(key.replays).or_default().push(key.id);
+        ids_by_number.entry(key.number).or_default().push(key.id);
     }
     store
         .transaction(async |transaction| {
             let connection = &transaction.connection;
-            for (replays, ids) in &ids_by_replays {
+            for (number, ids) in &ids_by_number {
                 let is_one = id_in(connection, Column::MessageId, ids.iter().copied());
-                update(is_one.and(Column::Replays.eq(*replays))).exec(connection).await?;
+                update(is_one.and(Column::Replays.eq(*number))).exec(connection).await?;
             }
             Ok(())
         })
