@@ -19,6 +19,8 @@ use tower_service::Service;
 use crate::readiness::Readiness;
 use crate::server;
 
+/// The roles that a process may run.
+const ROLES: [&str; 3] = ["ingress", "worker", "relay"];
 /// Maximum number of connections: probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -35,7 +37,13 @@ where
     let router = Router::new()
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(async move || respond(&of_all(None).await)))
-        .route("/readyz/{role}", get(async move |Path(role): Path<String>| respond(&of_one(Some(role)).await)))
+        .route(
+            "/readyz/{role}",
+            get(async move |Path(role): Path<String>| match ROLES.contains(&role.as_str()) {
+                true => respond(&of_one(Some(role)).await),
+                false => StatusCode::NOT_FOUND.into_response(),
+            }),
+        )
         .route("/metrics", get(async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], scraped.render())));
     let upkeep = async {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
@@ -56,7 +64,7 @@ fn respond(roles: &[Readiness]) -> Response {
 }
 
 fn state(role: &Readiness) -> Value {
-    let checks = role.checks.iter().map(|(name, result)| (*name, result.as_ref().err().map_or("ok", String::as_str)));
+    let checks = role.checks.iter().map(|(name, result)| (*name, result.err().unwrap_or("ok")));
     json!({ "status": word(role.is_ready()), "checks": checks.collect::<BTreeMap<_, _>>() })
 }
 

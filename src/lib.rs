@@ -1,4 +1,4 @@
-//! banklink consumes Lean's webhooks: each becomes a row of `bank_links` and, if the row changed, an event for subscribers.
+//! banklink consumes Lean's webhooks: each becomes a row of `bank_links` and, if values changed, an event for subscribers.
 //!
 //! # One webhook, straight through
 //!

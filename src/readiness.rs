@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// How long the result of a [`CachedCheck`] is reused.
 const PROBE_LIFETIME: Duration = Duration::from_secs(1);
@@ -14,8 +15,9 @@ const PROBE_LIFETIME: Duration = Duration::from_secs(1);
 pub struct Readiness {
     /// The role's name.
     pub role: &'static str,
-    /// Each check by name.
-    pub checks: Vec<(&'static str, Result<(), String>)>,
+    /// Each check by name. A failure is only classified: the admin address has no login, and the words of a database or a broker
+    /// name users and hosts.
+    pub checks: Vec<(&'static str, Result<(), &'static str>)>,
 }
 
 impl Readiness {
@@ -27,8 +29,8 @@ impl Readiness {
 
     /// Adds the result of a check.
     #[must_use]
-    pub fn check(mut self, name: &'static str, result: Result<(), impl Display>) -> Self {
-        self.checks.push((name, result.map_err(|cause| cause.to_string())));
+    pub fn check(mut self, name: &'static str, result: Result<(), &'static str>) -> Self {
+        self.checks.push((name, result));
         self
     }
 
@@ -49,22 +51,32 @@ pub fn running(stop: &CancellationToken) -> Result<(), &'static str> {
 
 /// A check that costs something. It runs at most once at a time, and its result is reused for one second.
 #[derive(Default)]
-pub struct CachedCheck(Mutex<Option<(Instant, Result<(), String>)>>);
+pub struct CachedCheck(Mutex<Option<(Instant, Result<(), &'static str>)>>);
 
 impl CachedCheck {
-    /// The last result, or that of `probe` if it is too old.
+    /// The last result, or that of `probe` if it is too old. Logs an error whose class differs from the last result.
     ///
     /// # Errors
-    /// The probe's error, as text.
-    pub async fn check<E: Display>(&self, probe: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    /// The `class` of the probe's error.
+    pub async fn check<E: Display>(
+        &self,
+        probe: impl Future<Output = Result<(), E>>,
+        class: impl Fn(&E) -> &'static str,
+    ) -> Result<(), &'static str> {
         let mut last = self.0.lock().await;
         if let Some((at, result)) = &*last
             && at.elapsed() < PROBE_LIFETIME
         {
-            return result.clone();
+            return *result;
         }
-        let result = probe.await.map_err(|cause| cause.to_string());
-        *last = Some((Instant::now(), result.clone()));
+        let cause = probe.await;
+        let result = cause.as_ref().map_err(class).copied();
+        if let Err(cause) = &cause
+            && last.is_none_or(|(_, last)| last != result)
+        {
+            warn!(%cause, "not ready");
+        }
+        *last = Some((Instant::now(), result));
         result
     }
 }

@@ -88,11 +88,11 @@ impl Relay {
     pub async fn readiness(&self) -> Readiness {
         let started = self.started.load(Ordering::Relaxed);
         let database = async { self.store.close_idle_on_error(self.store.probe_outbox().await).await };
-        let database = self.database_check.check(database).await;
+        let database = self.database_check.check(database, store::Error::class).await;
         Readiness::new("relay")
             .check("process", running(&self.stop))
             .check("schema", if started { Ok(()) } else { Err("waiting for the database and its schema") })
-            .check("broker", self.publisher.ready())
+            .check("broker", self.publisher.ready().map_err(|error| error.class()))
             .check("database", database)
     }
 
@@ -227,6 +227,7 @@ fn register_metrics() {
         Unit::Seconds,
         "Time from the receipt of a webhook until RabbitMQ confirmed the event that it caused."
     );
+    let _ = histogram!("banklink_link_latency_seconds");
     for event_type in ["customer.bank_linked", "customer.bank_link_updated", "customer.bank_reconnected"] {
         counter!("banklink_events_published_total", "type" => event_type).absolute(0);
     }

@@ -29,6 +29,9 @@ pub struct Model {
     pub bank_account_type: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub bank_type: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub end_user_id: Option<String>,
+    /// JSON `null` while no webhook has carried permissions.
     pub permissions: Json,
     pub linked_at: Option<DateTimeUtc>,
     pub reconnected_at: Option<DateTimeUtc>,
@@ -37,8 +40,7 @@ pub struct Model {
     pub revision: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_event_id: Option<String>,
-    /// The timestamps of values, by column, that differ from `version`, in nanoseconds since 1970; `null` for permissions that no webhook
-    /// has carried.
+    /// The timestamps of values, by column, where they differ from `version`, in nanoseconds since 1970.
     pub instants: Json,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,

@@ -5,8 +5,8 @@
 //! publishes in flight, 7 to 8 % of the returns were observed on the wrong confirm. So returns are matched by message id.
 //!
 //! The publisher may receive that other confirm after the returned message's own ack, because futures are polled in any
-//! order. So an ack counts as success only at the next barrier: a future that is pushed behind those that are ready, so
-//! that all of them have been received when the barrier is. This can go once lapin matches returns to their publishes.
+//! order. So an ack counts as success only at the next barrier: a future that is ready when it is pushed. Once it is yielded,
+//! every answer that was ready before it has been processed. This can go once lapin matches returns to their publishes.
 
 use std::collections::HashSet;
 use std::time::Duration;

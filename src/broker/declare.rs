@@ -15,7 +15,7 @@ use super::error::{Error, within};
 use super::headers::text;
 use super::topology::{Declaration, Topology};
 
-/// The queue arguments that are numbers or durations, and do not change which messages are kept.
+/// The queue arguments that are numbers or durations. A difference in one of them is accepted (docs/CONTRACT.md#5-on-the-broker).
 const NUMERIC_ARGUMENTS: [&str; 8] = [
     "x-delivery-limit",
     "x-message-ttl",

@@ -50,7 +50,7 @@ impl Death {
     #[must_use]
     pub fn read(properties: &BasicProperties, work_queue: &str) -> Self {
         let headers = Headers::of(properties);
-        let failed_at = headers.text("x-failed-at").and_then(|time| Timestamp::parse(&time));
+        let failed_at = headers.text("x-failed-at").and_then(|time| Timestamp::parse(&time).ok());
         if let Some(class) = headers.text("x-failure-class").and_then(|name| FailureClass::parse(&name)) {
             let reason = headers.text("x-failure").unwrap_or_default();
             return Self { failure: Failure::new(class, reason), at: failed_at };

@@ -48,6 +48,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The kind of error, for strangers: RabbitMQ's own words name users, hosts, queues and exchanges.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Disconnected => "no connection to RabbitMQ",
+            Self::NoChannel => "no publishing channel is open",
+            Self::Blocked => "RabbitMQ has blocked publishing",
+            Self::TimedOut => "RabbitMQ did not answer in time",
+            Self::Nacked => "RabbitMQ refused the message",
+            Self::Returned => "RabbitMQ routed the message to no queue",
+            Self::Mismatch(_) | Self::Precondition(_) => "an exchange or a queue on RabbitMQ differs",
+            Self::ConsumerEnded(_) => "RabbitMQ ended the consumer",
+            Self::Amqp(_) => "RabbitMQ failed",
+        }
+    }
+
     /// Whether RabbitMQ refused this one message, while it may accept others.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

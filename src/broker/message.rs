@@ -77,7 +77,7 @@ impl Message {
         let id = properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
         let received_at = headers
             .text("x-received-at")
-            .and_then(|time| Timestamp::parse(&time))
+            .and_then(|time| Timestamp::parse(&time).ok())
             .or_else(|| properties.timestamp().and_then(Timestamp::from_seconds))
             .unwrap_or(now);
         Self {

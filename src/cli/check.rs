@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::flags::{Flags, setting_args};
-use super::{Failure, migrate, output, settings};
+use super::{CommandError, migrate, output, settings};
 use crate::broker::{Address, Connection, Purpose, Topology};
 use crate::store::{IfMissing, Store};
 
@@ -21,7 +21,7 @@ type CheckResult = Result<String, String>;
 
 const SKIPPED: &str = "not checked: the server could not be reached";
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
     let (broker, topology) = check_broker(&address, topology).await;
     let (database, schema) = check_database(&url).await;
@@ -62,7 +62,7 @@ async fn check_schema(store: &Store) -> CheckResult {
     }
 }
 
-fn report(checks: [(&str, CheckResult); 4], json: bool) -> Result<(), Failure> {
+fn report(checks: [(&str, CheckResult); 4], json: bool) -> Result<(), CommandError> {
     let passed = checks.iter().all(|(_, result)| result.is_ok());
     for (check, result) in checks {
         let (state, detail) = match result {
@@ -75,5 +75,5 @@ fn report(checks: [(&str, CheckResult); 4], json: bool) -> Result<(), Failure> {
             output::line(&format!("{check:<10} {state:<8} {detail}"))?;
         }
     }
-    if passed { Ok(()) } else { Err(Failure::AlreadyReported) }
+    if passed { Ok(()) } else { Err(CommandError::AlreadyReported) }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::flags::{Flags, setting_args};
-use super::{Failure, output, settings};
+use super::{CommandError, output, settings};
 use crate::broker::{Connection, EventSubscription, Purpose};
 use crate::{reconnect, shutdown};
 
@@ -24,7 +24,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandError> {
     let Command::Tail(Args { count, json: _ }) = command;
     let (address, topology) = flags.resolve(settings::broker)?;
     let stop = shutdown::on_signal()?;

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 
 use super::flags::{Flags, setting_args};
-use super::{Failure, output, settings};
+use super::{CommandError, output, settings};
 use crate::store::{self, IfMissing, Store};
 
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(60);
 /// itself; this deadline is for a server that no longer answers.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let url = flags.resolve(|values| values.get(&settings::DATABASE_URL))?;
     let store = Store::connect(&url, IfMissing::Create).await?;
     match args.action {

@@ -3,8 +3,8 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong usage or a wrong setting.
 
 mod check;
+mod command_error;
 mod events;
-mod failure;
 mod flags;
 mod letter_commands;
 mod migrate;
@@ -23,7 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use flags::SettingInfo;
 pub use settings::ALL as SETTINGS;
 
-use failure::Failure;
+use command_error::CommandError;
 use flags::Flags;
 
 use crate::panics;
@@ -74,23 +74,23 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
-        Err(Failure::AlreadyReported) => ExitCode::FAILURE,
-        Err(Failure::Failed(error)) => {
+        Ok(()) | Err(CommandError::BrokenPipe) => ExitCode::SUCCESS,
+        Err(CommandError::AlreadyReported) => ExitCode::FAILURE,
+        Err(CommandError::Failed(error)) => {
             output::print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
-        Err(Failure::Usage(problem)) => {
+        Err(CommandError::Usage(problem)) => {
             output::print_error(&problem);
             ExitCode::from(2)
         }
     }
 }
 
-async fn execute(command: Command, flags: &Flags) -> Result<(), Failure> {
+async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
     if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
         // A person reads these logs, so only warnings are shown.
-        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(Failure::Usage)?;
+        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(CommandError::Usage)?;
         panics::log_locations();
     }
     match command {

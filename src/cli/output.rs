@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
-use super::Failure;
+use super::CommandError;
 
 /// The table width when stdout is not a terminal or its width is unknown.
 const DEFAULT_WIDTH: u16 = 80;
@@ -12,16 +12,16 @@ const DEFAULT_WIDTH: u16 = 80;
 /// Prints one line of a result.
 ///
 /// # Errors
-/// [`Failure::BrokenPipe`] if the reader has closed stdout, which ends the command.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
+/// [`CommandError::BrokenPipe`] if the reader has closed stdout, which ends the command.
+pub(super) fn line(text: &str) -> Result<(), CommandError> {
     match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::BrokenPipe),
         written => Ok(written?),
     }
 }
 
 /// Prints a result as JSON on one line. Fails as [`line()`] does.
-pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), CommandError> {
     line(&serde_json::to_string(value)?)
 }
 
@@ -31,16 +31,16 @@ pub(super) fn table_width() -> u16 {
 }
 
 /// Prints aligned rows under a header, within the width of the terminal. Elsewhere no row is wrapped.
-pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CommandError> {
     print_table(header, rows, u16::MAX)
 }
 
 /// Prints aligned rows under a header, within [`table_width`]. The first column is never wrapped, for copying.
-pub(super) fn fitted_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+pub(super) fn fitted_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CommandError> {
     print_table(header, rows, DEFAULT_WIDTH)
 }
 
-fn print_table(header: &[&str], rows: Vec<Vec<String>>, width_without_terminal: u16) -> Result<(), Failure> {
+fn print_table(header: &[&str], rows: Vec<Vec<String>>, width_without_terminal: u16) -> Result<(), CommandError> {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)

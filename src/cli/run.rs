@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::flags::{Flags, setting_args};
 use super::run_settings::{Role, RunSettings};
-use super::{Failure, migrate, settings};
+use super::{CommandError, migrate, settings};
 use crate::app::App;
 use crate::ingress::Ingress;
 use crate::readiness::Readiness;
@@ -41,10 +41,10 @@ struct Roles {
     relay: Option<Arc<Relay>>,
 }
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let settings = RunSettings::resolve(flags, &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
-    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(Failure::Usage)?;
+    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(CommandError::Usage)?;
     panics::log_locations();
     let ended = run_roles(settings).await;
     match &ended {
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
         Err(cause) => error!("{cause:#}"),
     }
     telemetry.finish();
-    ended.map_err(|_| Failure::AlreadyReported)
+    ended.map_err(|_| CommandError::AlreadyReported)
 }
 
 /// Runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is waited for.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::flags::{Flags, setting_args};
 use super::webhook_source::WebhookSource;
-use super::{Failure, output, settings};
+use super::{CommandError, output, settings};
 use crate::ingress::{Keys, SIGNATURE_HEADER};
 use crate::rate_limiter::RateLimiter;
 
@@ -52,7 +52,7 @@ struct Totals {
 /// The latency of one request, and why the webhook was not accepted.
 type Answer = (Duration, Result<(), String>);
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let keys = flags.resolve(|values| values.get(&settings::LEAN_WEBHOOK_SECRETS))?;
     let webhooks = WebhookSource::open(args.file.as_deref(), args.count)?;
     // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
@@ -72,7 +72,7 @@ async fn post_all(
     keys: Arc<Keys>,
     mut webhooks: WebhookSource,
     rate: Option<u32>,
-) -> Result<Totals, Failure> {
+) -> Result<Totals, CommandError> {
     let bar = progress_bar(webhooks.remaining);
     let mut rate_limiter = rate.map(RateLimiter::new);
     let mut in_flight = JoinSet::new();
@@ -132,7 +132,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     sorted.get(rank.saturating_sub(1)).map_or(0.0, |latency| (latency.as_secs_f64() * 10_000.0).round() / 10.0)
 }
 
-fn summarise(totals: Totals, json: bool) -> Result<(), Failure> {
+fn summarise(totals: Totals, json: bool) -> Result<(), CommandError> {
     let Totals { refused, mut latencies, last_refusal } = totals;
     latencies.sort_unstable();
     let (p50, p99) = (percentile(&latencies, 50), percentile(&latencies, 99));

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::flags::{Flags, setting_args};
-use super::{Failure, output, settings};
+use super::{CommandError, output, settings};
 use crate::broker::{Connection, Purpose};
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ enum Action {
     Show,
 }
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let (address, topology) = flags.resolve(settings::broker)?;
     let definitions = topology.definitions(address.vhost());
     if matches!(args.action, Action::Apply) {

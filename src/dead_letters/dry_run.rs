@@ -9,6 +9,7 @@ use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::event;
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{DeliveryResult, Outcome};
+use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::{Parsed, Webhook, parse};
 use crate::store::letters::Letter;
 use crate::store::{self, Store, bank_links};
@@ -76,7 +77,8 @@ impl DryRun {
     /// # Errors
     /// Any [`store::Error`], when the bank links cannot be read.
     pub async fn run(&mut self, store: &Store, letters: &[Letter]) -> Result<Vec<DryRunResult>, store::Error> {
-        let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter))).collect();
+        let now = Timestamp::now();
+        let parsed: Vec<_> = letters.iter().map(|letter| parse(&letter.body, received_at(letter), now)).collect();
         let entities = parsed.iter().filter_map(|parsed| match parsed {
             Ok(Parsed::Link(webhook)) => Some(webhook.entity_id),
             _ => None,

@@ -1,4 +1,5 @@
-//! What an operator does with dead letters: show, dry run, replay and edit. See docs/CONTRACT.md#7-dead-letters.
+//! What operators do with dead letters beyond a query: show them masked, dry run, replay and edit
+//! (docs/CONTRACT.md#7-dead-letters). Listing, discarding, exporting and pruning are functions of `store::letters`.
 
 mod dry_run;
 mod mask;
@@ -40,7 +41,7 @@ fn received_at(letter: &Letter) -> Timestamp {
 
 /// Why an edit failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum EditError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] store::Error),
@@ -54,7 +55,7 @@ pub enum Error {
 /// longer dead.
 ///
 /// # Errors
-/// [`Error::Database`] or [`Error::Broker`]. The new message may have been published all the same; a repeated edit may publish
+/// [`EditError::Database`] or [`EditError::Broker`]. The new message may have been published all the same; a repeated edit may publish
 /// it twice, which changes nothing.
 pub async fn send_edited(
     store: &Store,
@@ -62,7 +63,7 @@ pub async fn send_edited(
     selected: Selected,
     body: Bytes,
     by: &str,
-) -> Result<Option<Uuid>, Error> {
+) -> Result<Option<Uuid>, EditError> {
     let Some(letter) = claim(store, &[selected], by).await?.pop() else { return Ok(None) };
     let (key, original) = (ReplayKey::of(&letter), message(&letter));
     let id = Uuid::now_v7();

@@ -31,7 +31,7 @@ pub struct ReplayOptions {
     pub rate: Option<u32>,
     /// How many letters are replayed first. The others follow only if all of these are resolved.
     pub canary: Option<usize>,
-    /// Stop when more than this percentage of the letters with an outcome is dead again.
+    /// Stop when more than this percentage of the letters that ended (resolved, or dead again) is dead again.
     pub stop_on_failure: Option<f64>,
     /// Maximum wait for outcomes after the last letter is published, and after the canaries.
     pub wait: Duration,
@@ -68,8 +68,8 @@ pub async fn replay(
     on_progress: impl FnMut(&ReplayTotals),
 ) -> Result<(ReplayTotals, ReplayEnd), store::Error> {
     let totals = ReplayTotals { selected: selected.len(), ..ReplayTotals::default() };
-    let (pending, unconfirmed) = (VecDeque::new(), Vec::new());
-    let mut replay = Replay { store, publisher, options, stop, on_progress, totals, pending, unconfirmed };
+    let (pending, expiring) = (VecDeque::new(), Vec::new());
+    let mut replay = Replay { store, publisher, options, stop, on_progress, totals, pending, expiring };
     let end = replay.run(selected).await?;
     replay.confirm_claims().await?;
     replay.totals.under_way = replay.pending.len();
@@ -87,7 +87,7 @@ struct Replay<'a, F> {
     /// Replayed letters without an outcome, in the order in which they will be polled.
     pending: VecDeque<ReplayKey>,
     /// Published letters whose claims still expire.
-    unconfirmed: Vec<ReplayKey>,
+    expiring: Vec<ReplayKey>,
 }
 
 impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
@@ -140,15 +140,15 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
         let publishing = join_all(claimed.iter().map(publish));
         // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
         // no confirmation any more.
-        let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.unconfirmed));
-        self.unconfirmed.clear();
+        let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.expiring));
+        self.expiring.clear();
         let (mut unpublished, mut failed) = (Vec::new(), None);
         for (letter, published) in claimed.iter().zip(published) {
             match published {
-                Ok(()) => self.unconfirmed.push(ReplayKey::of(letter)),
+                Ok(()) => self.expiring.push(ReplayKey::of(letter)),
                 Err(cause) => {
                     // After any other error the message may be on the queue, so the claim is left to expire.
-                    if cause.is_refusal() || matches!(cause, broker::Error::Blocked | broker::Error::NoChannel) {
+                    if cause.is_refusal() || matches!(cause, broker::Error::Blocked) {
                         unpublished.push(ReplayKey::of(letter));
                     }
                     failed = Some(cause);
@@ -157,16 +157,16 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
         }
         confirmed?;
         release_claims(self.store, &unpublished).await?;
-        self.totals.replayed += self.unconfirmed.len();
-        self.totals.skipped += letters.len() - self.unconfirmed.len();
-        self.pending.extend(&self.unconfirmed);
+        self.totals.replayed += self.expiring.len();
+        self.totals.skipped += letters.len() - self.expiring.len();
+        self.pending.extend(&self.expiring);
         Ok(failed)
     }
 
     /// Makes the claims of all published letters permanent.
     async fn confirm_claims(&mut self) -> Result<(), store::Error> {
-        confirm_claims(self.store, &self.unconfirmed).await?;
-        self.unconfirmed.clear();
+        confirm_claims(self.store, &self.expiring).await?;
+        self.expiring.clear();
         Ok(())
     }
 

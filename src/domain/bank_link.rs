@@ -52,20 +52,10 @@ impl BankLink {
         self.fields[field as usize].as_ref().map(|field| field.value.as_str())
     }
 
-    /// The granted permissions as a JSON array; empty while no webhook has carried any.
-    #[must_use]
-    pub fn permissions(&self) -> &str {
-        self.get(Field::Permissions).unwrap_or("[]")
-    }
-
-    /// Whether customer, app user, bank and permissions are equal: what `customer.bank_link_updated` reports.
+    /// Whether customer, users, bank and permissions are equal: what `customer.bank_link_updated` reports.
     #[must_use]
     pub fn has_same_values(&self, other: &Self) -> bool {
-        Field::ALL.into_iter().all(|field| match field {
-            Field::LastEventId => true,
-            Field::Permissions => self.permissions() == other.permissions(),
-            _ => self.get(field) == other.get(field),
-        })
+        Field::ALL.into_iter().all(|field| field == Field::LastEventId || self.get(field) == other.get(field))
     }
 
     /// Takes over what is newer in `webhook`, and returns whether that changed anything.

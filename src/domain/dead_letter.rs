@@ -34,7 +34,7 @@ pub struct DeadMessage {
 
 impl DeadMessage {
     /// The id of the dead letter: the message's own id, or [`derived_id`](Self::derived_id) if that is not a UUID. Where a
-    /// letter with this id has another body, the derived id is used as well.
+    /// letter with this id has another body, the derived id is used instead.
     #[must_use]
     pub fn letter_id(&self) -> Uuid {
         Uuid::parse_str(&self.wire_id).unwrap_or_else(|_| self.derived_id())

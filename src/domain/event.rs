@@ -81,7 +81,7 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
         id,
         source,
         event_type,
-        subject: customer_id,
+        subject: customer_id.filter(|id| !id.contains(char::is_control)),
         time: link.version.rfc3339_micros(),
         datacontenttype: "application/json",
         dataschema: format!("urn:banklink:{event_type}:1"),
@@ -101,7 +101,8 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
                 account_type: link.get(Field::BankAccountType),
                 bank_type: link.get(Field::BankType),
             },
-            permissions: serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL),
+            permissions: link.get(Field::Permissions).and_then(|names| serde_json::from_str(names).ok()),
+            end_user_id: link.get(Field::EndUserId),
             linked_at: link.linked_at.map(Timestamp::rfc3339_micros),
             reconnected_at: link.reconnected_at.map(Timestamp::rfc3339_micros),
         },
@@ -117,6 +118,8 @@ struct Envelope<'a> {
     source: &'a str,
     #[serde(rename = "type")]
     event_type: &'static str,
+    /// Left out if the customer id contains control characters, which an attribute must not (CloudEvents 1.0, section 3.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
     time: String,
     datacontenttype: &'static str,
@@ -132,7 +135,8 @@ struct Data<'a> {
     revision: i64,
     version: i64,
     bank: Bank<'a>,
-    permissions: &'a RawValue,
+    permissions: Option<&'a RawValue>,
+    end_user_id: Option<&'a str>,
     linked_at: Option<String>,
     reconnected_at: Option<String>,
 }

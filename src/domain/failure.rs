@@ -9,7 +9,7 @@ pub enum FailureClass {
     MalformedJson,
     /// The body is JSON, but a required field is missing or a field has an invalid value.
     InvalidWebhook,
-    /// An `entity.reconnected` whose bank link did not exist even at the last retry.
+    /// An `entity.reconnected` whose bank link does not exist (yet: it is retried).
     UnknownEntity,
     /// The database rejects this row while it accepts others.
     RejectedByDatabase,
@@ -70,7 +70,7 @@ impl fmt::Display for FailureClass {
     }
 }
 
-/// The failure of one attempt, caused by the message itself and not by an outage.
+/// The failure of one attempt, caused by the message or by what happened to it on the broker, and not by an outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of failure.
@@ -80,6 +80,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of class [`FailureClass::InvalidWebhook`]: what is wrong with the member that `path` leads to.
+    #[must_use]
+    pub fn invalid_webhook(path: &str, fault: &str) -> Self {
+        Self::new(FailureClass::InvalidWebhook, format!("{path}: {fault}"))
+    }
+
     /// Creates a failure.
     pub fn new(class: FailureClass, reason: impl Into<String>) -> Self {
         Self { class, reason: reason.into() }

@@ -39,6 +39,7 @@ fields! {
     BankSwiftCode => "bank_swift_code",
     BankAccountType => "bank_account_type",
     BankType => "bank_type",
+    EndUserId => "end_user_id",
     Permissions => "permissions",
     LastEventId => "last_event_id",
 }

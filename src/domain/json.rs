@@ -39,6 +39,12 @@ impl<'a> Object<'a> {
         value.filter(|value| !matches!(value.get(), "null" | "\"\""))
     }
 
+    /// The value of the member that the last segment of `path` names, such as `id` of `payload.id`; otherwise as [`Object::get`].
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&'a RawValue> {
+        self.get(path.rsplit('.').next().unwrap_or(path))
+    }
+
     /// Every member, sorted by name, except those whose name is not UTF-8.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().filter_map(|(Name(name), value)| Some((std::str::from_utf8(name).ok()?, *value)))
@@ -57,15 +63,12 @@ pub fn text(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Fault> {
     Ok((!text.is_empty()).then_some(text))
 }
 
-/// Decodes a string that is going to be stored: see [`text`].
+/// Checks that a text can be stored on both databases.
 ///
 /// # Errors
-/// Those of [`text`], and when the string contains U+0000, which PostgreSQL cannot store.
-pub fn storable_text(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Fault> {
-    match text(raw)? {
-        Some(text) if text.contains('\0') => Err("holds U+0000"),
-        text => Ok(text),
-    }
+/// When it contains U+0000, which PostgreSQL cannot store.
+pub fn storable(text: &str) -> Result<(), Fault> {
+    if text.contains('\0') { Err("holds U+0000") } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(Object::parse(raw("[]")).err(), Some("expected an object"));
         assert_eq!(text(raw("5")), Err("expected text"));
         assert_eq!(text(raw(r#""\ud800""#)), Err("contains a lone surrogate"));
-        assert_eq!(storable_text(raw(r#""a\u0000""#)), Err("holds U+0000"));
+        assert_eq!(storable("a\0"), Err("holds U+0000"));
         assert_eq!(text(raw(r#""""#)), Ok(None));
     }
 }

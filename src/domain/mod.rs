@@ -1,6 +1,7 @@
 //! The rules of banklink: what a webhook says, how it changes a bank link, and which events follow.
 //!
-//! Everything here is pure, without I/O or async; only `Timestamp::now` reads the clock. The worker, a replay's dry run and the tests call the same functions.
+//! Everything here is pure, without I/O or async; only `Timestamp::now` reads the clock. The worker, a replay's dry run and
+//! the tests call the same functions.
 
 pub mod bank_link;
 pub mod dead_letter;
@@ -8,6 +9,7 @@ pub mod event;
 pub mod failure;
 pub mod field;
 pub mod json;
+pub mod optional_fields;
 pub mod outcome;
 pub mod retry;
 pub mod timestamp;

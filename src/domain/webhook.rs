@@ -1,19 +1,20 @@
 //! Parses a webhook's body into a [`Webhook`], a type to ignore, or a failure.
 //!
 //! The rules are in docs/CONTRACT.md#what-a-webhook-must-have. The type is read first: a webhook of another type is
-//! ignored whatever else is wrong with it. A failure names the field and the kind of fault, never the value.
+//! ignored whatever else is wrong with it. What a bank link cannot do without is strict: a failure names the field and the
+//! kind of fault, never the value. An optional field that cannot be read is left out and reported, so that a cosmetic change
+//! at Lean does not kill links.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::failure::{Failure, FailureClass};
 use super::field::Field;
-use super::json::{self, Fault, Object};
+use super::json::{self, Object};
+use super::optional_fields::Values;
 use super::timestamp::Timestamp;
 
 /// The types that Lean publishes and that are not about a bank link. They are ignored, and counted by name.
@@ -37,30 +38,47 @@ pub const IGNORED_TYPES: [&str; 16] = [
 ];
 /// The label under which types are counted that Lean does not publish.
 pub const OTHER_TYPE: &str = "other";
-
-/// The members of `bank_details`, and the fields that hold them.
-const BANK_DETAILS: [(&str, Field); 8] = [
-    ("payload.bank_details.identifier", Field::BankIdentifier),
-    ("payload.bank_details.name", Field::BankName),
-    ("payload.bank_details.logo", Field::BankLogo),
-    ("payload.bank_details.main_color", Field::BankMainColor),
-    ("payload.bank_details.background_color", Field::BankBackgroundColor),
-    ("payload.bank_details.swift_code", Field::BankSwiftCode),
-    ("payload.bank_details.account_type", Field::BankAccountType),
-    ("payload.bank_details.bank_type", Field::BankType),
-];
-/// Maximum length of `customer_id` and `app_user_id`, in characters.
-const MAX_ID_CHARS: usize = 128;
-/// How far a timestamp may lie after its receipt: 24 hours, so that a wrong clock does not block a row's later changes.
-const MAX_NANOS_AFTER_RECEIPT: i64 = 24 * 60 * 60 * 1_000_000_000;
+/// Maximum length of `customer_id`, in characters.
+const MAX_CUSTOMER_ID_CHARS: usize = 128;
+/// Maximum length of the name of an unknown type that is kept for the log, in bytes.
+const MAX_TYPE_NAME_BYTES: usize = 128;
+/// How far a timestamp may lie in the future: 24 hours, so that a wrong clock does not block a row's later changes.
+const MAX_NANOS_AHEAD: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// What a body contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// A webhook about a bank link.
     Link(Webhook),
-    /// A webhook about something else: its type if it is one of [`IGNORED_TYPES`], otherwise [`OTHER_TYPE`].
-    Ignored(&'static str),
+    /// A webhook about something else.
+    Ignored(IgnoredType),
+}
+
+/// The type of a webhook that is not about a bank link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IgnoredType {
+    /// One of [`IGNORED_TYPES`].
+    Published(&'static str),
+    /// A type that Lean does not publish: its name, which may hold anything, cut at 128 bytes.
+    Unknown(String),
+}
+
+impl IgnoredType {
+    fn of(name: &str) -> Self {
+        match IGNORED_TYPES.into_iter().find(|published| *published == name) {
+            Some(published) => Self::Published(published),
+            None => Self::Unknown(name[..name.floor_char_boundary(MAX_TYPE_NAME_BYTES)].to_owned()),
+        }
+    }
+
+    /// The label in metrics: the name, or [`OTHER_TYPE`].
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Published(name) => name,
+            Self::Unknown(_) => OTHER_TYPE,
+        }
+    }
 }
 
 /// A webhook about one bank link.
@@ -72,8 +90,11 @@ pub struct Webhook {
     pub timestamp: Timestamp,
     /// What happened.
     pub kind: Kind,
-    /// The values that the webhook carries. A field that is absent, `null` or an empty string is not among them.
+    /// The values that the webhook carries. A field that is absent, `null`, an empty string or unreadable is not among them.
     pub carried: Vec<(Field, String)>,
+    /// The optional fields that could not be read: of another JSON type than expected, or longer than 1 KiB. Each is the
+    /// field's name, or [`UNREADABLE_BANK_DETAILS`](super::optional_fields::UNREADABLE_BANK_DETAILS).
+    pub unreadable: Vec<&'static str>,
 }
 
 /// What happened to the bank link.
@@ -87,40 +108,42 @@ pub enum Kind {
     Reconnected,
 }
 
-/// Parses `body`, which was received at `received_at`.
+/// Parses `body`, which was received at `received_at`; `now` is the current time.
 ///
 /// # Errors
 /// [`FailureClass::MalformedJson`] when the body is not JSON in UTF-8, [`FailureClass::InvalidWebhook`] when a required
-/// field is missing or a field that is read has a value that cannot be used. A retry cannot succeed in either case.
-pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
+/// field is missing or has a value that cannot be used, or a value that is to be stored holds U+0000. A retry cannot succeed
+/// in either case.
+pub fn parse(body: &[u8], received_at: Timestamp, now: Timestamp) -> Result<Parsed, Failure> {
     let malformed = |reason: &str| Failure::new(FailureClass::MalformedJson, reason);
-    let text = std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))?;
+    let text = std::str::from_utf8(without_bom(body)).map_err(|_| malformed("not UTF-8"))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
     let webhook = object(raw, "webhook")?;
 
     // The type is not stored, so unlike other texts it may contain U+0000.
-    let event_type = webhook.get("type").map_or(Ok(None), json::text).map_err(|fault| invalid("type", fault))?;
+    let event_type =
+        webhook.get("type").map_or(Ok(None), json::text).map_err(|fault| Failure::invalid_webhook("type", fault))?;
     let kind = match event_type.as_deref() {
         Some("entity.created") => Kind::Created,
         Some("entity.updated") => Kind::Updated,
         Some("entity.reconnected") => Kind::Reconnected,
-        Some(other) => {
-            let published = IGNORED_TYPES.into_iter().find(|published| *published == other);
-            return Ok(Parsed::Ignored(published.unwrap_or(OTHER_TYPE)));
-        }
-        None => return Err(invalid("type", "missing")),
+        Some(other) => return Ok(Parsed::Ignored(IgnoredType::of(other))),
+        None => return Err(Failure::invalid_webhook("type", "missing")),
     };
-    let payload = object(webhook.get("payload").ok_or_else(|| invalid("payload", "missing"))?, "payload")?;
-    let mut carried = match kind {
-        Kind::Created | Kind::Updated => link_values(&payload)?,
-        Kind::Reconnected => Vec::new(),
-    };
-    carried.extend(value(&webhook, "event_id", Field::LastEventId)?);
+    let payload =
+        object(webhook.get("payload").ok_or_else(|| Failure::invalid_webhook("payload", "missing"))?, "payload")?;
+    let mut values = Values::default();
+    if kind != Kind::Reconnected {
+        values.carried.push((Field::CustomerId, customer_id(&payload)?));
+        values.read_payload(&payload)?;
+    }
+    values.read(&webhook, "event_id", Field::LastEventId)?;
     Ok(Parsed::Link(Webhook {
         entity_id: entity_id(&payload)?,
-        timestamp: timestamp(&webhook, received_at)?,
+        timestamp: timestamp(&webhook, received_at, now)?,
         kind,
-        carried,
+        carried: values.carried,
+        unreadable: values.unreadable,
     }))
 }
 
@@ -128,7 +151,7 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, Failure> {
 #[must_use]
 pub fn peek_type_and_entity(body: &[u8]) -> (Option<String>, Option<Uuid>) {
     let peek = || {
-        let webhook = Object::parse(serde_json::from_slice(body).ok()?).ok()?;
+        let webhook = Object::parse(serde_json::from_slice(without_bom(body)).ok()?).ok()?;
         let event_type = text(&webhook, "type").ok().flatten().map(Cow::into_owned);
         let payload = webhook.get("payload").and_then(|raw| Object::parse(raw).ok());
         Some((event_type, payload.and_then(|payload| entity_id(&payload).ok())))
@@ -139,91 +162,43 @@ pub fn peek_type_and_entity(body: &[u8]) -> (Option<String>, Option<Uuid>) {
 
 fn entity_id(payload: &Object<'_>) -> Result<Uuid, Failure> {
     let path = "payload.id";
-    let id = text(payload, path)?.ok_or_else(|| invalid(path, "missing"))?;
-    Uuid::parse_str(&id).map_err(|_| invalid(path, "expected a UUID"))
+    let id = text(payload, path)?.ok_or_else(|| Failure::invalid_webhook(path, "missing"))?;
+    Uuid::parse_str(&id).map_err(|_| Failure::invalid_webhook(path, "expected a UUID"))
 }
 
-fn timestamp(webhook: &Object<'_>, received_at: Timestamp) -> Result<Timestamp, Failure> {
+fn timestamp(webhook: &Object<'_>, received_at: Timestamp, now: Timestamp) -> Result<Timestamp, Failure> {
     let path = "timestamp";
     let Some(text) = text(webhook, path)? else { return Ok(received_at) };
-    let timestamp =
-        Timestamp::parse(&text).ok_or_else(|| invalid(path, "expected an RFC 3339 time between 1970 and 2262"))?;
-    if timestamp.is_later_than(received_at, MAX_NANOS_AFTER_RECEIPT) {
-        return Err(invalid(path, "more than 24 h after its receipt"));
+    let timestamp = Timestamp::parse(&text).map_err(|fault| Failure::invalid_webhook(path, fault))?;
+    // By the later of two clocks: if that of the ingress is behind, this must not kill every webhook.
+    if timestamp.is_later_than(received_at.max(now), MAX_NANOS_AHEAD) {
+        return Err(Failure::invalid_webhook(path, "more than 24 h in the future"));
     }
     Ok(timestamp)
 }
 
-/// The values that `entity.created` and `entity.updated` carry in their payload.
-fn link_values(payload: &Object<'_>) -> Result<Vec<(Field, String)>, Failure> {
-    let customer_id = id(payload, "payload.customer_id")?.ok_or_else(|| invalid("payload.customer_id", "missing"))?;
-    let mut carried = vec![(Field::CustomerId, customer_id)];
-    carried.extend(id(payload, "payload.app_user_id")?.map(|id| (Field::AppUserId, id)));
-    if let Some(bank_details) = payload.get("bank_details") {
-        let bank_details = object(bank_details, "payload.bank_details")?;
-        for (path, field) in BANK_DETAILS {
-            carried.extend(value(&bank_details, path, field)?);
-        }
+fn customer_id(payload: &Object<'_>) -> Result<String, Failure> {
+    let path = "payload.customer_id";
+    let id = text(payload, path)?.ok_or_else(|| Failure::invalid_webhook(path, "missing"))?;
+    if id.chars().nth(MAX_CUSTOMER_ID_CHARS).is_some() {
+        return Err(Failure::invalid_webhook(path, "longer than 128 characters"));
     }
-    // Lean's Data API has the bank's identifier here; `bank_details.identifier` takes precedence.
-    let identifier = value(payload, "payload.bank_identifier", Field::BankIdentifier)?;
-    if !carried.iter().any(|(field, _)| *field == Field::BankIdentifier) {
-        carried.extend(identifier);
-    }
-    if let Some(raw) = payload.get("permissions") {
-        let names = permissions(raw).map_err(|fault| invalid("payload.permissions", fault))?;
-        // Two values with the same timestamp are compared by this text.
-        carried.push((Field::Permissions, Value::from_iter(names).to_string()));
-    }
-    Ok(carried)
-}
-
-/// Reads permissions, documented or not, from an array of names (webhooks) or an object of booleans (Lean's Data API).
-fn permissions(raw: &RawValue) -> Result<BTreeSet<String>, Fault> {
-    let mut names = BTreeSet::new();
-    if raw.get().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "expected names")?;
-        for item in items {
-            names.extend(json::storable_text(item)?.map(Cow::into_owned));
-        }
-        return Ok(names);
-    }
-    let object = Object::parse(raw).map_err(|_| "expected a list of names or a map of booleans")?;
-    for (name, granted) in object.members() {
-        match granted.get() {
-            "true" if name.contains('\0') => return Err("holds U+0000"),
-            "true" if !name.is_empty() => drop(names.insert(name.to_owned())),
-            "true" | "false" | "null" => {}
-            _ => return Err("expected true or false"),
-        }
-    }
-    Ok(names)
+    Ok(id.into_owned())
 }
 
 /// Reads `raw`, found at `path`, as an object.
 fn object<'a>(raw: &'a RawValue, path: &str) -> Result<Object<'a>, Failure> {
-    Object::parse(raw).map_err(|fault| invalid(path, fault))
+    Object::parse(raw).map_err(|fault| Failure::invalid_webhook(path, fault))
 }
 
 /// Reads a text to store. `path` leads to it from the webhook's root; its last segment is its name in `object`.
 fn text<'a>(object: &Object<'a>, path: &str) -> Result<Option<Cow<'a, str>>, Failure> {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    object.get(name).map_or(Ok(None), json::storable_text).map_err(|fault| invalid(path, fault))
+    let text = object.at(path).map_or(Ok(None), json::text);
+    let storable = text.and_then(|text| text.as_deref().map_or(Ok(()), json::storable).map(|()| text));
+    storable.map_err(|fault| Failure::invalid_webhook(path, fault))
 }
 
-/// Reads a text as the value of `field`.
-fn value(object: &Object<'_>, path: &str, field: Field) -> Result<Option<(Field, String)>, Failure> {
-    Ok(text(object, path)?.map(|text| (field, text.into_owned())))
-}
-
-/// Reads a text of at most [`MAX_ID_CHARS`] characters.
-fn id(object: &Object<'_>, path: &str) -> Result<Option<String>, Failure> {
-    match text(object, path)? {
-        Some(id) if id.chars().nth(MAX_ID_CHARS).is_some() => Err(invalid(path, "longer than 128 characters")),
-        id => Ok(id.map(Cow::into_owned)),
-    }
-}
-
-fn invalid(path: &str, fault: Fault) -> Failure {
-    Failure::new(FailureClass::InvalidWebhook, format!("{path}: {fault}"))
+/// `body` without the byte order mark that some senders put in front (RFC 8259, section 8.1, permits to ignore it).
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }

@@ -97,6 +97,8 @@ impl Ingress {
     /// Whether the ingress can accept webhooks: it is not stopping, and can publish.
     #[expect(clippy::unused_async, reason = "as the readiness of every role")]
     pub async fn readiness(&self) -> Readiness {
-        Readiness::new("ingress").check("process", running(&self.stop)).check("broker", self.publisher.ready())
+        Readiness::new("ingress")
+            .check("process", running(&self.stop))
+            .check("broker", self.publisher.ready().map_err(|error| error.class()))
     }
 }

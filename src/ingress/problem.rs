@@ -32,8 +32,8 @@ pub(super) enum Rejection {
 
 impl Rejection {
     /// The HTTP status, and the `detail` of the problem.
-    fn status_and_detail(&self) -> (StatusCode, String) {
-        let (status, detail) = match self {
+    fn status_and_detail(&self) -> (StatusCode, &'static str) {
+        match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "the path for webhooks is /webhooks/lean"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the method for webhooks is POST"),
             Self::SenderNotAllowed => (StatusCode::FORBIDDEN, "this address is not allowed to send webhooks"),
@@ -46,13 +46,8 @@ impl Rejection {
             Self::InvalidSignature => {
                 (StatusCode::UNAUTHORIZED, "lean-signature is missing, malformed or not of a known secret")
             }
-            // RabbitMQ's own words name its users, queues and exchanges.
-            Self::Unconfirmed(broker::Error::Amqp(_) | broker::Error::Precondition(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "RabbitMQ failed")
-            }
-            Self::Unconfirmed(error) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-        };
-        (status, detail.to_owned())
+            Self::Unconfirmed(error) => (StatusCode::SERVICE_UNAVAILABLE, error.class()),
+        }
     }
 }
 

@@ -171,7 +171,7 @@ fn key_label(key: Option<usize>) -> String {
     key.map_or_else(|| "none".to_owned(), |index| index.to_string())
 }
 
-/// Describes the metrics, and sets those with known labels to 0, so that they are there before the first request.
+/// Describes the metrics and shows those with known labels before the first request.
 pub(super) fn register_metrics(keys: usize) {
     describe_counter!("banklink_ingress_requests_total", Unit::Count, "Requests answered, by HTTP status");
     describe_histogram!(
@@ -192,4 +192,5 @@ pub(super) fn register_metrics(keys: usize) {
         counter!("banklink_ingress_signatures_total", "key" => key_label(key)).absolute(0);
     }
     gauge!("banklink_ingress_in_flight").set(0);
+    let _ = histogram!("banklink_ingress_request_duration_seconds");
 }

@@ -3,8 +3,8 @@
 //! A new text column is one line in the table of [`Field`], a new timestamp of the bank link one line in [`TIMESTAMPS`]. Besides,
 //! the entity crate lists the column and a migration creates it; a test below fails if the entity has one that is not written.
 //!
-//! The column `instants` holds the timestamp of each value where it differs from the row's `version`: none after
-//! `entity.created`.
+//! The column `instants` holds the timestamp of each value where it differs from the row's `version`: none
+//! after the first webhook.
 
 use std::collections::BTreeMap;
 
@@ -69,44 +69,44 @@ pub(super) fn from_row(row: &QueryResult) -> Result<BankLink, Error> {
     let instants: Value = row.try_get("", "instants")?;
     let instants = instants.as_object().ok_or_else(Error::unreadable_row)?;
     let timestamp_of = |name: &str| match instants.get(name) {
-        None => Ok(Some(version)),
-        Some(Value::Null) => Ok(None),
-        Some(nanos) => nanos.as_i64().and_then(Timestamp::from_nanos).map(Some).ok_or_else(Error::unreadable_row),
+        None => Ok(version),
+        Some(nanos) => nanos.as_i64().and_then(Timestamp::from_nanos).ok_or_else(Error::unreadable_row),
     };
     let mut link = BankLink::empty(row.try_get("", "entity_id")?, version);
     link.revision = row.try_get("", "revision")?;
     for field in Field::ALL {
         let value = match field {
-            Field::Permissions => Some(row.try_get::<Value>("", field.name())?.to_string()),
+            Field::Permissions => match row.try_get("", field.name())? {
+                Value::Null => None,
+                names => Some(names.to_string()),
+            },
             _ => row.try_get("", field.name())?,
         };
-        if let (Some(value), Some(timestamp)) = (value, timestamp_of(field.name())?) {
-            link.fields[field as usize] = Some(FieldValue { timestamp, value });
+        if let Some(value) = value {
+            link.fields[field as usize] = Some(FieldValue { timestamp: timestamp_of(field.name())?, value });
         }
     }
     for column in &TIMESTAMPS {
         if row.try_get::<Option<DateTime<Utc>>>("", column.name)?.is_some() {
-            (column.set)(&mut link, timestamp_of(column.name)?);
+            (column.set)(&mut link, Some(timestamp_of(column.name)?));
         }
     }
     Ok(link)
 }
 
+/// JSON `null` while no webhook has carried permissions.
 fn permissions(link: &BankLink) -> &RawValue {
-    serde_json::from_str(link.permissions()).unwrap_or(RawValue::NULL)
+    link.get(Field::Permissions).and_then(|names| serde_json::from_str(names).ok()).unwrap_or(RawValue::NULL)
 }
 
-/// What the column `instants` holds, in nanoseconds since 1970. The column `permissions` has no null: `null` here says that no
-/// webhook has carried any.
-fn instants_column(link: &BankLink) -> BTreeMap<&'static str, Option<i64>> {
+/// What the column `instants` holds, in nanoseconds since 1970.
+fn instants_column(link: &BankLink) -> BTreeMap<&'static str, i64> {
     let fields = Field::ALL.into_iter().zip(&link.fields);
     let fields = fields.map(|(field, held)| (field.name(), held.as_ref().map(|held| held.timestamp)));
     let timestamps = fields.chain(TIMESTAMPS.iter().map(|column| (column.name, (column.get)(link))));
-    let stored = timestamps.filter(|(name, timestamp)| match timestamp {
-        Some(timestamp) => *timestamp != link.version,
-        None => *name == Field::Permissions.name(),
-    });
-    stored.map(|(name, timestamp)| (name, timestamp.map(Timestamp::nanos))).collect()
+    let differing =
+        timestamps.filter_map(|(name, timestamp)| Some((name, timestamp.filter(|at| *at != link.version)?)));
+    differing.map(|(name, timestamp)| (name, timestamp.nanos())).collect()
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let (entity_id, timestamp) = (Uuid::new_v4(), Timestamp::now());
     let mut row = None;
     for (kind, field) in [(Kind::Created, Field::CustomerId), (Kind::Reconnected, Field::BankName)] {
-        let webhook = Webhook { entity_id, timestamp, kind, carried: vec![(field, "probe".to_owned())] };
+        let webhook =
+            Webhook { entity_id, timestamp, kind, carried: vec![(field, "probe".to_owned())], unreadable: Vec::new() };
         read_in_transaction(transaction, &[entity_id]).await?;
         row = merge(row.as_ref(), [&webhook]).after;
         upsert(transaction, &row.iter().collect::<Vec<_>>()).await?;

@@ -20,7 +20,8 @@ pub enum Error {
     /// statement that took too long, a missing table. Other rows may be writable.
     #[error("the database cannot run the statement: {0}")]
     Blocked(String),
-    /// Everything else, including errors that are not listed anywhere: no connection, a deadlock, a full disk, a read-only server.
+    /// No connection, a deadlock, a full disk, a read-only server, and on SQLite every error that is not listed above. On PostgreSQL
+    /// unlisted classes are [`Error::Blocked`].
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// No answer within the deadline.
@@ -32,6 +33,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The kind of error, for strangers: the database's own words name users, hosts and tables.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::InvalidRow(_) => "the database rejects the row",
+            Self::RuleViolation(_) => "a rule of the database rejects the row",
+            Self::Blocked(_) => "the database cannot run the statement",
+            Self::Unavailable(_) => "the database is unavailable",
+            Self::TimedOut => "the database did not answer in time",
+            Self::Contended => "other transactions kept writing the same rows",
+        }
+    }
+
     /// The stored row cannot be decoded: another program wrote it.
     pub(super) fn unreadable_row() -> Self {
         Self::InvalidRow("the row cannot be read".to_owned())

@@ -72,13 +72,13 @@ pub async fn append(transaction: &Transaction, events: &[NewEvent]) -> Result<()
     let rows: Vec<(&NewEvent, DateTime<Utc>)> = events.iter().zip(created_at).collect();
     let connection = &transaction.connection;
     let inserts = BulkInsert::new(connection.get_database_backend(), &rows)
-        .values(Column::Id, |(append, _)| append.event.id)
-        .texts(Column::EventType, |(append, _)| Some(append.event.event_type))
-        .texts(Column::RoutingKey, |(append, _)| Some(append.event.event_type))
-        .values(Column::EntityId, |(append, _)| append.event.entity_id)
-        .json(Column::Payload, |(append, _)| &*append.event.json)
-        .texts(Column::Traceparent, |(append, _)| append.traceparent.as_deref())
-        .values(Column::ReceivedAt, |(append, _)| append.received_at.to_micros())
+        .values(Column::Id, |(new, _)| new.event.id)
+        .texts(Column::EventType, |(new, _)| Some(new.event.event_type))
+        .texts(Column::RoutingKey, |(new, _)| Some(new.event.event_type))
+        .values(Column::EntityId, |(new, _)| new.event.entity_id)
+        .json(Column::Payload, |(new, _)| &*new.event.json)
+        .texts(Column::Traceparent, |(new, _)| new.traceparent.as_deref())
+        .values(Column::ReceivedAt, |(new, _)| new.received_at.to_micros())
         .values(Column::CreatedAt, |(_, created_at)| *created_at)
         .into_statements(Entity)?;
     for insert in inserts {

@@ -35,7 +35,7 @@ impl Worker {
         failpoint("before settling");
         while !unsettled.is_empty() {
             let settled = self.settle(consumer, &mut unsettled).await;
-            settled.deliveries.iter().for_each(record_settlement);
+            settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
             settled.acknowledged?;
             if let Some(outage) = settled.outage {
                 backoff.wait(&outage, consumer).await.inspect_err(|_| self.gate.require_publishing())?;

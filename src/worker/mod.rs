@@ -1,7 +1,7 @@
 //! The worker: applies webhooks from the work queue to `bank_links`, and records dead messages in `dead_letters`.
 //!
 //! One batch, in reading order: `consume` receives it and [`Worker::handle`] in `batch` passes it through `parse`, `write`
-//! (`isolate` finds the faulty one if a part fails, `transaction` is one attempt), `classify`, `settle` and `report`.
+//! (`isolate` writes the batch in as few parts as possible and finds a faulty delivery, `transaction` is one attempt), `classify`, `settle` and `report`.
 //! `dependency_gate` and `outage_backoff` hold work back while RabbitMQ or the database is unavailable.
 
 mod batch;
@@ -18,6 +18,7 @@ mod record_dead;
 mod report;
 mod settle;
 mod transaction;
+mod unknown_types;
 mod write;
 
 use std::sync::Arc;
@@ -28,10 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Connection, Publisher};
 use crate::readiness::{CachedCheck, Readiness, running};
-use crate::store::Store;
+use crate::store::{self, Store};
 use dependency_gate::DependencyGate;
 pub use outage_backoff::BatchReleased;
 use queue::{QueueConfig, QueueKind};
+use unknown_types::UnknownTypes;
 
 /// What the worker is configured with (docs/CONTRACT.md#3-settings).
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ pub struct Worker {
     database_check: CachedCheck,
     /// Whether a consumer is attached to the work queue.
     consumer_attached: AtomicBool,
+    unknown_types: UnknownTypes,
     stop: CancellationToken,
 }
 
@@ -81,8 +84,18 @@ impl Worker {
         stop: CancellationToken,
     ) -> Self {
         let gate = DependencyGate::new(store.clone(), publisher.clone());
-        let (database_check, consumer_attached) = (CachedCheck::default(), AtomicBool::new(false));
-        Self { settings, store, publisher, connections, events_written, gate, database_check, consumer_attached, stop }
+        Self {
+            settings,
+            store,
+            publisher,
+            connections,
+            events_written,
+            gate,
+            database_check: CachedCheck::default(),
+            consumer_attached: AtomicBool::new(false),
+            unknown_types: UnknownTypes::default(),
+            stop,
+        }
     }
 
     /// Consumes the work queue and the dead queue until `stop` is cancelled, then settles what is unacknowledged.
@@ -110,11 +123,11 @@ impl Worker {
     pub async fn readiness(&self) -> Readiness {
         let attached = self.consumer_attached.load(Ordering::Relaxed);
         let database = async { self.store.close_idle_on_error(self.store.probe().await).await };
-        let database = self.database_check.check(database).await;
+        let database = self.database_check.check(database, store::Error::class).await;
         Readiness::new("worker")
             .check("process", running(&self.stop))
-            .check("broker", self.publisher.ready())
-            .check("consuming", self.connections.work.ready())
+            .check("broker", self.publisher.ready().map_err(|error| error.class()))
+            .check("consuming", self.connections.work.ready().map_err(|error| error.class()))
             .check("consumer", if attached { Ok(()) } else { Err("no consumer is attached") })
             .check("database", database)
     }

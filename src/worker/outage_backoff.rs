@@ -52,7 +52,7 @@ impl<'a> OutageBackoff<'a> {
     /// outage has lasted longer than [`MAX_HOLD`].
     pub(super) async fn wait(&mut self, cause: &impl fmt::Display, consumer: &Consumer) -> Result<(), BatchReleased> {
         let outage = self.outage.get_or_insert_with(|| {
-            warn!(%cause, "paused: a dependency is unavailable; no attempt is consumed");
+            warn!(%cause, "paused: the batch cannot be processed now; no attempt is consumed");
             Outage { since: Instant::now(), _waiting: self.gate.count_as_waiting() }
         });
         if !consumer.is_alive() || self.stop.is_cancelled() || outage.since.elapsed() > MAX_HOLD {

@@ -7,6 +7,7 @@ use tracing::{Span, field, info_span};
 use super::panic_failure::panic_failure;
 use crate::broker::{Delivery, Message};
 use crate::domain::failure::Failure;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::{Parsed, parse};
 use crate::failpoints::failpoint_for_body;
 use crate::telemetry;
@@ -42,7 +43,7 @@ pub(super) fn parse_batch(batch: &[Delivery]) -> Vec<ParsedDelivery<'_>> {
 fn parse_message(message: &Message) -> Result<Parsed, Failure> {
     let parsed = catch_unwind(AssertUnwindSafe(|| {
         failpoint_for_body(&message.body);
-        parse(&message.body, message.received_at)
+        parse(&message.body, message.received_at, Timestamp::now())
     }));
     parsed.unwrap_or_else(|_| Err(panic_failure()))
 }

@@ -6,13 +6,20 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use tracing::{debug, field, warn};
 
 use super::classify::{ClassifiedDelivery, DEAD, Disposition, RETRIED};
+use super::unknown_types::UnknownTypes;
+use crate::domain::field::Field;
+use crate::domain::optional_fields::UNREADABLE_BANK_DETAILS;
 use crate::domain::outcome::Outcome;
-use crate::domain::webhook::{IGNORED_TYPES, OTHER_TYPE, Parsed, peek_type_and_entity};
+use crate::domain::webhook::{IGNORED_TYPES, IgnoredType, OTHER_TYPE, Parsed, peek_type_and_entity};
 
 /// Describes the worker's metrics and shows its counters from the start, at 0.
 pub(super) fn register_metrics() {
     describe_counter!("banklink_worker_deliveries_total", "Settled deliveries, by outcome.");
     describe_counter!("banklink_worker_ignored_total", "Webhooks that are not about a bank link, by published type.");
+    describe_counter!(
+        "banklink_worker_unreadable_fields_total",
+        "Optional fields that could not be read and were left out, by field."
+    );
     describe_gauge!("banklink_worker_paused", "1 while the worker waits for RabbitMQ or the database, else 0.");
     describe_histogram!("banklink_worker_batch_size", "Deliveries in a settled batch.");
     describe_histogram!(
@@ -26,6 +33,11 @@ pub(super) fn register_metrics() {
     for event_type in IGNORED_TYPES.into_iter().chain([OTHER_TYPE]) {
         counter!("banklink_worker_ignored_total", "type" => event_type).absolute(0);
     }
+    for field in Field::ALL.map(Field::name).into_iter().chain([UNREADABLE_BANK_DETAILS]) {
+        counter!("banklink_worker_unreadable_fields_total", "field" => field).absolute(0);
+    }
+    let _ = histogram!("banklink_worker_batch_size");
+    let _ = histogram!("banklink_worker_batch_duration_seconds");
     gauge!("banklink_worker_paused").set(0);
 }
 
@@ -36,15 +48,26 @@ pub(super) fn record_batch(deliveries: usize, took: Duration) {
 }
 
 /// Counts and logs one settled delivery, within its span.
-pub(super) fn record_settlement(delivery: &ClassifiedDelivery<'_>) {
+pub(super) fn record_settlement(delivery: &ClassifiedDelivery<'_>, unknown_types: &UnknownTypes) {
     let ClassifiedDelivery { parsed, disposition } = delivery;
     let (message, outcome) = (parsed.message(), disposition.as_str());
     counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);
-    if let Ok(Parsed::Ignored(event_type)) = parsed.webhook {
-        counter!("banklink_worker_ignored_total", "type" => event_type).increment(1);
-    }
     parsed.span.record("outcome", outcome);
     let _entered = parsed.span.enter();
+    match &parsed.webhook {
+        Ok(Parsed::Link(webhook)) => {
+            for field in &webhook.unreadable {
+                counter!("banklink_worker_unreadable_fields_total", "field" => *field).increment(1);
+            }
+        }
+        Ok(Parsed::Ignored(event_type)) => {
+            counter!("banklink_worker_ignored_total", "type" => event_type.label()).increment(1);
+            if let IgnoredType::Unknown(name) = event_type {
+                unknown_types.log_once(name);
+            }
+        }
+        Err(_) => {}
+    }
     let entity_id = || peek_type_and_entity(&message.body).1.map(field::display);
     match disposition {
         Disposition::Ack(_) => debug!(message.id, message.attempt, outcome, "handled a webhook"),

@@ -137,14 +137,14 @@ impl<'a> Written<'a> {
             let last_applied = writes.iter().zip(&merged.results).rfind(|(_, result)| **result == applied);
             if let Some((cause, _)) = last_applied {
                 let events = event::for_change(before, after, event_source);
-                self.events.extend(events.into_iter().map(|event| (cause.index, append(event, cause.message))));
+                self.events.extend(events.into_iter().map(|event| (cause.index, new_event(event, cause.message))));
             }
         }
         self.results.extend(writes.into_iter().zip(merged.results));
     }
 }
 
-fn append(event: event::Event, cause: &Message) -> NewEvent {
+fn new_event(event: event::Event, cause: &Message) -> NewEvent {
     NewEvent { event, received_at: cause.received_at, traceparent: cause.traceparent.clone() }
 }
 

@@ -1,4 +1,4 @@
-//! Writes a batch to the database.
+//! Sorts out what a batch has to write to the database. `isolate` writes it, in parts.
 
 use uuid::Uuid;
 
@@ -37,9 +37,9 @@ impl Worker {
     /// which changes nothing where it was written already.
     pub(super) async fn write(&self, parsed: &[ParsedDelivery<'_>]) -> Result<Vec<DeliveryResult>, store::Error> {
         let (mut results, mut writes) = (Vec::<IndexedResult>::with_capacity(parsed.len()), Vec::new());
-        for (index, parsed) in parsed.iter().enumerate() {
-            let message = parsed.message();
-            match &parsed.webhook {
+        for (index, delivery) in parsed.iter().enumerate() {
+            let message = delivery.message();
+            match &delivery.webhook {
                 Ok(Parsed::Link(webhook)) => writes.push(PendingWrite { index, message, webhook: Some(webhook) }),
                 Ok(Parsed::Ignored(_)) if message.replay.is_some() => {
                     writes.push(PendingWrite { index, message, webhook: None });

@@ -7,6 +7,7 @@
     reason = "a test states its expectations by failing"
 )]
 
+mod admin;
 mod bank_links;
 mod chaos_judge;
 mod commands;
@@ -16,6 +17,7 @@ mod dead_letters;
 mod deferred_rows;
 mod ingress;
 mod invalid_webhooks;
+mod lenient_webhooks;
 mod log_privacy;
 mod merge;
 mod migrate;

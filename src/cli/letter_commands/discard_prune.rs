@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ActionArgs, Failure, Selection, actor, before_now, confirm, database, output, require_all, settings};
+use super::{ActionArgs, CommandError, Selection, actor, before_now, confirm, database, output, require_all, settings};
 use crate::cli::flags::{Flags, setting_args};
 use crate::store::letters;
 
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Prune {
     json: bool,
 }
 
-pub(super) async fn discard(args: Discard, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn discard(args: Discard, flags: &Flags) -> Result<(), CommandError> {
     let named = !args.selection.ids.is_empty();
     let filter = args.selection.filter()?;
     let store = database(flags).await?;
@@ -52,9 +52,9 @@ pub(super) async fn discard(args: Discard, flags: &Flags) -> Result<(), Failure>
     output::line(&format!("selected {selected}  discarded {discarded}  skipped {skipped}"))
 }
 
-pub(super) async fn prune(args: Prune, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn prune(args: Prune, flags: &Flags) -> Result<(), CommandError> {
     let before = before_now(args.resolved_older_than)
-        .ok_or_else(|| Failure::Usage("--resolved-older-than: the age is too large".to_owned()))?;
+        .ok_or_else(|| CommandError::Usage("--resolved-older-than: the age is too large".to_owned()))?;
     let store = database(flags).await?;
     let mode = if args.dry_run { letters::PruneMode::Count } else { letters::PruneMode::Delete };
     let pruned = letters::prune(&store, before, mode).await?;

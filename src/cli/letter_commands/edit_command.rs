@@ -10,7 +10,7 @@ use similar::TextDiff;
 use uuid::Uuid;
 
 use super::letter_format::state;
-use super::{ActionArgs, Failure, actor, confirm, find, open, output, settings, with_publisher};
+use super::{ActionArgs, CommandError, actor, confirm, find, open, output, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Args {
     action: ActionArgs,
 }
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let (url, broker) = flags.resolve(settings::database_and_broker)?;
     let store = open(&url).await?;
     let by = actor(args.action.by);
@@ -67,7 +67,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
 }
 
 /// Prints the difference between the bodies and a dry run of the new one.
-async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) -> Result<(), Failure> {
+async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) -> Result<(), CommandError> {
     let (old, new) = (render(&letter.body, masking), render(body, masking));
     let difference = TextDiff::from_lines(&old, &new)
         .unified_diff()

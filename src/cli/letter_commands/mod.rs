@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::flags::Flags;
-use super::{Failure, migrate, output, settings};
+use super::{CommandError, migrate, output, settings};
 use crate::app::App;
 use crate::broker::{Address, Publisher, Topology};
 use crate::domain::dead_letter::State;
@@ -46,7 +46,7 @@ pub(super) enum Command {
     Prune(discard_prune::Prune),
 }
 
-pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandError> {
     match command {
         Command::List(args) => read_commands::list(args, flags).await,
         Command::Show(args) => read_commands::show(args, flags).await,
@@ -68,7 +68,7 @@ const READY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
 struct Filters {
-    /// Failure class
+    /// CommandError class
     #[arg(long, value_name = "C", value_parser = class_parser())]
     class: Option<FailureClass>,
     /// Type of the webhook
@@ -127,20 +127,22 @@ impl From<Filters> for Filter {
 
 impl Selection {
     /// The selection as a filter. An empty selection is an error, because it would mean all letters.
-    fn filter(self) -> Result<Filter, Failure> {
+    fn filter(self) -> Result<Filter, CommandError> {
         let ids = self.ids;
         let filter = Filter::from(self.filters);
         let has_filters = format!("{filter:?}") != format!("{:?}", Filter::default());
         match (ids.is_empty(), has_filters) {
-            (true, false) => Err(Failure::Usage("name letters by id or select them by filters; see --help".to_owned())),
-            (false, true) => Err(Failure::Usage("ids and filters cannot be combined".to_owned())),
+            (true, false) => {
+                Err(CommandError::Usage("name letters by id or select them by filters; see --help".to_owned()))
+            }
+            (false, true) => Err(CommandError::Usage("ids and filters cannot be combined".to_owned())),
             _ => Ok(Filter { ids, ..filter }),
         }
     }
 }
 
 /// Fails if a letter that was named by its id does not exist.
-async fn require_all(store: &Store, filter: &Filter) -> Result<(), Failure> {
+async fn require_all(store: &Store, filter: &Filter) -> Result<(), CommandError> {
     if filter.ids.is_empty() {
         return Ok(());
     }
@@ -151,21 +153,21 @@ async fn require_all(store: &Store, filter: &Filter) -> Result<(), Failure> {
     }
 }
 
-async fn find(store: &Store, id: Uuid) -> Result<Letter, Failure> {
+async fn find(store: &Store, id: Uuid) -> Result<Letter, CommandError> {
     letters::load_one(store, id).await?.ok_or_else(|| no_such_letter(id))
 }
 
-fn no_such_letter(id: Uuid) -> Failure {
+fn no_such_letter(id: Uuid) -> CommandError {
     anyhow!("there is no dead letter {id}").into()
 }
 
 /// Opens the database of a command that uses no other setting.
-async fn database(flags: &Flags) -> Result<Store, Failure> {
+async fn database(flags: &Flags) -> Result<Store, CommandError> {
     open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await
 }
 
 /// Opens the database at `url`, which must exist and have all tables.
-async fn open(url: &str) -> Result<Store, Failure> {
+async fn open(url: &str) -> Result<Store, CommandError> {
     let store = Store::connect(url, IfMissing::Refuse).await?;
     migrate::require(&store).await?;
     Ok(store)
@@ -174,8 +176,8 @@ async fn open(url: &str) -> Result<Store, Failure> {
 /// Connects to RabbitMQ, waits for a publisher to be ready, does `work` with it, and closes the connection.
 async fn with_publisher<T>(
     (address, topology): (Address, Arc<Topology>),
-    work: impl AsyncFnOnce(&Publisher) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    work: impl AsyncFnOnce(&Publisher) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let app = App::new(address, topology);
     let publisher = app.publisher();
     let is_ready = async {
@@ -194,12 +196,12 @@ async fn with_publisher<T>(
 }
 
 /// Asks `question` on the terminal unless `confirmed`. Fails with wrong usage if stdin is not a terminal.
-fn confirm(question: &str, confirmed: bool) -> Result<(), Failure> {
+fn confirm(question: &str, confirmed: bool) -> Result<(), CommandError> {
     if confirmed {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("stdin is not a terminal; pass --yes".to_owned()));
+        return Err(CommandError::Usage("stdin is not a terminal; pass --yes".to_owned()));
     }
     let mut stderr = std::io::stderr().lock();
     write!(stderr, "{question} [y/N] ")?;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Failure, Filters, actor, database, find, letter_format as format, output, settings};
+use super::{CommandError, Filters, actor, database, find, letter_format as format, output, settings};
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{Masking, render};
 use crate::store::letters::{self, Action, Filter, HistoryEntry, Letter};
@@ -62,7 +62,7 @@ pub(in crate::cli) struct Export {
     json: bool,
 }
 
-pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn list(args: List, flags: &Flags) -> Result<(), CommandError> {
     let store = database(flags).await?;
     let mut filter = Filter::from(args.filters);
     filter.limit.get_or_insert(DEFAULT_LIMIT);
@@ -84,7 +84,7 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), Failure> {
     output::fitted_table(&["MESSAGE ID", "DIED", "STATE", "CLASS", "TYPE"][..columns], rows.collect())
 }
 
-pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), CommandError> {
     let store = database(flags).await?;
     let groups = letters::stats(&store).await?;
     if args.json {
@@ -102,7 +102,7 @@ pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), Failure> {
     output::fitted_table(&["COUNT", "CLASS", "FINGERPRINT", "OLDEST", "NEWEST", "EXAMPLE"], rows.collect())
 }
 
-pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), CommandError> {
     let store = database(flags).await?;
     let letter = find(&store, args.id).await?;
     if args.reveal {
@@ -118,7 +118,7 @@ pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), Failure> {
 }
 
 /// Prints headers, failure, history and body.
-fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> Result<(), Failure> {
+fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> Result<(), CommandError> {
     let state = format!("{} (deaths {}, replays {})", format::state(letter), letter.deaths, letter.replays);
     let fields = [
         ("message id", Some(letter.message_id.to_string())),
@@ -151,7 +151,7 @@ fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> 
     output::line(&render(&letter.body, masking))
 }
 
-pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), CommandError> {
     let store = database(flags).await?;
     let by = actor(args.by);
     // Selected up front, so that letters which die during the export do not prolong it.

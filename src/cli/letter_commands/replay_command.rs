@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{ActionArgs, Failure, Selection, actor, confirm, open, output, require_all, settings, with_publisher};
+use super::{ActionArgs, CommandError, Selection, actor, confirm, open, output, require_all, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals, replay};
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Args {
     action: ActionArgs,
 }
 
-pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let named = args.selection.ids.len();
     let filter = args.selection.filter()?;
     let (url, broker) = flags.resolve(settings::database_and_broker)?;
@@ -76,7 +76,7 @@ async fn replay_with_progress(
     publisher: &Publisher,
     selected: &[Selected],
     options: &ReplayOptions,
-) -> Result<(ReplayTotals, ReplayEnd), Failure> {
+) -> Result<(ReplayTotals, ReplayEnd), CommandError> {
     let stop = shutdown::on_signal()?;
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -91,7 +91,7 @@ async fn replay_with_progress(
     Ok(replayed?)
 }
 
-fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), Failure> {
+fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), CommandError> {
     let ReplayTotals { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = totals;
     if json {
         output::json(totals)?;
@@ -111,7 +111,7 @@ fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), F
     .into())
 }
 
-async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(), Failure> {
+async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(), CommandError> {
     let mut dry_run = DryRun::default();
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut rows = Vec::new();

@@ -95,8 +95,7 @@ async fn insert_letters(transaction: &Transaction, letters: Vec<Letter>) -> Resu
 
 fn new_letter(id: Uuid, death: &DeadMessage) -> Letter {
     let (event_type, entity_id) = peek_type_and_entity(&death.body);
-    // An id that cannot be stored unchanged is left out: a replay that carried another one would not find this letter, but
-    // one that carries `message_id` does.
+    // An id that cannot be stored unchanged is left out. A replay then carries the letter's `message_id` instead.
     let has_other_id = death.wire_id != id.to_string() && storable(&death.wire_id) == death.wire_id;
     // `apply_death` sets the columns about the death; the others are null.
     let mut letter = Letter {

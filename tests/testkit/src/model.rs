@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The text fields of a webhook, and their columns.
-const FIELDS: [(&str, &str); 11] = [
+const FIELDS: [(&str, &str); 12] = [
     ("/payload/customer_id", "customer_id"),
     ("/payload/app_user_id", "app_user_id"),
     ("/payload/bank_details/identifier", "bank_identifier"),
@@ -22,6 +22,7 @@ const FIELDS: [(&str, &str); 11] = [
     ("/payload/bank_details/swift_code", "bank_swift_code"),
     ("/payload/bank_details/account_type", "bank_account_type"),
     ("/payload/bank_details/bank_type", "bank_type"),
+    ("/payload/end_user_id", "end_user_id"),
     ("/event_id", "last_event_id"),
 ];
 
@@ -30,8 +31,8 @@ const FIELDS: [(&str, &str); 11] = [
 pub struct Expected {
     /// Text columns by name.
     pub columns: BTreeMap<&'static str, Option<String>>,
-    /// Names of the granted permissions, sorted.
-    pub permissions: Vec<String>,
+    /// Names of the granted permissions, sorted; `None` while no webhook has carried any.
+    pub permissions: Option<Vec<String>>,
     /// Nanoseconds since 1970.
     pub linked_at: Option<i64>,
     /// Nanoseconds since 1970.
@@ -58,7 +59,7 @@ pub fn expected<'a>(webhooks: impl IntoIterator<Item = &'a Value>) -> Option<Exp
     });
     creates_a_link.then(|| Expected {
         columns: columns.collect(),
-        permissions: granted.max().map(|(_, _, permissions)| permissions).unwrap_or_default(),
+        permissions: granted.max().map(|(_, _, permissions)| permissions),
         linked_at: of("entity.created").map(nanos).min(),
         reconnected_at: of("entity.reconnected").map(nanos).max(),
         version: webhooks.iter().copied().map(nanos).max().unwrap_or_default(),
@@ -82,6 +83,7 @@ pub fn held(row: &entity::bank_link::Model) -> Expected {
         ("bank_swift_code", row.bank_swift_code.clone()),
         ("bank_account_type", row.bank_account_type.clone()),
         ("bank_type", row.bank_type.clone()),
+        ("end_user_id", row.end_user_id.clone()),
         ("last_event_id", row.last_event_id.clone()),
     ];
     Expected {
@@ -122,14 +124,15 @@ pub fn any_webhook(entity: Uuid) -> impl Strategy<Value = Value> {
     ];
     let kind = prop::sample::select(vec!["entity.created", "entity.updated", "entity.updated", "entity.reconnected"]);
     let bank = prop::collection::vec(text(), 8);
-    (kind, 0..6_u32, "[xyz]", text(), text(), bank, permissions).prop_map(
-        move |(kind, nanos, customer, app_user, event_id, bank, permissions)| {
+    (kind, 0..6_u32, "[xyz]", (text(), text()), text(), bank, permissions).prop_map(
+        move |(kind, nanos, customer, (app_user, end_user), event_id, bank, permissions)| {
             let timestamp = format!("2026-06-01T00:00:00.00000000{nanos}Z");
             let payload = if kind == "entity.reconnected" {
                 json!({ "id": entity, "reconnect_id": "r" })
             } else {
                 json!({
-                    "id": entity, "customer_id": customer, "app_user_id": app_user, "permissions": permissions,
+                    "id": entity, "customer_id": customer, "app_user_id": app_user, "end_user_id": end_user,
+                    "permissions": permissions,
                     "bank_details": {
                         "identifier": bank[0], "name": bank[1], "logo": bank[2], "main_color": bank[3],
                         "background_color": bank[4], "swift_code": bank[5], "account_type": bank[6], "bank_type": bank[7],

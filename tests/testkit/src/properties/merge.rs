@@ -43,7 +43,7 @@ fn webhook(bytes: &mut impl Iterator<Item = u8>) -> Webhook {
         _ => *field == Field::CustomerId || fields >> index & 1 == 1,
     });
     let carried = carried.map(|(_, field)| (field, char::from(b'a' + next() % 3).to_string())).collect();
-    Webhook { entity_id: Uuid::from_u128(7), timestamp, kind, carried }
+    Webhook { entity_id: Uuid::from_u128(7), timestamp, kind, carried, unreadable: Vec::new() }
 }
 
 /// Merges batch by batch; a reconnect of an unknown link is repeated with the next batch. Returns the row and the number of
@@ -71,7 +71,7 @@ fn merge_all(mut batches: Vec<Vec<&Webhook>>) -> (Option<BankLink>, usize) {
 }
 
 /// The contents of a row without its revision, which depends on the batches.
-type Contents = ([Option<FieldValue>; 12], Option<Timestamp>, Option<Timestamp>, Timestamp);
+type Contents = ([Option<FieldValue>; Field::COUNT], Option<Timestamp>, Option<Timestamp>, Timestamp);
 
 fn contents(row: &BankLink) -> Contents {
     (row.fields.clone(), row.linked_at, row.reconnected_at, row.version)
