@@ -7,7 +7,7 @@ use sha2::Sha512;
 use uuid::Uuid;
 
 /// The secret that posts are signed with.
-pub(crate) const SECRET: &str = "bench-secret";
+pub(crate) const SECRET: &str = "bench-secret-of-16";
 
 /// The body of a webhook about the bank link `entity`.
 pub(crate) fn created(entity: Uuid) -> String {

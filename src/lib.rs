@@ -20,7 +20,7 @@
 //! | 3 | [`app`]: builds the roles from their settings |
 //! | 2 | [`ingress`], [`worker`], [`relay`]: the roles; [`admin`]: probes and metrics; [`dead_letters`]: what operators do |
 //! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
-//! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`] |
+//! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`], [`stack`] |
 //!
 //! `docs/ARCHITECTURE.md` has the file-by-file tour, the reasons and a glossary; `docs/CONTRACT.md` is what others rely on.
 
@@ -39,6 +39,7 @@ pub mod reconnect;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
+pub mod stack;
 pub mod store;
 pub mod telemetry;
 pub mod worker;

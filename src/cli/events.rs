@@ -41,7 +41,8 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
     output::print_note(&waiting);
     while remaining > 0 {
         match stop.run_until_cancelled(subscription.0.next()).await {
-            Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event))?,
+            // Line breaks of a valid event are outside its strings.
+            Some(Ok(event)) => output::line(&String::from_utf8_lossy(&event).replace(['\n', '\r', '\t'], " "))?,
             Some(Err(cause)) => {
                 output::print_note(&cause.to_string());
                 let replaced = stop.run_until_cancelled(reconnect::retry_until_ok(subscribe, retrying)).await;

@@ -48,14 +48,15 @@ impl SettingInfo {
 
     /// The flag of the setting and, for a secret, the flag that names a file.
     fn args(&self) -> Vec<Arg> {
-        let arg = |variable: String, help| {
+        let arg = |variable: String, help: &'static str| {
             let arg = Arg::new(variable.clone()).long(flag(&variable)).value_name("VALUE").help(help);
             let arg = arg.env(variable).hide_env_values(true).help_heading("Settings");
             arg.value_parser(clap::value_parser!(OsString))
         };
         let value = arg(self.variable.to_owned(), self.help);
         if self.secret {
-            return vec![value, arg(self.file_variable(), "File that contains the value").hide_short_help(true)];
+            let help = "Preferred: a file with the value. Other users can see flags, and often variables";
+            return vec![value, arg(self.file_variable(), help)];
         }
         vec![value.default_value(self.default).hide_default_value(self.default.is_empty())]
     }

@@ -104,7 +104,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);
-            output::line(String::from_utf8(script)?.trim_end())
+            output::unescaped(String::from_utf8(script)?.trim_end())
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Printing: results to stdout, everything else to stderr.
+//!
+//! Bodies, headers, keys and operators' names may hold anything. Everything that is printed for people passes through
+//! [`escaped`], so that no text can move the cursor, write the clipboard, reorder letters or forge a line.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -9,11 +14,45 @@ use super::CommandError;
 /// The table width when stdout is not a terminal or its width is unknown.
 const DEFAULT_WIDTH: u16 = 80;
 
+/// `text` as one line that a terminal only displays: control characters (C0, DEL, C1), and characters that are invisible or
+/// change the direction of text, become `\uXXXX`. In a JSON document that is the same value.
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_escaped(c) {
+            // All of them are in the Basic Multilingual Plane. Writing to a string cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Control characters, zero-width characters and marks, line separators, bidirectional overrides and isolates, byte order mark.
+fn is_escaped(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Prints one line of a result.
 ///
 /// # Errors
 /// [`CommandError::BrokenPipe`] if the reader has closed stdout, which ends the command.
 pub(super) fn line(text: &str) -> Result<(), CommandError> {
+    unescaped(&escaped(text))
+}
+
+/// Prints a text of several lines. Fails as [`line()`] does.
+pub(super) fn lines(text: &str) -> Result<(), CommandError> {
+    text.lines().try_for_each(line)
+}
+
+/// Prints what the program itself wrote, such as a script. Fails as [`line()`] does.
+pub(super) fn unescaped(text: &str) -> Result<(), CommandError> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::BrokenPipe),
         written => Ok(written?),
@@ -41,12 +80,13 @@ pub(super) fn fitted_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()
 }
 
 fn print_table(header: &[&str], rows: Vec<Vec<String>>, width_without_terminal: u16) -> Result<(), CommandError> {
+    let escaped_row = |row: Vec<String>| row.iter().map(|cell| escaped(cell).into_owned()).collect::<Vec<_>>();
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header)
-        .add_rows(rows);
+        .add_rows(rows.into_iter().map(escaped_row));
     if !std::io::stdout().is_terminal() {
         table.set_width(width_without_terminal);
     }
@@ -56,7 +96,8 @@ fn print_table(header: &[&str], rows: Vec<Vec<String>>, width_without_terminal: 
     if let Some(first) = table.column_mut(0) {
         first.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table.lines().try_for_each(|text| line(text.trim_end()))
+    // The terminal's own escapes, such as bold, are comfy-table's.
+    table.lines().try_for_each(|text| unescaped(text.trim_end()))
 }
 
 /// Prints an error on stderr, in one line.
@@ -66,5 +107,37 @@ pub(super) fn print_error(error: &str) {
 
 /// Prints a note on stderr.
 pub(super) fn print_note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", escaped(text));
+}
+
+/// Prints a note of several lines on stderr.
+pub(super) fn print_notes(text: &str) {
+    text.lines().for_each(print_note);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_interpret_is_escaped_and_the_rest_stays() {
+        for (text, expected) in [
+            ("\x1b[31m\x07", r"\u001b[31m\u0007"),
+            ("\x7f\u{9b}2J\u{85}", r"\u007f\u009b2J\u0085"),
+            ("a\u{202e}b\u{2066}c\u{200b}d\u{feff}e\u{2028}f", r"a\u202eb\u2066c\u200bd\ufeffe\u2028f"),
+            ("one\ntwo\r\tthree", r"one\u000atwo\u000d\u0009three"),
+            ("بنك 🏦 \\ \"é\"", "بنك 🏦 \\ \"é\""),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
+    #[test]
+    fn an_escaped_json_document_is_the_same_value() {
+        let value = serde_json::json!({ "k\u{202e}\u{9b}": "\x7f\u{200b}\x1b\n" });
+        let text = serde_json::to_string(&value).unwrap();
+        let printed = escaped(&text);
+        assert_ne!(printed, text);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
+    }
 }

@@ -42,7 +42,7 @@ impl RunSettings {
             broker: settings::broker(values),
             telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
             admin_listen: values.get(&settings::BANKLINK_ADMIN_LISTEN),
-            ingress: runs(Role::Ingress).then(|| (values.get(&settings::BANKLINK_LISTEN), settings::ingress(values))),
+            ingress: runs(Role::Ingress).then(|| settings::ingress(values)),
             database_url: uses_database.then(|| values.get(&settings::DATABASE_URL)),
             migrate: uses_database && values.get(&settings::BANKLINK_MIGRATE),
             worker: runs(Role::Worker).then(|| settings::worker(values)),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, StatusCode, Url, redirect};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -57,7 +57,12 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let webhooks = WebhookSource::open(args.file.as_deref(), args.count)?;
     // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder().timeout(ANSWER_DEADLINE).build().context("cannot create an HTTP client")?;
+    // Without redirects: another server must get neither the body nor the signature.
+    let client = Client::builder()
+        .timeout(ANSWER_DEADLINE)
+        .redirect(redirect::Policy::none())
+        .build()
+        .context("cannot create an HTTP client")?;
     let mut url = args.url;
     if url.path() == "/" {
         url.set_path("/webhooks/lean");

@@ -39,8 +39,8 @@ settings! {
         "1 to 100 letters, digits, dots, hyphens or underscores", namespace;
     BANKLINK_MIGRATE: bool = "false", "Worker and relay migrate the database before they start, under a lock",
         "true or false", boolean;
-    LEAN_WEBHOOK_SECRETS: Keys [secret required] = "-", "Lean's webhook secrets; more than one during a rotation",
-        "one or more secrets, comma separated, none of them empty", Keys::parse;
+    LEAN_WEBHOOK_SECRETS: Keys [secret required] = "----------------", "Lean's webhook secrets; more than one during a rotation",
+        "one or more secrets of at least 16 characters each, comma separated, without line breaks", Keys::parse;
     BANKLINK_LISTEN: String = "127.0.0.1:8080", "Address that receives webhooks",
         "an address and a port", address;
     BANKLINK_ADMIN_LISTEN: String = "127.0.0.1:9464", "Address of probes and metrics, for every role",
@@ -63,8 +63,10 @@ settings! {
         "durations of 1ms to 49 days, comma separated", Schedule::parse;
     BANKLINK_DELIVERY_LIMIT: u32 = "20", "Redeliveries before RabbitMQ dead-letters a message; fixed once declared",
         "1 to 1000000", |text| within(text, 1..=1_000_000);
+    BANKLINK_MAX_CONNECTIONS: usize = "16384", "Maximum connections to the ingress; when full, the slowest gives way",
+        "1 to 1000000", |text| within(text, 1..=1_000_000);
     BANKLINK_EVENT_SOURCE: String = "/banklink", "CloudEvents source of published events",
-        "a URI reference", |text| (!text.is_empty()).then(|| text.to_owned());
+        "a URI reference", uri_reference;
     BANKLINK_LOG_FORMAT: LogFormat = "", "text or json; unset: text on a terminal, else json. RUST_LOG sets the filter",
         "text or json", LogFormat::parse;
     OTEL_EXPORTER_OTLP_ENDPOINT: Option<String> = "", "Receives traces by OTLP/gRPC; unset: none. OTEL_* apply",
@@ -91,8 +93,9 @@ pub(super) fn database_and_broker(settings: &mut Resolver<'_>) -> (String, (Addr
     (settings.get(&DATABASE_URL), broker(settings))
 }
 
-pub(super) fn ingress(settings: &mut Resolver<'_>) -> ingress::Settings {
-    ingress::Settings {
+/// The address that receives webhooks, and the settings of the ingress.
+pub(super) fn ingress(settings: &mut Resolver<'_>) -> (String, ingress::Settings) {
+    let ingress = ingress::Settings {
         keys: settings.get(&LEAN_WEBHOOK_SECRETS),
         senders: Senders {
             allowed: settings.get(&BANKLINK_ALLOWED_IPS),
@@ -101,8 +104,9 @@ pub(super) fn ingress(settings: &mut Resolver<'_>) -> ingress::Settings {
         max_body_bytes: settings.get(&BANKLINK_MAX_BODY_BYTES),
         confirm_deadline: settings.get(&BANKLINK_INGRESS_DEADLINE),
         max_in_flight: settings.get(&BANKLINK_INGRESS_MAX_IN_FLIGHT),
-        limits: ingress::Limits::default(),
-    }
+        limits: ingress::Limits::with_max_connections(settings.get(&BANKLINK_MAX_CONNECTIONS)),
+    };
+    (settings.get(&BANKLINK_LISTEN), ingress)
 }
 
 pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
@@ -142,6 +146,11 @@ fn endpoint(text: &str) -> Option<Option<String>> {
         url if url.starts_with("http://") || url.starts_with("https://") => Some(Some(url.to_owned())),
         _ => None,
     }
+}
+
+/// CloudEvents 1.0, section 3.1: `source` is a non-empty URI reference (RFC 3986).
+fn uri_reference(text: &str) -> Option<String> {
+    (!text.is_empty() && fluent_uri::UriRef::parse(text).is_ok()).then(|| text.to_owned())
 }
 
 fn within<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {

@@ -41,7 +41,7 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// What a slow or stalled client may use of the ingress. No setting changes it; tests do.
+/// What a slow or stalled client may use of the ingress.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How long a body may take to arrive.
@@ -52,13 +52,21 @@ pub struct Limits {
     pub server: server::Limits,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// The limits of the program, with this maximum number of connections.
+    #[must_use]
+    pub fn with_max_connections(max_connections: usize) -> Self {
         Self {
             body_deadline: Duration::from_secs(10),
             lingering_timeout: Duration::from_secs(1),
-            server: server::Limits::with_max_connections(16_384),
+            server: server::Limits::with_max_connections(max_connections),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::with_max_connections(16_384)
     }
 }
 

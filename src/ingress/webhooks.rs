@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -53,13 +53,14 @@ async fn receive(
     let started = Instant::now();
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let traceparent = traceparent.and_then(telemetry::valid_traceparent).map(str::to_owned);
-    let span = info_span!("receive webhook");
-    telemetry::set_parent(&span, traceparent.as_deref());
     let result = async {
         let (body, _budget) = ingress.check(client, request).await?;
-        ingress.publish(body, traceparent.as_deref()).await
+        // Only now, because a stranger must not make spans or choose their trace.
+        let span = info_span!("receive webhook");
+        telemetry::set_parent(&span, traceparent.as_deref());
+        ingress.publish(body, traceparent.as_deref()).instrument(span).await
     };
-    let response = respond(result.instrument(span).await);
+    let response = respond(result.await);
     histogram!("banklink_ingress_request_duration_seconds").record(started.elapsed());
     response
 }
@@ -92,6 +93,10 @@ impl Ingress {
         let limit = self.settings.max_body_bytes;
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|announced| announced > limit as u64) {
+            // A sender that asks first has sent nothing yet. Reading would tell it to continue.
+            if headers.contains_key(EXPECT) {
+                return Err(Rejection::BodyTooLarge);
+            }
             return Err(self.reject_too_large(body).await);
         }
         let (mut bytes, mut budget) = (BytesMut::new(), None);

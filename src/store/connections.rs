@@ -6,10 +6,14 @@
 //! silent between the hook and sqlx's own ping still keeps its place until TCP gives up; the keepalive settings bound that.
 //! Remove the hooks when that issue is fixed.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use sea_orm::ConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
@@ -66,6 +70,23 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> Co
             if missing == IfMissing::Refuse { options.create_if_missing(false) } else { options }
         });
     options
+}
+
+/// Creates the file of a SQLite database, readable by its owner only, if `url` allows to create it (`mode=rwc`) and it does not
+/// exist. SQLite gives its other files the same mode. It would create the first one readable by all.
+pub(super) fn create_private_file(url: &str) -> Result<(), Error> {
+    let Some(options) = url.strip_prefix("sqlite:").and_then(|_| SqliteConnectOptions::from_str(url).ok()) else {
+        return Ok(());
+    };
+    if !url.contains("mode=rwc") {
+        return Ok(());
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::Unavailable(format!("cannot create the database file: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fails rather than returning `false`: after `false` sqlx closes the connection politely, which could hang as well.

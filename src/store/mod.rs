@@ -74,8 +74,11 @@ impl Store {
     /// Prepares to use the database at `url`; the first use connects.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the URL is invalid.
+    /// [`Error::Unavailable`] when the URL is invalid, or the file of a SQLite database cannot be created.
     pub async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
+        if missing == IfMissing::Create {
+            connections::create_private_file(url)?;
+        }
         let connection = Database::connect(connections::options(url, missing, deadlines)).await?;
         Ok(Self { connection, deadlines })
     }

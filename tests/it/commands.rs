@@ -1,5 +1,7 @@
 //! The commands, as a person or a script runs them.
 
+use std::os::unix::fs::PermissionsExt;
+
 use rstest::rstest;
 use serde_json::Value;
 use testkit::process::banklink;
@@ -43,7 +45,8 @@ async fn only_run_and_migrate_create_a_sqlite_file() {
     assert_eq!(banklink(&["check"]).env("DATABASE_URL", &url).run().await.code, 1);
     assert!(!file.exists());
     assert_eq!(banklink(&["migrate", "up"]).env("DATABASE_URL", &url).run().await.code, 0);
-    assert!(file.exists());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "it holds customer data");
 }
 
 #[tokio::test(flavor = "multi_thread")]

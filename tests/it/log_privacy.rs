@@ -58,8 +58,9 @@ fn webhooks(entity: Uuid) -> Vec<Vec<u8>> {
         with("/payload/customer_id", json!(format!("refused-{CONTENT}"))),
         with("/payload/id", json!(format!("not a UUID {CONTENT}"))),
         with("/timestamp", json!(format!("not a time {CONTENT}"))),
-        with("/payload/permissions", json!({ CONTENT: CONTENT })),
-        with("/type", json!(format!("unheard.of.{CONTENT}"))),
+        with("/payload/permissions", json!([format!("{CONTENT}\u{0}")])),
+        // The type itself is logged, so that operators learn of new ones.
+        with("/type", json!("unheard.of")),
     ];
     let malformed = format!("{{\"type\": \"entity.created\", {CONTENT}: 5");
     webhooks.iter().map(|webhook| webhook.to_string().into_bytes()).chain([malformed.into_bytes()]).collect()

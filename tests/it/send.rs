@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use testkit::process::banklink;
+use testkit::waiting::within;
 use testkit::{On, SECRET, TestApp, fixtures};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +31,7 @@ async fn send_posts_a_file_or_stdin_or_samples_and_prints_totals() {
     assert_eq!(app.bank_links().await.len(), 1 + 2 + 3);
     assert_eq!(app.dead_letters().await.len(), 0, "every body arrives unchanged");
 
-    let refused = send(&[file]).env("LEAN_WEBHOOK_SECRETS", "wrong").run().await;
+    let refused = send(&[file]).env("LEAN_WEBHOOK_SECRETS", "not-the-right-secret").run().await;
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("answered 401"), "{}", refused.stderr);
     assert_eq!(send(&["-"]).input("neither JSON\nnor lines").run().await.code, 1);
@@ -36,4 +39,28 @@ async fn send_posts_a_file_or_stdin_or_samples_and_prints_totals() {
 
 fn base64(bytes: &[u8]) -> String {
     base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
+}
+
+/// Answers the first request with a redirect to `location`, and returns what was posted.
+async fn redirect_once(listener: TcpListener, location: String) -> String {
+    let (mut stream, _) = within(listener.accept()).await.unwrap();
+    let mut request = vec![0; 64 * 1024];
+    let read = within(stream.read(&mut request)).await.unwrap();
+    let answer = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+    within(stream.write_all(answer.as_bytes())).await.unwrap();
+    String::from_utf8_lossy(&request[..read]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed_so_another_server_gets_neither_body_nor_signature() {
+    let [ingress, stranger] =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let url = format!("http://{}", ingress.local_addr().unwrap());
+    let elsewhere = format!("http://{}/webhooks/lean", stranger.local_addr().unwrap());
+    let send = banklink(&["send", "--url", &url]).env("LEAN_WEBHOOK_SECRETS", SECRET).run();
+    let (output, posted) = tokio::join!(send, redirect_once(ingress, elsewhere));
+    assert!(posted.contains("lean-signature"), "{posted}");
+    assert!(output.code == 1 && output.stderr.contains("answered 307"), "{output:?}");
+    let stranger = stranger.into_std().unwrap();
+    assert_eq!(stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no connection was made to it");
 }

@@ -38,7 +38,7 @@ async fn a_secret_and_its_file_must_not_both_be_set() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let run = banklink(&["run", "ingress"])
-        .env("LEAN_WEBHOOK_SECRETS", "x")
+        .env("LEAN_WEBHOOK_SECRETS", "a-secret-of-a-test")
         .env("LEAN_WEBHOOK_SECRETS_FILE", path)
         .run()
         .await;
@@ -47,6 +47,43 @@ async fn a_secret_and_its_file_must_not_both_be_set() {
     let run = banklink(&["check", "--database-url-file", "/does/not/exist"]).run().await;
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("DATABASE_URL_FILE: cannot read"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn secrets_that_could_be_guessed_or_that_no_one_signs_with_are_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for secrets in [
+        "§",
+        "fifteen-chars-x",
+        "a-secret-of-a-test,short",
+        "a-secret-of-a-test,",
+        "one-secret-per-line\ntwo-secrets-in-all",
+    ] {
+        for invocation in [
+            banklink(&["run", "ingress"]).env("LEAN_WEBHOOK_SECRETS", secrets),
+            banklink(&["run", "ingress", "--lean-webhook-secrets-file", path]),
+        ] {
+            std::fs::write(file.path(), format!("{secrets}\n")).unwrap();
+            let run = invocation.run().await;
+            assert_eq!(run.code, 2, "{secrets:?}: {run:?}");
+            assert!(run.stderr.contains("LEAN_WEBHOOK_SECRETS: expected") && !run.stderr.contains(secrets), "{run:?}");
+        }
+    }
+    let help = banklink(&["run", "--help"]).run().await;
+    assert!(help.stdout.contains("Preferred: a file with the value"), "{}", help.stdout);
+}
+
+#[tokio::test]
+async fn the_event_source_must_be_a_uri_reference() {
+    for source in ["bank link", "/bänklink", "a:b:c d", "%zz"] {
+        let run = banklink(&["run", "worker", "--event-source", source]).run().await;
+        assert!(run.code == 2 && run.stderr.contains("BANKLINK_EVENT_SOURCE: expected"), "{source}: {run:?}");
+    }
+    for source in ["/banklink", "https://example.com/banklink", "urn:example:banklink", "banklink"] {
+        let run = banklink(&["run", "worker", "--event-source", source, "--batch-size", "0"]).run().await;
+        assert!(run.code == 2 && !run.stderr.contains("EVENT_SOURCE"), "{source}: {run:?}");
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_queue_of_another_type_prevents_the_start_and_the_error_names_the_reme
     let run = run
         .env("AMQP_URL", amqp_url())
         .env("BANKLINK_NAMESPACE", &namespace)
-        .env("LEAN_WEBHOOK_SECRETS", "s")
+        .env("LEAN_WEBHOOK_SECRETS", "a-secret-of-a-test")
         .run()
         .await;
     assert_eq!(run.code, 1, "{}", run.stderr);

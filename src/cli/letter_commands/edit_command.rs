@@ -1,21 +1,23 @@
 //! `edit`: replays a dead letter with another body, after showing the difference and a dry run.
 
-use std::io::Write;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, anyhow, ensure};
 use serde_json::{Value, json};
 use similar::TextDiff;
+use tokio::process::Command;
 use uuid::Uuid;
 
 use super::letter_format::state;
-use super::{ActionArgs, CommandError, actor, confirm, find, open, output, settings, with_publisher};
+use super::{ActionArgs, CommandError, actor, confirm, find, open, output, record_access, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{DryRun, Masking, render, send_edited};
+use crate::shutdown;
 use crate::store::Store;
-use crate::store::letters::{self, Filter, Letter};
+use crate::store::letters::{self, Action, Filter, Letter};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
@@ -42,12 +44,12 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let Some(selected) = letters::select_dead(&store, &filter).await?.first().copied() else {
         return Err(anyhow!("{} is {}; only dead letters can be edited", args.id, state(&letter)).into());
     };
+    // On record before anything is shown: the editor reveals the body, and even the masked difference between it and another body
+    // answers guesses.
+    record_access(&store, &[args.id], Action::Revealed, &by).await?;
     let body = match &args.body {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => {
-            letters::record_access(&store, &[args.id], letters::Action::Revealed, &by).await?;
-            open_editor(&letter.body)?
-        }
+        None => open_editor(&letter.body).await?,
     };
     if body == letter.body {
         return Err(anyhow!("the body is unchanged; use `replay` to send it as it is").into());
@@ -76,7 +78,7 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
         .header("dead", "edited")
         .to_string();
     let only_masked = "only masked values differ; --reveal shows them";
-    output::print_note(if difference.is_empty() { only_masked } else { &difference });
+    output::print_notes(if difference.is_empty() { only_masked } else { &difference });
     let edited = Letter { body: body.to_vec(), ..letter.clone() };
     for result in DryRun::default().run(store, &[edited]).await? {
         output::print_note(format!("dry run: {} {}", result.action.as_str(), result.detail()).trim_end());
@@ -84,19 +86,27 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
     Ok(())
 }
 
-/// Opens `body` in $EDITOR, indented if it is JSON, and returns the edited body; `body` itself if it was not changed.
-fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
+/// Opens `body` in $EDITOR, indented if it is JSON, and returns the edited body; `body` itself if it was not changed. The file
+/// is in a directory of its own, which only this user can enter, because editors leave backups beside it. SIGTERM, SIGHUP and
+/// SIGINT end the editor, and the directory is removed in any case.
+async fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
     let indented = serde_json::from_slice::<Value>(body).ok().and_then(|json| serde_json::to_vec_pretty(&json).ok());
     let original = indented.unwrap_or_else(|| body.to_vec());
     let editor = std::env::var("EDITOR").unwrap_or_default();
     let mut words = editor.split_whitespace();
     let program = words.next().context("EDITOR is not set; set it or pass --body FILE")?;
-    let file = tempfile::Builder::new().prefix("banklink-").suffix(".json").tempfile();
-    let mut file = file.context("cannot create a temporary file")?;
-    file.write_all(&original).and_then(|()| file.flush()).context("cannot write the temporary file")?;
-    let status = Command::new(program).args(words).arg(file.path()).status();
+    let directory = tempfile::Builder::new().prefix("banklink-").permissions(Permissions::from_mode(0o700)).tempdir();
+    let directory = directory.context("cannot create a temporary directory")?;
+    let file = directory.path().join("body.json");
+    std::fs::write(&file, &original).context("cannot write the temporary file")?;
+    let stop = shutdown::on_signal()?;
+    let mut editing = Command::new(program).args(words).arg(&file).kill_on_drop(true).spawn();
+    let editing = editing.as_mut().map_err(|error| anyhow!("cannot run {program}: {error}"))?;
+    let Some(status) = stop.run_until_cancelled(editing.wait()).await else {
+        return Err(anyhow!("interrupted; nothing was done"));
+    };
     let status = status.with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{program} ended with {status}; nothing was done");
-    let edited = std::fs::read(file.path()).context("cannot read the edited file")?;
+    let edited = std::fs::read(&file).context("cannot read the edited file")?;
     Ok(if edited == original { body.to_vec() } else { edited })
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::time::{sleep, timeout};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::flags::Flags;
@@ -23,7 +24,7 @@ use crate::broker::{Address, Publisher, Topology};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::failpoints;
-use crate::store::letters::{self, Filter, Letter};
+use crate::store::letters::{self, Action, Filter, Letter};
 use crate::store::{IfMissing, Store};
 
 #[derive(clap::Subcommand)]
@@ -68,7 +69,7 @@ const READY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
 struct Filters {
-    /// CommandError class
+    /// Failure class
     #[arg(long, value_name = "C", value_parser = class_parser())]
     class: Option<FailureClass>,
     /// Type of the webhook
@@ -155,6 +156,14 @@ async fn require_all(store: &Store, filter: &Filter) -> Result<(), CommandError>
 
 async fn find(store: &Store, id: Uuid) -> Result<Letter, CommandError> {
     letters::load_one(store, id).await?.ok_or_else(|| no_such_letter(id))
+}
+
+/// Records in the letters' history, and then in the log, who sees unmasked bodies. Call it before anything is shown.
+async fn record_access(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), CommandError> {
+    letters::record_access(store, ids, action, by).await?;
+    let first = ids.first().map(Uuid::to_string);
+    warn!(action = action.as_str(), by = ?by, letters = ids.len(), first, "customer data is shown");
+    Ok(())
 }
 
 fn no_such_letter(id: Uuid) -> CommandError {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{CommandError, Filters, actor, database, find, letter_format as format, output, settings};
+use super::{CommandError, Filters, actor, database, find, letter_format as format, output, record_access, settings};
 use crate::cli::flags::{Flags, setting_args};
 use crate::dead_letters::{Masking, render};
 use crate::store::letters::{self, Action, Filter, HistoryEntry, Letter};
@@ -106,7 +106,7 @@ pub(super) async fn show(args: Show, flags: &Flags) -> Result<(), CommandError> 
     let store = database(flags).await?;
     let letter = find(&store, args.id).await?;
     if args.reveal {
-        letters::record_access(&store, &[letter.message_id], Action::Revealed, &actor(args.by)).await?;
+        record_access(&store, &[letter.message_id], Action::Revealed, &actor(args.by)).await?;
     }
     let history = letters::history(&store, letter.message_id).await?;
     if args.json {
@@ -141,14 +141,14 @@ fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> 
             output::line(&format!("{name:<15}{value}"))?;
         }
     }
-    output::line("\nHistory")?;
+    output::lines("\nHistory")?;
     for entry in history {
         let by = entry.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let detail = entry.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
         output::line(&format!("  {}  {}{by}{detail}", format::time(entry.at), entry.action))?;
     }
-    output::line("\nBody")?;
-    output::line(&render(&letter.body, masking))
+    output::lines("\nBody")?;
+    output::lines(&render(&letter.body, masking))
 }
 
 pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), CommandError> {
@@ -159,7 +159,7 @@ pub(super) async fn export(args: Export, flags: &Flags) -> Result<(), CommandErr
     for batch in letters::batches(&selected, EXPORT_BATCH) {
         let letters = letters::load_selected(&store, batch).await?;
         let ids: Vec<Uuid> = letters.iter().map(|letter| letter.message_id).collect();
-        letters::record_access(&store, &ids, Action::Exported, &by).await?;
+        record_access(&store, &ids, Action::Exported, &by).await?;
         letters.iter().try_for_each(|letter| output::json(&format::object_with_body(letter)))?;
     }
     Ok(())

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
-use entity::dead_letter_history;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -91,8 +90,8 @@ pub enum PruneMode {
     Count,
 }
 
-/// Deletes the letters that were resolved or discarded before `before`, with their history, and returns their number. Commits
-/// in batches, so after an error a part of them may be deleted.
+/// Deletes the letters that were resolved or discarded before `before`, and returns their number. Their history stays: it says
+/// who saw customer data. Commits in batches, so after an error a part of them may be deleted.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
@@ -115,8 +114,6 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, mode: PruneMode) -> Res
         pruned += store
             .transaction(async |transaction| {
                 let connection = &transaction.connection;
-                let history = id_in(connection, dead_letter_history::Column::MessageId, ids.iter().copied());
-                dead_letter_history::Entity::delete_many().filter(history).exec(connection).await?;
                 let letters = id_in(connection, Column::MessageId, ids.iter().copied());
                 Ok(Entity::delete_many().filter(letters).exec(connection).await?.rows_affected)
             })

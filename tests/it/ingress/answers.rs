@@ -84,9 +84,9 @@ async fn every_wrong_signature_gets_the_same_answer_and_publishes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_secret_both_cases_of_hex_and_any_content_type_are_accepted() {
-    let app = TestApp::builder(On::Sqlite).ingress_only().keys("old-secret,new-secret").build().await;
+    let app = TestApp::builder(On::Sqlite).ingress_only().keys("an-old-secret-16,a-new-secret-016").build().await;
     let body = fixtures::seed().to_string();
-    for secret in ["old-secret", "new-secret"] {
+    for secret in ["an-old-secret-16", "a-new-secret-016"] {
         let signature = fixtures::signature(secret, body.as_bytes());
         app.post_signed(body.as_bytes(), &signature).await.assert_accepted();
         let upper = format!("sha512={}", signature.trim_start_matches("sha512=").to_uppercase());

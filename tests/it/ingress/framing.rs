@@ -77,3 +77,12 @@ async fn garbage_after_valid_posts_on_the_same_connection_does_not_affect_them()
     assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 2);
     app.finish_with_leftovers().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_asks_first_is_refused_at_once_if_its_body_is_too_large() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let head = format!("{REQUEST_HEAD}content-length: 99000000\r\nexpect: 100-continue\r\n\r\n");
+    let answer = read_to_end(&mut send(&app.url, head).await).await;
+    assert_eq!(statuses(&answer), ["413"], "and no interim answer: {answer}");
+    app.finish_with_leftovers().await;
+}

@@ -2,6 +2,8 @@
 
 mod concurrency;
 mod discard;
+mod edit;
+mod hostile;
 mod replay;
 mod show;
 

@@ -4,7 +4,7 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("domain", 0),
     ("failpoints", 0),
     ("panics", 0),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("reconnect", 0),
     ("server", 0),
     ("shutdown", 0),
+    ("stack", 0),
     ("telemetry", 0),
     ("broker", 1),
     ("store", 1),
@@ -27,7 +28,7 @@ const LAYERS: [(&str, u8); 19] = [
 ];
 
 /// Modules that only some of the higher layers may import.
-const RESTRICTED: [(&str, &[&str]); 1] = [("dead_letters", &["cli"])];
+const RESTRICTED: [(&str, &[&str]); 2] = [("dead_letters", &["cli"]), ("stack", &["main"])];
 
 fn layer(module: &str) -> Option<u8> {
     LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)

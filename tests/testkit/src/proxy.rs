@@ -115,7 +115,7 @@ async fn pass(
     mut modes: watch::Receiver<Mode>,
     end: fn(Mode) -> Option<usize>,
 ) {
-    let (mut buffer, mut reads) = (vec![0; 16 * 1024], 0);
+    let (mut buffer, mut reads) = (vec![0; 64 * 1024], 0);
     loop {
         let mode = *modes.borrow_and_update();
         if end(mode).is_some_and(|max| reads >= max) {

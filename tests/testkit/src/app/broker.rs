@@ -69,7 +69,8 @@ impl TestApp {
         self.publish_to(&self.topology.dead(), "", body, properties).await;
     }
 
-    async fn publish_to(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+    /// Publishes a message to an exchange of the app.
+    pub async fn publish_to(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions::default();
         let published = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
         let confirmed = published.await.expect("published").await.expect("confirmed");

@@ -3,7 +3,7 @@
 use banklink::ingress::{Keys, SIGNATURE_HEADER};
 use reqwest::header::{HeaderMap, HeaderValue};
 
-const SECRETS: [&str; 2] = ["first-secret", "second-secret"];
+const SECRETS: [&str; 2] = ["the-first-secret", "the-second-secret"];
 
 /// `input` is a header value, a line break, and a body.
 pub fn holds(input: &[u8]) {
