@@ -9,7 +9,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::readiness::Readiness;
-use crate::server;
+use crate::server::{self, TrackedBody};
 
 /// The roles that a process may run.
 const ROLES: [&str; 3] = ["ingress", "worker", "relay"];
@@ -51,7 +50,7 @@ where
         }
     };
     let limits = server::Limits::with_max_connections(MAX_CONNECTIONS);
-    let handler = move |_, request: Request<Incoming>| router.clone().call(request);
+    let handler = move |_, request: Request<TrackedBody>| router.clone().call(request);
     tokio::join!(server::serve(listener, limits, handler, stop.clone()), upkeep);
 }
 

@@ -20,7 +20,7 @@ use crate::relay::Relay;
 use crate::store::{Deadlines, IfMissing, Store};
 use crate::telemetry::{self, LevelFilter};
 use crate::worker::Worker;
-use crate::{admin, panics, reconnect, shutdown};
+use crate::{admin, panics, reconnect, server, shutdown};
 
 /// Maximum duration of the drain. Exporting the last traces takes up to 5 s more, so the process ends within 25 s of a signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
@@ -173,5 +173,5 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    server::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

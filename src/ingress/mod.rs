@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,7 @@ pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
 
 use crate::broker::Publisher;
 use crate::readiness::{Readiness, running};
-use crate::server;
+use crate::server::{self, TrackedBody};
 
 /// The settings of the ingress.
 pub struct Settings {
@@ -95,7 +94,7 @@ impl Ingress {
         webhooks::register_metrics(self.settings.keys.count());
         let (limits, stop) = (self.settings.limits.server, self.stop.clone());
         let router = webhooks::router(self);
-        let handler = move |client: SocketAddr, mut request: Request<Incoming>| {
+        let handler = move |client: SocketAddr, mut request: Request<TrackedBody>| {
             request.extensions_mut().insert(client);
             router.clone().call(request)
         };

@@ -1,9 +1,12 @@
 //! The ingress at its limits of connections and open files. These tests change the limits of their own process and open
 //! thousands of sockets, so they have a program of their own. `make test` runs it.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::process::{Running, until_answers};
-use testkit::raw_http::{REQUEST_HEAD, assert_valid_posts_are_accepted, is_open, read_to_end, send, statuses};
+use testkit::raw_http::{REQUEST_HEAD, assert_valid_posts_are_accepted, is_open, read_to_end, send};
 use testkit::{On, TestApp};
 use tokio::io::AsyncWriteExt;
 
@@ -40,23 +43,66 @@ async fn valid_posts_are_accepted_beside_ten_thousand_idle_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_limit_of_connections_the_oldest_idle_one_is_closed() {
+async fn at_the_limit_of_connections_the_one_longest_without_a_complete_request_is_closed() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n 300").await;
     ingress.until_log("the limit on open files lowers").await;
-    let mut active = send(&url, format!("{REQUEST_HEAD}content-length: 10\r\n\r\n")).await;
+    let mut half_a_request = send(&url, format!("{REQUEST_HEAD}content-length: 10\r\n\r\n")).await;
     let mut idle = Vec::new();
     for number in 0..400 {
         idle.push(send(&url, if number % 2 == 0 { "" } else { REQUEST_HEAD }).await);
     }
     assert_valid_posts_are_accepted(&url).await;
+    assert_eq!(read_to_end(&mut half_a_request).await, "", "closed without an answer");
     assert_eq!(read_to_end(&mut idle[0]).await, "", "closed without an answer");
     assert!(is_open(idle.last().unwrap()), "the newest connections stay open");
-    // A request that has begun is answered, although its connection is the oldest.
-    active.write_all(b"0123456789").await.unwrap();
-    assert_eq!(statuses(&read_to_end(&mut active).await), ["401"]);
     until_answers(&ingress.admin().await, "/readyz", 200).await;
     drop(idle);
+    assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
+    app.finish_with_leftovers().await;
+}
+
+/// Sends bodies that never end, a little at a time, over one connection after the other.
+async fn post_slowly(url: &str) {
+    loop {
+        let mut stream = send(url, format!("{REQUEST_HEAD}content-length: 200000\r\n\r\n")).await;
+        let mut interval = tokio::time::interval(Duration::from_millis(100));
+        while stream.write_all(&[b'x'; 700]).await.is_ok() {
+            interval.tick().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_on_more_connections_than_there_are_places_do_not_lock_honest_posts_out() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let mut ingress = app.role("ingress").env("BANKLINK_MAX_CONNECTIONS", "150").start();
+    let url = ingress.url().await;
+    until_answers(&ingress.admin().await, "/readyz", 200).await;
+    let attack = join_all((0..400).map(|_| post_slowly(&url)));
+    tokio::select! {
+        () = assert_valid_posts_are_accepted(&url) => {}
+        _ = attack => unreachable!("it never ends"),
+    }
+    assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_connections_may_wait_to_be_accepted() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let (mut ingress, url) = ingress_limited(&app, "-n").await;
+    let somaxconn: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    assert!(somaxconn > 2_000, "the kernel's own limit, {somaxconn}, is too low for this test");
+    // A stopped process accepts nothing. The kernel completes as many connections as the backlog holds.
+    ingress.signal("STOP").await;
+    let mut waiting = Vec::new();
+    for _ in 0..2_000 {
+        waiting.push(send(&url, "").await);
+    }
+    ingress.signal("CONT").await;
+    assert_valid_posts_are_accepted(&url).await;
+    drop(waiting);
     assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
     app.finish_with_leftovers().await;
 }

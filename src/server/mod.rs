@@ -1,15 +1,16 @@
 //! An HTTP/1.1 server with bounds on what its clients may use: connections, header size, time and open files.
 //!
-//! When the maximum number of connections is reached, the oldest one is evicted for each new one: at once if no request
-//! is being handled on it, else after the response. So idle connections, however many, never keep a new client out.
+//! When the maximum number of connections is reached, the one that has gone longest without a complete request is evicted
+//! for each new one.
 
-use std::collections::VecDeque;
+mod connections;
+mod tracked_body;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -18,19 +19,21 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use connections::{Connections, Place};
+pub use tracked_body::TrackedBody;
+
 /// Maximum size of a request's headers, and of what is read ahead of the body or of the next request.
 const MAX_BUFFER_BYTES: usize = 16 * 1024;
 /// Delay after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_DELAY: Duration = Duration::from_millis(100);
-/// How long an evicted connection may take to close before the next one is evicted as well.
-const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum number of connections that wait to be accepted. The kernel's own limit (`net.core.somaxconn`) may lower it.
+const BACKLOG: u32 = 4096;
 /// File descriptors that are not used for connections: for RabbitMQ, the database, files and other listeners.
 const RESERVED_FILES: u64 = 256;
 
@@ -54,11 +57,34 @@ impl Limits {
     }
 }
 
+/// Listens on an address with a port, such as `127.0.0.1:8080` or `localhost:8080`.
+///
+/// # Errors
+/// When the address does not exist here or is in use.
+pub async fn bind(address: &str) -> std::io::Result<TcpListener> {
+    let mut result = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(address).await? {
+        result = bind_one(address);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted process can listen while connections of the one before it linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves connections on `listener` until `stop`, then returns once the requests in progress are answered, or the drain
 /// deadline has passed. `handler` is called with the client's address and each request.
 pub async fn serve<H, F, B>(listener: TcpListener, mut limits: Limits, handler: H, stop: CancellationToken)
 where
-    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(SocketAddr, Request<TrackedBody>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
@@ -71,16 +97,11 @@ where
         );
         limits.max_connections = max_by_files;
     }
-    let (max, permits) = (limits.max_connections, Arc::new(Semaphore::new(limits.max_connections)));
-    let mut connections = Connections { max, permits, evictions: VecDeque::new() };
+    let mut connections = Connections::new(limits.max_connections);
     let tasks = TaskTracker::new();
     while let Some((stream, client)) = stop.run_until_cancelled(accept(&listener)).await {
-        let Some((permit, eviction)) = stop.run_until_cancelled(connections.add()).await else { break };
-        let connection = serve_connection(stream, client, limits, handler.clone(), eviction);
-        tasks.spawn(async move {
-            connection.await;
-            drop(permit);
-        });
+        let Some(place) = stop.run_until_cancelled(connections.add()).await else { break };
+        tasks.spawn(serve_connection(stream, client, limits, handler.clone(), place));
     }
     drop(listener);
     // Begins the graceful shutdown of every open connection.
@@ -107,58 +128,20 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Sent to a connection to evict it. If the sender is dropped instead, the server is stopping.
-struct Evict;
-
-/// The open connections.
-struct Connections {
-    max: usize,
-    permits: Arc<Semaphore>,
-    /// One sender for each connection, the oldest first. Those of closed connections are removed from time to time.
-    evictions: VecDeque<oneshot::Sender<Evict>>,
-}
-
-impl Connections {
-    /// Adds a connection, and evicts older ones until there is a permit for it.
-    async fn add(&mut self) -> (OwnedSemaphorePermit, oneshot::Receiver<Evict>) {
-        let permit = loop {
-            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-                break permit;
-            }
-            // Evicts the oldest one. Sending fails for those that have closed in the meantime.
-            while self.evictions.pop_front().is_some_and(|oldest| oldest.send(Evict).is_err()) {}
-            if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, Arc::clone(&self.permits).acquire_owned()).await {
-                break permit;
-            }
-        };
-        if self.evictions.len() >= 2 * self.max {
-            self.evictions.retain(|connection| !connection.is_closed());
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.evictions.push_back(sender);
-        (permit, receiver)
-    }
-}
-
 /// Serves one connection until it closes, is evicted, or the server stops.
-async fn serve_connection<H, F, B>(
-    stream: TcpStream,
-    client: SocketAddr,
-    limits: Limits,
-    handler: H,
-    eviction: oneshot::Receiver<Evict>,
-) where
-    H: Fn(SocketAddr, Request<Incoming>) -> F,
+async fn serve_connection<H, F, B>(stream: TcpStream, client: SocketAddr, limits: Limits, handler: H, place: Place)
+where
+    H: Fn(SocketAddr, Request<TrackedBody>) -> F,
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
-    let is_handling = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        is_handling.store(true, Ordering::Relaxed);
-        let response = handler(client, request);
+    // The permit is returned when this function ends.
+    let Place { permit: _permit, progress, eviction } = place;
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = handler(client, request.map(|body| TrackedBody::new(body, Arc::clone(&progress))));
         async {
             let response = response.await;
-            is_handling.store(false, Ordering::Relaxed);
+            progress.request_answered();
             response
         }
     });
@@ -174,7 +157,7 @@ async fn serve_connection<H, F, B>(
         _ = connection.as_mut() => return,
         eviction = eviction => eviction.is_ok(),
     };
-    if is_evicted && !is_handling.load(Ordering::Relaxed) {
+    if is_evicted && progress.awaited_since().is_some() {
         return;
     }
     connection.as_mut().graceful_shutdown();
