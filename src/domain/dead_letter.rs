@@ -33,18 +33,25 @@ pub struct DeadMessage {
 }
 
 impl DeadMessage {
-    /// The id of the dead letter: the message's own id, or [`derived_id`](Self::derived_id) if that is not a UUID. Where a
-    /// letter with this id has another body, the derived id is used instead.
+    /// The ids that the message's letter may have: see [`letter_ids`].
     #[must_use]
-    pub fn letter_id(&self) -> Uuid {
-        Uuid::parse_str(&self.wire_id).unwrap_or_else(|_| self.derived_id())
+    pub fn letter_ids(&self) -> Vec<Uuid> {
+        letter_ids(&self.wire_id, &self.body, self.received_at)
     }
+}
 
-    /// The id of the dead letter when the message's own id cannot be used.
-    #[must_use]
-    pub fn derived_id(&self) -> Uuid {
-        derived_id(&self.wire_id, &self.body)
-    }
+/// The ids that the letter of a message may have, in the order in which they are used:
+///
+/// 1. the message's own id, if it is a UUID;
+/// 2. a UUID v5 of id and body, if that is not one, or if a letter with the first id has another body;
+/// 3. a UUID v5 of id, body and time of receipt, if a letter of an earlier message with the same id and body has ended: other
+///    programs may publish the same message again.
+#[must_use]
+pub fn letter_ids(message_id: &str, body: &[u8], received_at: Timestamp) -> Vec<Uuid> {
+    let receipt = received_at.nanos().to_be_bytes();
+    let with_receipt = Uuid::new_v5(&Uuid::NAMESPACE_OID, &[message_id.as_bytes(), body, &receipt].concat());
+    let own_id = Uuid::parse_str(message_id).ok();
+    own_id.into_iter().chain([derived_id(message_id, body), with_receipt]).collect()
 }
 
 /// The state of a dead letter.
@@ -155,8 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_id_is_stable_and_differs_by_body() {
-        assert_eq!(derived_id("a", b"body"), derived_id("a", b"body"));
-        assert_ne!(derived_id("a", b"body"), derived_id("a", b"other"));
+    fn the_ids_of_a_letter_are_stable_and_differ_by_body_and_receipt() {
+        let at = |nanos| Timestamp::from_nanos(nanos).unwrap();
+        assert_eq!(letter_ids("a", b"body", at(1)), letter_ids("a", b"body", at(1)));
+        let [derived, with_receipt] = letter_ids("a", b"body", at(1))[..] else { panic!("no own id") };
+        assert_eq!(derived, derived_id("a", b"body"));
+        assert_eq!(letter_ids("a", b"body", at(2))[0], derived);
+        assert!(!letter_ids("a", b"body", at(2)).contains(&with_receipt));
+        assert!(!letter_ids("a", b"other", at(1)).contains(&derived));
+        assert_eq!(letter_ids(&Uuid::nil().to_string(), b"", at(1))[0], Uuid::nil());
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::bank_link::{Column, Entity};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockBehavior, LockType, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
+use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryTrait};
 use uuid::Uuid;
 
 use super::bank_link_columns::{from_row, insert_statements};
 use super::bulk_statements::id_in;
-use super::{Error, MAX_BINDS, Store, Transaction, with_deadline};
+use super::{Error, MAX_BINDS, Store, Transaction, locks, with_deadline};
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::field::Field;
 use crate::domain::timestamp::Timestamp;
@@ -51,21 +51,8 @@ async fn read_from(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Re
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
-pub async fn locked(store: &Store, entity_ids: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
-    if store.is_sqlite() {
-        return Ok(HashSet::new());
-    }
-    let ids =
-        || Entity::find().select_only().column(Column::EntityId).filter(Column::EntityId.eq_any(entity_ids.to_vec()));
-    store
-        .transaction(async |transaction| {
-            let all: Vec<Uuid> = ids().into_tuple().all(&transaction.connection).await?;
-            let free = ids().lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked);
-            let free: Vec<Uuid> = free.into_tuple().all(&transaction.connection).await?;
-            let free: HashSet<Uuid> = free.into_iter().collect();
-            Ok(all.into_iter().filter(|id| !free.contains(id)).collect())
-        })
-        .await
+pub async fn locked(store: &Store, entity_ids: impl IntoIterator<Item = Uuid>) -> Result<HashSet<Uuid>, Error> {
+    locks::locked::<Entity>(store, Column::EntityId, entity_ids).await
 }
 
 /// Writes each link whose stored row has the revision before it, or does not exist, and returns the ids of those written. If an

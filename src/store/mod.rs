@@ -10,6 +10,7 @@ mod connections;
 mod deadlines;
 mod error;
 pub mod letters;
+mod locks;
 pub mod outbox;
 mod probes;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -81,8 +81,12 @@ pub async fn append(transaction: &Transaction, events: &[NewEvent]) -> Result<()
         .values(Column::ReceivedAt, |(new, _)| new.received_at.to_micros())
         .values(Column::CreatedAt, |(_, created_at)| *created_at)
         .into_statements(Entity)?;
-    for insert in inserts {
-        connection.execute(&insert).await?;
+    // A link is announced as new once. If its row was deleted while that event waits, the event is here already and takes the newer
+    // values.
+    let mut conflict = OnConflict::column(Column::Id);
+    conflict.update_columns([Column::Payload, Column::Traceparent, Column::ReceivedAt]);
+    for mut insert in inserts {
+        connection.execute(insert.on_conflict(conflict.clone())).await?;
     }
     Ok(())
 }

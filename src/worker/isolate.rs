@@ -15,14 +15,15 @@ use super::Worker;
 use super::outage_backoff::MAX_HOLD;
 use super::panic_failure::panic_failure;
 use super::write::{IndexedResult, PendingWrite};
+use crate::bisect::Bisection;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::outcome::DeliveryResult;
-use crate::store::{self, bank_links};
+use crate::store::{self, bank_links, letters};
 
 /// What an attempt to write a part of the batch came to. Unless it is `Written`, the transaction was rolled back.
 enum PartResult {
     Written(Vec<IndexedResult>),
-    /// Another session holds locks on the rows of these entities.
+    /// Another session holds locks on these bank links and dead letters.
     Locked(HashSet<Uuid>),
     /// One delivery of the part is at fault. If it stands alone, this is what it came to.
     Faulty(DeliveryResult),
@@ -38,10 +39,8 @@ impl Worker {
     pub(super) async fn write_in_parts(&self, writes: &[PendingWrite<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
-        // The last part is written first. Letters of ignored messages are resolved apart from the bank links.
-        let (links, ignored): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.webhook.is_some());
-        let mut parts = vec![links, ignored];
-        while let Some(part) = parts.pop() {
+        let mut bisection = Bisection::new(writes.iter().collect());
+        while let Some(part) = bisection.next_part() {
             match self.write_with_second_attempt(&part).await? {
                 // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.
                 PartResult::Locked(_) | PartResult::Suspect(DeliveryResult::Deferred(_))
@@ -50,27 +49,16 @@ impl Worker {
                     return Err(store::Error::Blocked("isolating what cannot be written takes too long".to_owned()));
                 }
                 PartResult::Written(written) => results.extend(written),
-                PartResult::Locked(entities) => {
-                    let is_locked =
-                        |write: &&PendingWrite<'_>| write.entity_id().is_some_and(|id| entities.contains(&id));
-                    let (locked, free): (Vec<_>, Vec<_>) = part.into_iter().partition(is_locked);
+                PartResult::Locked(ids) => {
+                    let (locked, others): (Vec<_>, Vec<_>) =
+                        part.into_iter().partition(|write| write.row_ids().any(|id| ids.contains(&id)));
                     let deferred = DeliveryResult::Deferred("another session has locked the row".to_owned());
-                    results.extend(locked.into_iter().map(|write| (write.index, deferred.clone())));
-                    parts.push(free);
+                    bisection.separated(locked.into_iter().map(|write| (write, deferred.clone())), others);
                 }
-                PartResult::Faulty(result) | PartResult::Suspect(result) => match part.as_slice() {
-                    [alone] => results.push((alone.index, result)),
-                    // Each level of halving would wait for a locked letter again, and these are cheap to resolve one by one.
-                    several if several.iter().all(|write| write.webhook.is_none()) => {
-                        parts.extend(several.chunks(1).map(<[_]>::to_vec));
-                    }
-                    several => {
-                        let (first, second) = several.split_at(several.len() / 2);
-                        parts.extend([second.to_vec(), first.to_vec()]);
-                    }
-                },
+                PartResult::Faulty(result) | PartResult::Suspect(result) => bisection.failed(part, result),
             }
         }
+        results.extend(bisection.into_faulty().into_iter().map(|(write, result)| (write.index, result)));
         Ok(results)
     }
 
@@ -103,8 +91,9 @@ impl Worker {
             return Err(error);
         }
         if matches!(suspect, DeliveryResult::Deferred(_)) {
-            let entities: Vec<Uuid> = part.iter().filter_map(|write| write.entity_id()).collect();
-            let locked = bank_links::locked(&self.store, &entities).await?;
+            let entity_ids = part.iter().filter_map(|write| write.entity_id());
+            let mut locked = bank_links::locked(&self.store, entity_ids).await?;
+            locked.extend(letters::locked(&self.store, part.iter().flat_map(|write| write.letter_ids())).await?);
             if !locked.is_empty() {
                 return Ok(PartResult::Locked(locked));
             }

@@ -1,8 +1,16 @@
 //! Records dead messages: moves them from the dead queue, where they are safe, to `dead_letters`, where they can be searched.
+//!
+//! A message that cannot be recorded now, while others can, goes back to the end of the dead queue.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tracing::warn;
 
 use super::Worker;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
-use crate::broker::{Consumer, Delivery};
+use crate::bisect::Bisection;
+use crate::broker::{self, Consumer, Delivery, Outgoing, REQUEST_DEADLINE};
 use crate::domain::dead_letter::DeadMessage;
 use crate::store::{self, letters};
 
@@ -10,6 +18,11 @@ use crate::store::{self, letters};
 pub(super) const PREFETCH: u16 = 128;
 /// Maximum number of dead messages in one transaction. Their bodies are held in memory and compared with recorded ones.
 pub(super) const BATCH_SIZE: usize = 64;
+/// The pause after a batch with messages that could not be recorded, so that they do not go round without one.
+const DEFERRAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A dead message that cannot be recorded now, with its index in the batch and the reason.
+type Deferred = (usize, String);
 
 impl Worker {
     /// Records a batch of dead messages, then acknowledges it.
@@ -20,16 +33,76 @@ impl Worker {
         let work_queue = self.publisher.connection().topology().webhooks();
         let dead: Vec<DeadMessage> = batch.iter().map(|delivery| dead_message(delivery, &work_queue)).collect();
         let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
-        while let Err(outage) = self.write_dead(&dead).await {
-            backoff.wait(&outage, consumer).await?;
+        let deferred = loop {
+            match self.write_dead_in_parts(&dead).await {
+                Ok(deferred) => break deferred,
+                Err(outage) => backoff.wait(&outage, consumer).await?,
+            }
+        };
+        let is_deferred = |index: usize| deferred.iter().any(|(deferred, _)| *deferred == index);
+        let recorded = batch.iter().enumerate().filter(|(index, _)| !is_deferred(*index));
+        consumer.ack(recorded.map(|(_, delivery)| delivery)).await?;
+        if let Some((index, reason)) = deferred.first() {
+            warn!(
+                messages = deferred.len(),
+                message.id = batch[*index].message.id,
+                reason,
+                "deferred dead messages: they cannot be recorded now, while others can"
+            );
+            while let Err(outage) = self.requeue_dead(batch, &dead, &deferred).await {
+                backoff.wait(&outage, consumer).await?;
+            }
+            consumer.ack(deferred.iter().map(|(index, _)| &batch[*index])).await?;
+            self.stop.run_until_cancelled(tokio::time::sleep(DEFERRAL_PAUSE)).await;
         }
-        consumer.ack(batch).await?;
         backoff.finish();
         Ok(())
     }
 
-    async fn write_dead(&self, dead: &[DeadMessage]) -> Result<(), store::Error> {
-        self.store.transaction(async |transaction| letters::record(transaction, dead).await).await
+    /// Records `dead` in as few transactions as those allow that cannot be recorded, and returns these.
+    async fn write_dead_in_parts(&self, dead: &[DeadMessage]) -> Result<Vec<Deferred>, store::Error> {
+        let mut bisection = Bisection::new(dead.iter().enumerate().collect());
+        while let Some(part) = bisection.next_part() {
+            let Err(error) = self.write_dead(&part).await else { continue };
+            match &error {
+                store::Error::InvalidRow(_) | store::Error::RuleViolation(_) | store::Error::Blocked(_) => {}
+                store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
+            }
+            // If the probe cannot write either, the error is an outage.
+            if self.store.probe().await.is_err() {
+                return Err(error);
+            }
+            let locked = letters::locked(&self.store, part.iter().flat_map(|(_, dead)| dead.letter_ids())).await?;
+            if locked.is_empty() {
+                bisection.failed(part, error.to_string());
+                continue;
+            }
+            let (locked, others): (Vec<_>, Vec<_>) =
+                part.into_iter().partition(|(_, dead)| dead.letter_ids().iter().any(|id| locked.contains(id)));
+            let cause = "another session has locked the letter";
+            bisection.separated(locked.into_iter().map(|dead| (dead, cause.to_owned())), others);
+        }
+        Ok(bisection.into_faulty().into_iter().map(|((index, _), reason)| (index, reason)).collect())
+    }
+
+    async fn write_dead(&self, part: &[(usize, &DeadMessage)]) -> Result<(), store::Error> {
+        let messages: Vec<&DeadMessage> = part.iter().map(|(_, dead)| *dead).collect();
+        self.store.transaction(async |transaction| letters::record(transaction, &messages).await).await
+    }
+
+    /// Publishes copies of the deferred messages to the dead queue. They die no second time: the copy keeps the time of death.
+    async fn requeue_dead(
+        &self,
+        batch: &[Delivery],
+        dead: &[DeadMessage],
+        deferred: &[Deferred],
+    ) -> Result<(), broker::Error> {
+        let topology = self.publisher.connection().topology();
+        let copies = deferred.iter().map(|(index, _)| {
+            let DeadMessage { failure, at, .. } = &dead[*index];
+            self.publisher.publish(Outgoing::dead(topology, &batch[*index].message, failure, *at), REQUEST_DEADLINE)
+        });
+        join_all(copies).await.into_iter().collect()
     }
 }
 

@@ -151,6 +151,12 @@ fn new_event(event: event::Event, cause: &Message) -> NewEvent {
 /// How the dead letter of a replayed message ends. `None` if the message was not replayed, or was not handled.
 fn resolved(write: &PendingWrite<'_>, result: &DeliveryResult) -> Option<ResolvedMessage> {
     let (DeliveryResult::Handled(outcome), Some(replay)) = (result, write.message.replay) else { return None };
-    let Message { id, body, .. } = write.message;
-    Some(ResolvedMessage { wire_id: id.clone(), body: body.clone(), replay, outcome: *outcome })
+    let Message { id, body, received_at, .. } = write.message;
+    Some(ResolvedMessage {
+        wire_id: id.clone(),
+        body: body.clone(),
+        received_at: *received_at,
+        replay,
+        outcome: *outcome,
+    })
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::Worker;
 use super::parse::ParsedDelivery;
 use crate::broker::Message;
+use crate::domain::dead_letter::letter_ids;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::{Parsed, Webhook};
 use crate::store;
@@ -23,6 +24,17 @@ impl PendingWrite<'_> {
     /// The bank link that it writes to.
     pub(super) fn entity_id(&self) -> Option<Uuid> {
         self.webhook.map(|webhook| webhook.entity_id)
+    }
+
+    /// The ids that the dead letter which it ends may have; none unless the message was replayed.
+    pub(super) fn letter_ids(&self) -> Vec<Uuid> {
+        let Message { id, body, received_at, replay, .. } = self.message;
+        if replay.is_some() { letter_ids(id, body, *received_at) } else { Vec::new() }
+    }
+
+    /// The ids of all rows that it may write to.
+    pub(super) fn row_ids(&self) -> impl Iterator<Item = Uuid> {
+        self.entity_id().into_iter().chain(self.letter_ids())
     }
 }
 

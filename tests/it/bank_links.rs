@@ -123,3 +123,23 @@ async fn timestamps_one_nanosecond_apart_are_ordered(#[case] on: On) {
     app.wait_until_processed().await;
     assert_eq!(app.bank_link(entity).await.unwrap().permissions, json!(["new"]));
 }
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_row_was_deleted_its_waiting_event_takes_the_newer_payload(#[case] on: On) {
+    let app = TestApp::builder(on).relays(0).build().await;
+    let entity = Uuid::new_v4();
+    let mut webhook = fixtures::created(entity);
+    app.post(&webhook).await.assert_accepted();
+    app.until_link(entity).await;
+    app.sql("DELETE FROM bank_links", "DELETE FROM bank_links").await;
+    webhook["payload"]["app_user_id"] = json!("user-2");
+    app.post(&webhook).await.assert_accepted();
+    assert_eq!(app.until_link(entity).await.app_user_id.as_deref(), Some("user-2"));
+    app.start_relay();
+    assert_eq!(app.next_event().await["data"]["app_user_id"], "user-2");
+    app.until_outbox_is_empty().await;
+    assert!(app.dead_letters().await.is_empty());
+}

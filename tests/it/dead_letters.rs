@@ -166,3 +166,25 @@ async fn a_message_that_rabbitmq_expired_is_recorded_as_expired() {
     app.start_worker();
     assert_eq!(app.until_dead(1).await[0].failure_class, "expired");
 }
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_an_id_is_recorded_again_after_its_letter_has_ended(#[case] on: On) {
+    let app = TestApp::start(on).await;
+    let receipt = |seconds: u64| BasicProperties::default().with_timestamp(seconds);
+    app.publish(b"garbage", receipt(1_700_000_000)).await;
+    app.until_dead(1).await;
+    let discard = ["dead-letters", "discard", "--state", "dead", "--reason", "a test", "--yes"];
+    assert_eq!(app.command(&discard).run().await.code, 0);
+    // Another program publishes the same message again. It is another webhook, received at another time.
+    app.publish(b"garbage", receipt(1_700_000_001)).await;
+    let letters = app.until_dead(2).await;
+    assert_eq!(letters.iter().filter(|letter| letter.state == "dead").count(), 1, "{letters:?}");
+    let replay = ["dead-letters", "replay", "--state", "dead", "--yes"];
+    assert_eq!(app.command(&replay).run().await.code, 1, "its replay dies again");
+    let letters = app.dead_letters().await;
+    let deaths: Vec<_> = letters.iter().map(|letter| (letter.state.as_str(), letter.deaths)).collect();
+    assert!(letters.len() == 2 && deaths.contains(&("dead", 2)) && deaths.contains(&("discarded", 1)), "{deaths:?}");
+}

@@ -18,6 +18,7 @@ mod deferred_rows;
 mod ingress;
 mod invalid_webhooks;
 mod lenient_webhooks;
+mod locked_letters;
 mod log_privacy;
 mod merge;
 mod migrate;

@@ -100,7 +100,7 @@ async fn two_replays_that_die_in_the_same_second_are_two_deaths(#[case] on: On) 
     let app = TestApp::start(on).await;
     let record = async |death: &DeadMessage| {
         let transaction = app.store.begin().await.unwrap();
-        letters::record(&transaction, std::slice::from_ref(death)).await.unwrap();
+        letters::record(&transaction, &[death]).await.unwrap();
         transaction.commit().await.unwrap();
         let letter = app.dead_letters().await.remove(0);
         (letter.state, letter.deaths)
@@ -125,7 +125,8 @@ async fn letters_with_the_same_id_are_resolved_by_their_body_in_one_batch(#[case
     let app = TestApp::start(on).await;
     let id = Uuid::now_v7().to_string();
     let transaction = app.store.begin().await.unwrap();
-    letters::record(&transaction, &[died(&id, "first"), died(&id, "second"), died("odd", "third")]).await.unwrap();
+    let deaths = [died(&id, "first"), died(&id, "second"), died("odd", "third")];
+    letters::record(&transaction, &deaths.each_ref()).await.unwrap();
     transaction.commit().await.unwrap();
     let selected = letters::select_dead(&app.store, &Filter::default()).await.unwrap();
     assert_eq!(letters::claim(&app.store, &selected, "a test").await.unwrap().len(), 3);
@@ -133,6 +134,7 @@ async fn letters_with_the_same_id_are_resolved_by_their_body_in_one_batch(#[case
     let resolution = |wire_id: &str, body: &'static str, replay, outcome| ResolvedMessage {
         wire_id: wire_id.to_owned(),
         body: body.into(),
+        received_at: Timestamp::EPOCH,
         replay,
         outcome,
     };

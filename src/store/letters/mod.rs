@@ -8,7 +8,7 @@ mod record_deaths;
 mod replay_claims;
 mod resolve_replayed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect
 use uuid::Uuid;
 
 use super::bulk_statements::{BulkInsert, id_in};
-use super::{Error, Transaction};
+use super::{Error, Store, Transaction, locks};
 use crate::domain::dead_letter::State;
 pub use letter_queries::{
     FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,
@@ -123,6 +123,14 @@ async fn lock_letters(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result
         .order_by_asc(Column::MessageId)
         .lock_exclusive();
     Ok(letters.all(connection).await?.into_iter().map(|letter| (letter.message_id, letter)).collect())
+}
+
+/// Those of `ids` whose letters another session has locked at this moment: see [`locks::locked`].
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
+pub async fn locked(store: &Store, ids: impl IntoIterator<Item = Uuid>) -> Result<HashSet<Uuid>, Error> {
+    locks::locked::<dead_letter::Entity>(store, dead_letter::Column::MessageId, ids).await
 }
 
 /// Whether `letter` is still open and `replay`, the `x-replay` of a message, is its current replay.

@@ -3,7 +3,7 @@
 //! A death changes an existing letter only if it belongs to the letter's current replay: the message's `x-replay` must equal the
 //! letter's `replays`. So late copies from earlier replays change nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
@@ -23,16 +23,14 @@ use crate::store::{Error, Transaction};
 /// # Errors
 /// [`Error::Contended`] when another transaction has inserted the same new letter: try again. [`Error::Unavailable`] or
 /// [`Error::Blocked`] when a query fails.
-pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result<(), Error> {
-    let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|death| [death.letter_id(), death.derived_id()]).collect();
+pub async fn record(transaction: &Transaction, deaths: &[&DeadMessage]) -> Result<(), Error> {
+    let ids: BTreeSet<Uuid> = deaths.iter().flat_map(|death| death.letter_ids()).collect();
     let mut letters = lock_letters(transaction, &ids).await?;
     let mut recorded = recorded_deaths(transaction, &ids).await?;
     let (mut new, mut changed, mut history) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
 
     for death in deaths {
-        let own_id = death.letter_id();
-        let other_body = letters.get(&own_id).is_some_and(|letter| letter.body != death.body);
-        let id = if other_body { death.derived_id() } else { own_id };
+        let Some(id) = letter_id(&letters, death) else { continue };
         let at = death.at.to_micros();
         // RabbitMQ reports some deaths in whole seconds, so two replays may have ended at the same time.
         let ends_replay = letters.get(&id).is_some_and(|letter| {
@@ -64,6 +62,16 @@ pub async fn record(transaction: &Transaction, deaths: &[DeadMessage]) -> Result
         letter.update(&transaction.connection).await?;
     }
     insert_history(transaction, &history).await
+}
+
+/// The id of the letter of `death`: that of its letter or, if it has none yet, the first one that is free. `None` in practice never:
+/// it would take a letter for each of its ids that cannot be its own.
+fn letter_id(letters: &BTreeMap<Uuid, Letter>, death: &DeadMessage) -> Option<Uuid> {
+    let may_be_its_own = |letter: &Letter| {
+        let is_open = State::parse(&letter.state).is_some_and(State::is_open);
+        letter.body == death.body && (is_open || letter.received_nanos == death.received_at.nanos())
+    };
+    death.letter_ids().into_iter().find(|id| letters.get(id).is_none_or(may_be_its_own))
 }
 
 /// The deaths in the history of `ids`, as letter and time.

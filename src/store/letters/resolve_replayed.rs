@@ -8,8 +8,9 @@ use sea_orm::sea_query::Expr;
 use uuid::Uuid;
 
 use super::{Action, Letter, append_history, end_letters, is_current, lock_letters};
-use crate::domain::dead_letter::{State, derived_id};
+use crate::domain::dead_letter::{State, letter_ids};
 use crate::domain::outcome::Outcome;
+use crate::domain::timestamp::Timestamp;
 use crate::store::bulk_statements::id_in;
 use crate::store::{Error, Transaction};
 
@@ -20,6 +21,8 @@ pub struct ResolvedMessage {
     pub wire_id: String,
     /// Its body.
     pub body: bytes::Bytes,
+    /// When it was received.
+    pub received_at: Timestamp,
     /// Its `x-replay`.
     pub replay: u32,
     /// How it was handled.
@@ -36,7 +39,7 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
     let letters = lock_letters(transaction, &ids).await?;
     let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
     for message in messages {
-        let mut letters = message.letter_ids().filter_map(|id| letters.get(&id));
+        let mut letters = message.letter_ids().into_iter().filter_map(|id| letters.get(&id));
         if let Some(letter) = letters.find(|letter| message.belongs_to(letter)) {
             resolved.entry(message.outcome).or_default().insert(letter.message_id);
         }
@@ -53,11 +56,8 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
 }
 
 impl ResolvedMessage {
-    /// The ids that the letter may have: that of the message, or one derived from id and body if another letter had that id
-    /// already.
-    fn letter_ids(&self) -> impl Iterator<Item = Uuid> + use<> {
-        let own_id = Uuid::parse_str(&self.wire_id).ok();
-        own_id.into_iter().chain([derived_id(&self.wire_id, &self.body)])
+    fn letter_ids(&self) -> Vec<Uuid> {
+        letter_ids(&self.wire_id, &self.body, self.received_at)
     }
 
     /// Whether `letter` is the letter of this message: the same body, the current replay, and still open. An equal id alone does

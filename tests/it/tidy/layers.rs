@@ -4,7 +4,8 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
+    ("bisect", 0),
     ("domain", 0),
     ("failpoints", 0),
     ("panics", 0),
