@@ -5,6 +5,7 @@ mod m20261122_000002_outbox_events;
 mod m20261122_000003_dead_letters;
 mod m20261122_000004_indexes;
 mod m20261127_000005_end_user_id;
+mod m20261127_000006_deferred_events;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_dead_letters::Migration),
             Box::new(m20261122_000004_indexes::Migration),
             Box::new(m20261127_000005_end_user_id::Migration),
+            Box::new(m20261127_000006_deferred_events::Migration),
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::flags::{Flags, setting_args};
 use super::{CommandError, migrate, output, settings};
 use crate::broker::{Address, Connection, Purpose, Topology};
-use crate::store::{IfMissing, Store};
+use crate::store::{self, IfMissing, Store, outbox};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
@@ -46,12 +46,21 @@ async fn check_database(url: &str) -> (CheckResult, CheckResult) {
     };
     let schema = check_schema(&store).await;
     let database = match &schema {
-        Ok(_) => store.probe().await.map(|()| "reachable and writable".to_owned()),
+        Ok(_) => check_writable(&store).await,
         // The probe writes to tables that may be missing.
         Err(_) => Ok("reachable".to_owned()),
     };
     store.close().await;
     (database.map_err(|error| error.to_string()), schema)
+}
+
+async fn check_writable(store: &Store) -> Result<String, store::Error> {
+    store.probe().await?;
+    Ok(match outbox::deferred(store).await? {
+        0 => "reachable and writable".to_owned(),
+        // A subscriber's queue is full, or an event is larger than RabbitMQ accepts.
+        deferred => format!("reachable and writable; deferred events: {deferred}"),
+    })
 }
 
 async fn check_schema(store: &Store) -> CheckResult {

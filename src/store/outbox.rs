@@ -1,11 +1,14 @@
 //! `outbox_events`: written in the transaction of the rows that they are about, then claimed and published by the relay.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -16,11 +19,11 @@ use crate::domain::timestamp::Timestamp;
 
 /// Which events to claim. New and deferred events are claimed apart, so that deferred ones hold up no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum Due<'a> {
     /// Events that were never deferred.
     New,
-    /// Events that were refused or not answered in time, and whose delay is over.
-    Deferred,
+    /// Events of this type that were refused or not answered in time, and whose delay is over.
+    Deferred(&'a str),
 }
 
 /// An event to append.
@@ -95,7 +98,7 @@ pub async fn append(transaction: &Transaction, events: &[NewEvent]) -> Result<()
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn claim(store: &Store, due: Due, limit: u64) -> Result<Claim, Error> {
+pub async fn claim(store: &Store, due: Due<'_>, limit: u64) -> Result<Claim, Error> {
     with_deadline(store.deadlines.transaction, async {
         let locks = if store.is_sqlite() { None } else { Some(store.begin().await?) };
         let events = match &locks {
@@ -105,6 +108,21 @@ pub async fn claim(store: &Store, due: Due, limit: u64) -> Result<Claim, Error> 
         Ok(Claim { events, locks, store: store.clone() })
     })
     .await
+}
+
+/// The first type after `last_type`, in alphabetical order, of which there are deferred events.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn next_deferred_type(store: &Store, last_type: &str) -> Result<Option<String>, Error> {
+    let select = Entity::find()
+        .select_only()
+        .column(Column::EventType)
+        .filter(Column::RetryAt.is_not_null())
+        .filter(Column::EventType.gt(last_type))
+        .order_by_asc(Column::EventType)
+        .limit(1);
+    store.query(select.into_tuple().one(&store.connection)).await
 }
 
 impl Claim {
@@ -138,11 +156,16 @@ async fn delete_and_defer(
         let is_published = id_in(connection, Column::Id, ids.iter().copied());
         Entity::delete_many().filter(is_published).exec(connection).await?;
     }
+    // Few delays occur: they depend on the number of refusals before.
+    let mut by_delay = BTreeMap::<Duration, Vec<Uuid>>::new();
     for (id, delay) in deferred {
+        by_delay.entry(*delay).or_default().push(*id);
+    }
+    for (delay, ids) in by_delay {
         Entity::update_many()
             .col_expr(Column::Refusals, Expr::col(Column::Refusals).add(1))
-            .col_expr(Column::RetryAt, Expr::value(Utc::now() + *delay))
-            .filter(Column::Id.eq(*id))
+            .col_expr(Column::RetryAt, Expr::value(Utc::now() + delay))
+            .filter(id_in(connection, Column::Id, ids))
             .exec(connection)
             .await?;
     }
@@ -160,6 +183,14 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
     Ok((pending.unsigned_abs(), oldest))
 }
 
+/// The number of events that were refused or not answered in time, and wait to be published again.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+pub async fn deferred(store: &Store) -> Result<u64, Error> {
+    store.query(Entity::find().filter(Column::RetryAt.is_not_null()).count(&store.connection)).await
+}
+
 /// Appends an event, for a probe that rolls back.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let json = RawValue::NULL.to_owned();
@@ -173,7 +204,7 @@ pub(super) async fn probe_delete(transaction: &Transaction) -> Result<(), Error>
     Ok(())
 }
 
-async fn select_due(connection: &impl ConnectionTrait, due: Due, limit: u64) -> Result<Vec<PendingEvent>, Error> {
+async fn select_due(connection: &impl ConnectionTrait, due: Due<'_>, limit: u64) -> Result<Vec<PendingEvent>, Error> {
     let columns =
         [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
     let select =
@@ -181,7 +212,10 @@ async fn select_due(connection: &impl ConnectionTrait, due: Due, limit: u64) -> 
     let select = match due {
         // The text must be that of the partial index, or PostgreSQL does not use it.
         Due::New => select.filter(Expr::cust("refusals < 1")).order_by_asc(Column::CreatedAt),
-        Due::Deferred => select.filter(Column::RetryAt.lte(Utc::now())).order_by_asc(Column::RetryAt),
+        Due::Deferred(event_type) => select
+            .filter(Column::EventType.eq(event_type))
+            .filter(Column::RetryAt.lte(Utc::now()))
+            .order_by_asc(Column::RetryAt),
     };
     // sea-query leaves the lock out on SQLite, which has no row locks.
     let select = select.limit(limit).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);

@@ -7,6 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use rstest::rstest;
 use serde_json::json;
 use testkit::app::channel;
+use testkit::services::Services;
 use testkit::waiting::{eventually, until, within};
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
@@ -83,6 +84,55 @@ async fn while_one_subscriber_refuses_every_event_the_others_receive_all(#[case]
     app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     app.until_outbox_is_empty().await;
     // Each try of a refused event reaches the other subscriber again.
+    app.finish_with_leftovers().await;
+}
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_subscriber_refuses_only_a_sample_is_published_again(#[case] on: On) {
+    const EVENTS: i32 = 100;
+    let app = TestApp::builder(on).unsubscribed().build().await;
+    let queue = subscribe_with_a_full_queue(&app, "#").await;
+    for _ in 0..EVENTS {
+        app.publish_webhook(&fixtures::created(Uuid::new_v4())).await;
+    }
+    // Each refusal is a copy in every queue but the full one, and on the stream.
+    let refusals = async || app.outbox().await.iter().map(|event| event.refusals).sum::<i32>();
+    until("three samples", async || refusals().await >= EVENTS + 3).await;
+    assert!(refusals().await < EVENTS + 10, "{} copies of {EVENTS} events", refusals().await);
+    app.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    app.until_outbox_is_empty().await;
+}
+
+/// On a broker of its own, with a small maximum size of messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_too_large_for_rabbitmq_is_deferred_and_holds_up_no_other() {
+    let settings = vec![("BANKLINK_RABBITMQ_EXTRA_CONF", "max_message_size = 20000".to_owned())];
+    let services = Services::up_with("test-small-messages", &["rabbitmq"], settings).await;
+    let app = TestApp::builder(On::Postgres).workers(0).relays(0).unsubscribed().build().await;
+    let insert = |number: usize, payload: &str| {
+        format!(
+            "INSERT INTO outbox_events (id, event_type, routing_key, entity_id, payload, received_at, created_at, refusals) \
+             VALUES (gen_random_uuid(), 'customer.bank_linked', 'customer.bank_linked', gen_random_uuid(), '{payload}', \
+                 now(), now() + interval '{number} ms', 0)"
+        )
+    };
+    for number in 0..60 {
+        let payload = if number == 20 { format!("{{\"large\": \"{}\"}}", "x".repeat(30_000)) } else { "{}".to_owned() };
+        app.sql("", &insert(number, &payload)).await;
+    }
+    let mut relay = app.role("relay").env("AMQP_URL", &services.amqp_url).start();
+    until("one event", async || app.outbox().await.len() == 1).await;
+    let refused = eventually("a refusal", async || app.outbox().await.pop().filter(|event| event.refusals > 0)).await;
+    assert!(refused.payload["large"].is_string());
+    app.sql("", &insert(100, "{}")).await;
+    until("a later event", async || app.outbox().await.len() == 1).await;
+    assert!(relay.log().contains("deferred an event"), "{}", relay.log());
+    let check = app.command(&["check"]).run().await;
+    assert!(check.stdout.contains("deferred events: 1"), "{check:?}");
+    assert_eq!(relay.terminate().await, 0, "{}", relay.log());
     app.finish_with_leftovers().await;
 }
 

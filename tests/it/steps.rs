@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use banklink::broker::{Address, Connection, Consumer, Purpose};
-use banklink::store::outbox::Due;
+use banklink::relay::Events;
 use lapin::BasicProperties;
 use rstest::rstest;
 use serde_json::json;
@@ -34,11 +34,11 @@ async fn a_batch_writes_the_row_with_its_event_and_a_claim_publishes_the_event(#
     assert!(app.bank_link(entity).await.is_some());
     assert_eq!(app.outbox().await.len(), 1, "in the same transaction");
 
-    let claimed = eventually("a connected relay", async || relay.step(Due::New).await.ok()).await;
+    let claimed = eventually("a connected relay", async || relay.step(Events::New).await.ok()).await;
     assert_eq!(claimed, 1);
     assert!(app.outbox().await.is_empty());
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(entity));
-    assert_eq!(relay.step(Due::New).await.unwrap(), 0);
+    assert_eq!(relay.step(Events::New).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,23 +3,29 @@
 //! An event is deleted once RabbitMQ has confirmed it and has not returned it. A crash in between publishes it again under the
 //! same id. Several relays can run side by side.
 
+mod publish;
+mod report;
+mod type_gates;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use futures_util::future::join_all;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::gauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::broker::{self, Outgoing, Publisher};
+use crate::broker::{self, Publisher};
 use crate::failpoints::failpoint;
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::reconnect::Backoff;
-use crate::store::outbox::{self, Claim, Due, PendingEvent};
+use crate::store::outbox::{self, Claim, Due};
 use crate::store::{self, Store};
+use publish::{Published, deferral, max_deferral, publish_all};
+use report::{record_published, register_metrics};
+use type_gates::TypeGates;
 
 /// Maximum number of events in one claim.
 const MAX_CLAIMED: u64 = 256;
@@ -29,14 +35,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long after an event the shorter interval applies.
 const BUSY_PERIOD: Duration = Duration::from_secs(2);
-/// Maximum wait for the confirm of one event.
-const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
-/// Maximum delay before a refused event is published again.
-const MAX_REFUSED_DELAY: Duration = Duration::from_secs(60);
-/// Maximum delay after no answer, which may be caused by one slow queue or by a broker that is about to recover.
-const MAX_UNANSWERED_DELAY: Duration = Duration::from_secs(3);
 /// How often the outbox is counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum number of event types among the deferred events that one step looks at. There are three.
+const MAX_TYPES: usize = 16;
 
 /// The relay role.
 pub struct Relay {
@@ -46,10 +48,21 @@ pub struct Relay {
     deferred_publisher: Publisher,
     /// Notified by a worker in the same process when it has written events.
     events_written: Arc<Notify>,
+    /// How many deferred events of each type may go.
+    gates: TypeGates,
     database_check: CachedCheck,
     /// Whether [`Relay::run`] has begun, and so the schema is there.
     started: AtomicBool,
     stop: CancellationToken,
+}
+
+/// Which events a step publishes. Deferred events have a loop and a channel of their own, so that they hold up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// Events that were never deferred.
+    New,
+    /// Events that were refused or not answered in time, and whose delay is over.
+    Deferred,
 }
 
 /// A dependency that is unavailable. Nothing is lost; what was published may be published again.
@@ -73,15 +86,23 @@ impl Relay {
         events_written: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        let (database_check, started) = (CachedCheck::default(), AtomicBool::new(false));
-        Self { store, publisher, deferred_publisher, events_written, database_check, started, stop }
+        Self {
+            store,
+            publisher,
+            deferred_publisher,
+            events_written,
+            gates: TypeGates::default(),
+            database_check: CachedCheck::default(),
+            started: AtomicBool::new(false),
+            stop,
+        }
     }
 
     /// Publishes events until `stop` is cancelled, and finishes the current claim.
     pub async fn run(&self) {
         register_metrics();
         self.started.store(true, Ordering::Relaxed);
-        tokio::join!(self.publish_all(Due::New), self.publish_all(Due::Deferred), self.update_gauges());
+        tokio::join!(self.run_loop(Events::New), self.run_loop(Events::Deferred), self.update_gauges());
     }
 
     /// Whether the relay can do its job: started, connected, and able to delete from the outbox.
@@ -96,11 +117,11 @@ impl Relay {
             .check("database", database)
     }
 
-    async fn publish_all(&self, due: Due) {
+    async fn run_loop(&self, events: Events) {
         let (mut backoff, mut is_outage_logged, mut last_event) = (Backoff::default(), false, None::<Instant>);
         let until_connected = || self.stop.run_until_cancelled(self.publisher.connection().until_ready());
         while until_connected().await.is_some() && !self.stop.is_cancelled() {
-            let delay = match self.step(due).await {
+            let delay = match self.step(events).await {
                 Ok(0) => {
                     is_outage_logged = false;
                     let is_busy = last_event.is_some_and(|at| at.elapsed() < BUSY_PERIOD);
@@ -124,34 +145,60 @@ impl Relay {
                 }
             };
             let notified = async {
-                match due {
-                    Due::New => self.events_written.notified().await,
-                    Due::Deferred => std::future::pending().await,
+                match events {
+                    Events::New => self.events_written.notified().await,
+                    Events::Deferred => std::future::pending().await,
                 }
             };
             let _ = self.stop.run_until_cancelled(tokio::time::timeout(delay, notified)).await;
         }
     }
 
-    /// Claims, publishes and deletes up to 256 events; returns how many it claimed.
+    /// Claims, publishes and deletes up to 256 events, of each type if they were deferred; returns how many it claimed.
     ///
     /// # Errors
     /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
-    pub async fn step(&self, due: Due) -> Result<usize, Unavailable> {
-        let publisher = match due {
-            Due::New => &self.publisher,
-            Due::Deferred => &self.deferred_publisher,
-        };
+    pub async fn step(&self, events: Events) -> Result<usize, Unavailable> {
+        if events == Events::New {
+            return self.publish_claim(&self.publisher, Due::New, MAX_CLAIMED).await;
+        }
+        self.deferred_publisher.connection().ready()?;
+        let (mut claimed, mut last_type) = (0, String::new());
+        for _ in 0..MAX_TYPES {
+            let Some(event_type) = outbox::next_deferred_type(&self.store, &last_type).await? else { break };
+            let limit = self.gates.limit(&event_type, MAX_CLAIMED);
+            if limit > 0 {
+                claimed += self.publish_claim(&self.deferred_publisher, Due::Deferred(&event_type), limit).await?;
+            }
+            last_type = event_type;
+        }
+        Ok(claimed)
+    }
+
+    async fn publish_claim(&self, publisher: &Publisher, due: Due<'_>, limit: u64) -> Result<usize, Unavailable> {
         publisher.connection().ready()?;
-        let claim = outbox::claim(&self.store, due, MAX_CLAIMED).await?;
+        let claim = outbox::claim(&self.store, due, limit).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }
-        let confirms = join_all(claim.events.iter().map(|event| publish(publisher, event))).await;
+        let events = claim.events.clone();
+        let published = publish_all(publisher, &events).await;
         failpoint("before deleting");
-        let claimed = claim.events.len();
-        settle_claim(claim, confirms).await?;
-        Ok(claimed)
+        if let Due::Deferred(event_type) = due {
+            self.update_gate(event_type, &published);
+        }
+        settle_claim(claim, published).await?;
+        Ok(events.len())
+    }
+
+    /// An event that is at fault itself says nothing about the others.
+    fn update_gate(&self, event_type: &str, published: &Published<'_>) {
+        let is_of_its_queues = |cause: &&broker::Error| !matches!(cause, broker::Error::Precondition(_));
+        match published.refused.iter().map(|(_, cause)| cause).find(is_of_its_queues) {
+            Some(cause) => self.gates.refused(event_type, max_deferral(cause)),
+            None if published.confirmed.is_empty() => {}
+            None => self.gates.taken(event_type),
+        }
     }
 
     async fn update_gauges(&self) {
@@ -172,74 +219,15 @@ impl Relay {
 }
 
 /// Deletes confirmed events and defers those that were refused or not answered in time. Fails if others were not published.
-async fn settle_claim(claim: Claim, confirms: Vec<Result<(), broker::Error>>) -> Result<(), Unavailable> {
-    let (mut published, mut deferred, mut outage) = (Vec::new(), Vec::new(), None);
-    for (event, confirm) in claim.events.iter().zip(confirms) {
-        match confirm {
-            Ok(()) => {
-                record_published(event);
-                published.push(event.id);
-            }
-            Err(cause) if cause.is_refusal() || matches!(cause, broker::Error::TimedOut) => {
-                let max_delay = if cause.is_refusal() { MAX_REFUSED_DELAY } else { MAX_UNANSWERED_DELAY };
-                let delay = deferral(event.refusals).min(max_delay);
-                warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
-                deferred.push((event.id, delay));
-            }
-            Err(cause) => outage = Some(cause),
-        }
-    }
-    claim.finish(&published, &deferred).await?;
+async fn settle_claim(claim: Claim, published: Published<'_>) -> Result<(), Unavailable> {
+    let Published { confirmed, refused, outage } = published;
+    confirmed.iter().copied().for_each(record_published);
+    let deferred = refused.iter().map(|(event, cause)| {
+        let delay = deferral(event.refusals, cause);
+        warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
+        (event.id, delay)
+    });
+    let deferred: Vec<_> = deferred.collect();
+    claim.finish(&confirmed.iter().map(|event| event.id).collect::<Vec<_>>(), &deferred).await?;
     outage.map_or(Ok(()), |cause| Err(cause.into()))
-}
-
-fn record_published(event: &PendingEvent) {
-    let latency = (Utc::now() - event.received_at).to_std().unwrap_or_default();
-    histogram!("banklink_link_latency_seconds").record(latency);
-    counter!("banklink_events_published_total", "type" => event.event_type.clone()).increment(1);
-    debug!(event.id = %event.id, event.event_type, "published an event");
-}
-
-async fn publish(publisher: &Publisher, event: &PendingEvent) -> Result<(), broker::Error> {
-    let PendingEvent { id, event_type, routing_key, json, traceparent, .. } = event;
-    let topology = publisher.connection().topology();
-    let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
-    publisher.publish(outgoing, CONFIRM_DEADLINE).await
-}
-
-/// The delay of an event that was deferred that often before: 1 s, 2 s, 4 s, up to a minute.
-fn deferral(refusals: i32) -> Duration {
-    let doublings = u32::try_from(refusals.clamp(0, 10)).unwrap_or_default();
-    Duration::from_secs(1 << doublings).min(MAX_REFUSED_DELAY)
-}
-
-/// Describes the relay's metrics and shows its counters from the start, at 0.
-fn register_metrics() {
-    describe_gauge!("banklink_outbox_pending", "Events that wait in the outbox.");
-    describe_gauge!(
-        "banklink_outbox_oldest_age_seconds",
-        Unit::Seconds,
-        "Age of the oldest event in the outbox; 0 without any."
-    );
-    describe_counter!("banklink_events_published_total", "Events that RabbitMQ confirmed, by type.");
-    describe_histogram!(
-        "banklink_link_latency_seconds",
-        Unit::Seconds,
-        "Time from the receipt of a webhook until RabbitMQ confirmed the event that it caused."
-    );
-    let _ = histogram!("banklink_link_latency_seconds");
-    for event_type in ["customer.bank_linked", "customer.bank_link_updated", "customer.bank_reconnected"] {
-        counter!("banklink_events_published_total", "type" => event_type).absolute(0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_event_waits_longer_each_time_but_never_more_than_a_minute() {
-        let delays = [0, 1, 2, 5, 6, 1_000].map(|refusals| deferral(refusals).as_secs());
-        assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
-    }
 }
