@@ -9,45 +9,13 @@
 //! every answer that was ready before it has been processed. This can go once lapin matches returns to their publishes.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use lapin::Confirmation;
-use tokio::sync::oneshot;
+use lapin::message::BasicReturnMessage;
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::message::Outgoing;
-
-/// A message to be published, and the caller that waits for the outcome.
-pub(super) struct PublishRequest {
-    pub(super) outgoing: Outgoing,
-    requested_at: Instant,
-    pub(super) deadline: Instant,
-    reply: oneshot::Sender<Result<(), Error>>,
-}
-
-impl PublishRequest {
-    /// A request made now, to be confirmed within `timeout`.
-    pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
-        let requested_at = Instant::now();
-        Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
-    }
-
-    /// Sends the outcome to the caller, if it still waits.
-    pub(super) fn complete(self, outcome: Result<(), Error>) {
-        let _ = self.reply.send(outcome);
-    }
-
-    /// Whether the caller no longer waits: it is gone, or the deadline passed before a channel was open.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.reply.is_closed() || self.deadline <= Instant::now()
-    }
-
-    /// Whether at least half of the time remained at `published_at`. Only then does a timeout condemn the channel.
-    fn was_published_early(&self, published_at: Instant) -> bool {
-        self.deadline - published_at >= (self.deadline - self.requested_at) / 2
-    }
-}
+use super::publish_request::PublishRequest;
 
 /// The answers received on one publishing channel, and what they say about the channel.
 #[derive(Default)]
@@ -106,6 +74,19 @@ impl Confirms {
         if is_channel_failure { Next::DiscardChannel } else { Next::Continue }
     }
 
+    /// Takes the answer to a message whose request was completed at its deadline. It may carry the return of another message.
+    pub(super) fn on_late_answer(&mut self, id: &str, answer: Result<Confirmation, Error>) -> Next {
+        match answer {
+            Ok(confirmation) => {
+                let returned = confirmation.take_message();
+                self.any_returned |= returned.is_some();
+                self.note_return_of_another(id, returned);
+                Next::Continue
+            }
+            Err(_) => Next::DiscardChannel,
+        }
+    }
+
     /// Completes the acked messages, now that a return of one of them would have been received.
     pub(super) fn on_barrier(&mut self) -> Next {
         for request in self.acked.drain(..) {
@@ -118,6 +99,15 @@ impl Confirms {
         if self.acked.is_empty() { Next::Continue } else { Next::PushBarrier }
     }
 
+    /// Remembers whose return lapin attached to the confirm of the message `id`.
+    fn note_return_of_another(&mut self, id: &str, attached: Option<BasicReturnMessage>) {
+        if let Some(returned_id) = attached.and_then(|message| message.properties.message_id().clone())
+            && returned_id.as_str() != id
+        {
+            self.returned_ids.insert(returned_id.to_string());
+        }
+    }
+
     /// What an answer means for its message, as far as returns have been received. In doubt the message counts as
     /// returned: publishing it again at worst duplicates it.
     fn evaluate(&mut self, request: &PublishRequest, answer: Result<Confirmation, Error>) -> Result<(), Error> {
@@ -128,11 +118,7 @@ impl Confirms {
             Confirmation::NotRequested => return Err(Error::Amqp("publisher confirms are off".to_owned())),
         };
         let is_returned = attached.is_some() || self.returned_ids.contains(id);
-        if let Some(returned_id) = attached.and_then(|message| message.properties.message_id().clone())
-            && returned_id.as_str() != id
-        {
-            self.returned_ids.insert(returned_id.to_string());
-        }
+        self.note_return_of_another(id, attached);
         match (is_returned, is_acked) {
             (true, _) => Err(Error::Returned),
             (false, true) => Ok(()),
@@ -143,22 +129,14 @@ impl Confirms {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use lapin::BasicProperties;
-    use lapin::message::{BasicReturnMessage, Delivery};
+    use lapin::message::Delivery;
     use tokio::sync::oneshot::Receiver;
 
     use super::*;
-    use crate::broker::{Message, Topology};
-    use crate::domain::retry::Schedule;
-    use crate::domain::timestamp::Timestamp;
-
-    /// A request for a message with this id and four seconds to go, and its outcome.
-    fn request(id: &str) -> (PublishRequest, Receiver<Result<(), Error>>) {
-        let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
-        let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
-        let (reply, outcome) = oneshot::channel();
-        (PublishRequest::new(Outgoing::webhook(&topology, &message), Duration::from_secs(4), reply), outcome)
-    }
+    use crate::broker::publish_request::tests::request;
 
     fn return_of(id: &str) -> Option<BasicReturnMessage> {
         let mut delivery = Delivery::mock(0, "".into(), "".into(), false, Vec::new());
@@ -202,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_after_the_deadline_still_tells_of_the_return_of_another_message() {
+        let mut confirms = Confirms::default();
+        let (late, mut timed_out) = request("a");
+        let published_late = late.deadline - Duration::from_millis(1);
+        assert_eq!(confirms.on_answer(late, published_late, Err(Error::TimedOut)), Next::Continue);
+        assert!(matches!(timed_out.try_recv(), Ok(Err(Error::TimedOut))));
+        assert_eq!(confirms.on_late_answer("a", Ok(Confirmation::Ack(return_of("b")))), Next::Continue);
+        let (_, mut acked_later) = answer(&mut confirms, "b", Confirmation::Ack(None));
+        confirms.on_barrier();
+        assert!(matches!(acked_later.try_recv(), Ok(Err(Error::Returned))), "it is on no queue");
+    }
+
+    #[test]
     fn only_an_ack_without_a_return_is_a_success() {
         let mut confirms = Confirms::default();
         let (_, mut nacked) = answer(&mut confirms, "a", Confirmation::Nack(None));
@@ -211,20 +202,5 @@ mod tests {
         let (next, mut confirms_off) = answer(&mut confirms, "a", Confirmation::NotRequested);
         assert_eq!(next, Next::DiscardChannel);
         assert!(matches!(confirms_off.try_recv(), Ok(Err(Error::Amqp(_)))));
-    }
-
-    #[test]
-    fn a_message_is_published_early_while_half_of_its_time_remains() {
-        let (request, _outcome) = request("a");
-        assert!(request.was_published_early(request.requested_at + Duration::from_secs(2)));
-        assert!(!request.was_published_early(request.requested_at + Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn a_request_is_abandoned_once_its_caller_is_gone() {
-        let (request, outcome) = request("a");
-        assert!(!request.is_abandoned());
-        drop(outcome);
-        assert!(request.is_abandoned());
     }
 }

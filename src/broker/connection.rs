@@ -84,6 +84,14 @@ impl Connection {
         }
     }
 
+    /// Waits until RabbitMQ has blocked publishing on the connection.
+    pub async fn until_blocked(&self) {
+        // Polled: lapin reports it as an event to one listener only.
+        while !matches!(self.ready(), Err(Error::Blocked)) {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
     /// Waits until connecting fails with [`Error::Mismatch`], which the supervisor cannot resolve, and returns that.
     pub async fn until_mismatch(&self) -> Error {
         let mut state = self.state.clone();

@@ -10,8 +10,10 @@
 //! higher prefetch is a second consumer, and a lower one takes a new channel. One consumer that is cancelled and started
 //! again would do once lapin passes on such deliveries.
 
-use futures_util::stream::SelectAll;
-use futures_util::{FutureExt, StreamExt};
+use std::pin::Pin;
+
+use futures_util::stream::{SelectAll, once};
+use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -22,6 +24,11 @@ use super::connection::Connection;
 use super::delivery::{Delivery, take_batch};
 use super::error::{Error, within};
 
+/// What arrives from one consumer: a delivery, an error, or `None` at its end. `SelectAll` drops a stream that has ended without
+/// a word; but when RabbitMQ 4.3 and later cancel one of two consumers, for example at the consumer timeout, the channel stays
+/// open, and the other one goes on with its own prefetch only.
+type Received = Option<lapin::Result<lapin::message::Delivery>>;
+
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
     connection: Connection,
@@ -29,7 +36,7 @@ pub struct Consumer {
     max_prefetch: u16,
     channel: Channel,
     /// The deliveries of every consumer on the channel: one, or two for a full prefetch.
-    streams: SelectAll<lapin::Consumer>,
+    streams: SelectAll<Pin<Box<dyn Stream<Item = Received> + Send + Sync>>>,
     consumer_tags: Vec<ShortString>,
     has_full_prefetch: bool,
     wants_full_prefetch: bool,
@@ -70,11 +77,11 @@ impl Consumer {
         self.adjust_prefetch().await?;
         if self.buffer.is_empty() {
             let first = self.streams.next().await;
-            self.receive(first)?;
+            self.receive(first.flatten())?;
         }
         while self.buffer.len() < limit {
             match self.streams.next().now_or_never() {
-                Some(Some(delivery)) => self.receive(Some(delivery))?,
+                Some(Some(received)) => self.receive(received)?,
                 _ => break,
             }
         }
@@ -95,19 +102,22 @@ impl Consumer {
     /// # Errors
     /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
     pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
-        let (mut tags, mut any_not_repeated) = (Vec::new(), false);
-        for delivery in deliveries {
-            tags.push(delivery.tag);
-            any_not_repeated |= !delivery.is_redelivered;
-        }
-        if self.buffer.is_empty() && any_not_repeated {
-            self.wants_full_prefetch = true;
-        }
+        let deliveries: Vec<&Delivery> = deliveries.into_iter().collect();
+        let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
+        self.handled(deliveries);
         for (tag, multiple) in self.acks.acknowledge(&tags) {
             let sent = self.channel.basic_ack(tag, BasicAckOptions { multiple });
             within(self.connection.deadline, sent).await?;
         }
         Ok(())
+    }
+
+    /// Notes that these deliveries were handled without a crash, so that the prefetch may rise. [`Consumer::ack`] notes it too.
+    pub fn handled<'a>(&mut self, deliveries: impl IntoIterator<Item = &'a Delivery>) {
+        let any_not_repeated = deliveries.into_iter().any(|delivery| !delivery.is_redelivered);
+        if self.buffer.is_empty() && any_not_repeated {
+            self.wants_full_prefetch = true;
+        }
     }
 
     /// Whether the channel is open. Without it no ack can reach RabbitMQ.
@@ -148,7 +158,7 @@ impl Consumer {
         let consumer =
             within(deadline, channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
         self.consumer_tags.push(consumer.tag());
-        self.streams.push(consumer);
+        self.streams.push(Box::pin(until_end(consumer)));
         Ok(())
     }
 
@@ -158,19 +168,43 @@ impl Consumer {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
             within(self.connection.deadline, cancelled).await?;
         }
-        while let Some(Some(delivery)) = self.streams.next().now_or_never() {
-            self.receive(Some(delivery))?;
+        while let Some(Some(received)) = self.streams.next().now_or_never() {
+            // A cancelled consumer ends.
+            if received.is_some() {
+                self.receive(received)?;
+            }
         }
         Ok(())
     }
 
     /// Buffers a delivery. `None` is the end of the stream.
-    fn receive(&mut self, delivery: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Error> {
+    fn receive(&mut self, delivery: Received) -> Result<(), Error> {
         let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
         if delivery.is_redelivered {
             self.wants_full_prefetch = false;
         }
         self.buffer.push(delivery);
         Ok(())
+    }
+}
+
+/// The items of `stream`, and `None` at its end.
+fn until_end<S: Stream>(stream: S) -> impl Stream<Item = Option<S::Item>> {
+    stream.map(Some).chain(once(std::future::ready(None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::{iter, pending};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_one_of_two_streams_is_reported_although_the_other_goes_on() {
+        let mut streams = SelectAll::new();
+        streams.push(until_end(iter([1, 2])).boxed());
+        streams.push(until_end(pending()).boxed());
+        let received: Vec<_> = std::iter::from_fn(|| streams.next().now_or_never()).collect();
+        assert_eq!(received, [Some(Some(1)), Some(Some(2)), Some(None)]);
     }
 }

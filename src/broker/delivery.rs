@@ -79,10 +79,23 @@ fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
     }
 }
 
-/// Takes up to `limit` deliveries that are not repeated; if there are none, one repeated delivery alone, because its
-/// message may have crashed a worker.
+/// Maximum total size of the bodies in a batch of several deliveries, which bounds what a batch takes of memory: its texts are
+/// copied into statements, and its bodies into copies.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Takes up to `limit` deliveries that are not repeated, and of several no more than [`MAX_BATCH_BYTES`]; if there are none, one
+/// repeated delivery alone, because its message may have crashed a worker.
 pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delivery> {
-    let batch: Vec<Delivery> = buffer.extract_if(.., |delivery| !delivery.is_redelivered).take(limit).collect();
+    let (mut taken, mut bytes) = (0, 0);
+    let fits = |delivery: &mut Delivery| {
+        let next = bytes + delivery.message.body.len();
+        let is_taken = !delivery.is_redelivered && taken < limit && (taken == 0 || next <= MAX_BATCH_BYTES);
+        if is_taken {
+            (taken, bytes) = (taken + 1, next);
+        }
+        is_taken
+    };
+    let batch: Vec<Delivery> = buffer.extract_if(.., fits).collect();
     if batch.is_empty() { buffer.drain(..buffer.len().min(1)).collect() } else { batch }
 }
 
@@ -92,9 +105,25 @@ mod tests {
     use crate::broker::headers::table;
 
     fn delivery(tag: u64, count: i64) -> Delivery {
-        let mut delivery = lapin::message::Delivery::mock(tag, "".into(), "".into(), false, Vec::new());
+        large_delivery(tag, count, 0)
+    }
+
+    fn large_delivery(tag: u64, count: i64, bytes: usize) -> Delivery {
+        let mut delivery = lapin::message::Delivery::mock(tag, "".into(), "".into(), false, vec![b'x'; bytes]);
         delivery.properties = BasicProperties::default().with_headers(table([("x-delivery-count", count.into())]));
         Delivery::read(delivery)
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes_but_never_empty() {
+        let half = MAX_BATCH_BYTES / 2;
+        let sizes = [half, half, 1, 2 * MAX_BATCH_BYTES, half];
+        let mut buffer: Vec<_> = (1..).zip(sizes).map(|(tag, bytes)| large_delivery(tag, 0, bytes)).collect();
+        let mut batches = Vec::new();
+        while !buffer.is_empty() {
+            batches.push(take_batch(&mut buffer, 100).iter().map(|delivery| delivery.tag).collect::<Vec<_>>());
+        }
+        assert_eq!(batches, [vec![1, 2], vec![3, 5], vec![4]]);
     }
 
     #[test]

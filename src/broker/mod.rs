@@ -16,6 +16,7 @@ mod error;
 mod event_subscription;
 mod headers;
 mod message;
+mod publish_request;
 mod publisher;
 mod supervisor;
 mod topology;

@@ -12,16 +12,17 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, ready};
 use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::confirms::{Confirms, Next, PublishRequest};
+use super::confirms::{Confirms, Next};
 use super::connection::Connection;
 use super::error::{Error, within};
 use super::message::Outgoing;
+use super::publish_request::PublishRequest;
 use crate::reconnect::Backoff;
 
 /// Maximum number of requests queued for the task, in addition to the messages in flight.
@@ -127,6 +128,10 @@ async fn reject_all(requests: &mut mpsc::Receiver<PublishRequest>) {
 enum Progress {
     /// A message, when it was handed to lapin, and RabbitMQ's answer, or why there is none.
     Answer(PublishRequest, Instant, Result<Confirmation, Error>),
+    /// A message without an answer at its deadline, when it was handed to lapin, and its confirm.
+    Unanswered(PublishRequest, Instant, PublisherConfirm),
+    /// The answer to a message after its deadline, by the message's id.
+    LateAnswer(String, Result<Confirmation, Error>),
     /// See [`Confirms`]: every answer that was ready when the barrier was pushed has been received.
     Barrier,
 }
@@ -156,11 +161,16 @@ async fn serve(
             Some(progress) = in_flight.next() => {
                 let next = match progress {
                     Progress::Answer(request, at, answer) => confirms.on_answer(request, at, answer),
+                    Progress::Unanswered(request, at, confirm) => {
+                        in_flight.push(Either::Right(Either::Right(late_answer(&request, confirm))));
+                        confirms.on_answer(request, at, Err(Error::TimedOut))
+                    }
+                    Progress::LateAnswer(id, answer) => confirms.on_late_answer(&id, answer),
                     Progress::Barrier => confirms.on_barrier(),
                 };
                 match next {
                     Next::Continue => {}
-                    Next::PushBarrier => in_flight.push(Either::Right(ready(Progress::Barrier))),
+                    Next::PushBarrier => in_flight.push(Either::Right(Either::Left(ready(Progress::Barrier)))),
                     Next::DiscardChannel => return Some(confirms),
                 }
             }
@@ -178,13 +188,22 @@ async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
     let published_at = Instant::now();
     let Outgoing { exchange, routing_key, properties, body, .. } = &request.outgoing;
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let confirmed = async {
-        let (exchange, routing_key) = (exchange.as_str().into(), routing_key.as_str().into());
-        channel.basic_publish(exchange, routing_key, options, body, properties.clone()).await?.await
+    let (exchange, routing_key) = (exchange.as_str().into(), routing_key.as_str().into());
+    let written = channel.basic_publish(exchange, routing_key, options, body, properties.clone());
+    let mut confirm = match timeout_at(request.deadline, written).await {
+        Ok(Ok(confirm)) => confirm,
+        Ok(Err(error)) => return Progress::Answer(request, published_at, Err(error.into())),
+        // Half a message may be written, so the channel is unusable.
+        Err(_) => return Progress::Answer(request, published_at, Err(Error::Amqp("cannot write in time".to_owned()))),
     };
-    let answer = match timeout_at(request.deadline, confirmed).await {
-        Ok(answer) => answer.map_err(Error::from),
-        Err(_) => Err(Error::TimedOut),
-    };
-    Progress::Answer(request, published_at, answer)
+    match timeout_at(request.deadline, &mut confirm).await {
+        Ok(answer) => Progress::Answer(request, published_at, answer.map_err(Error::from)),
+        Err(_) => Progress::Unanswered(request, published_at, confirm),
+    }
+}
+
+/// Waits on for an answer whose caller has gone: lapin may attach another message's return to it.
+fn late_answer(request: &PublishRequest, confirm: PublisherConfirm) -> impl Future<Output = Progress> + use<> {
+    let id = request.outgoing.id.clone();
+    async move { Progress::LateAnswer(id, confirm.await.map_err(Error::from)) }
 }

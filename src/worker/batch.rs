@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Worker;
 use super::classify::classify;
+use super::held::HeldDeliveries;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
 use super::parse::parse_batch;
 use super::report::{record_batch, record_settlement};
@@ -14,13 +15,19 @@ use crate::failpoints::failpoint;
 impl Worker {
     /// Handles one batch from `consumer`: parse, write, classify, settle, report.
     ///
-    /// An unavailable dependency delays the batch and costs no attempt.
+    /// An unavailable dependency delays the batch and costs no attempt. During an alarm of RabbitMQ, deliveries that need a copy
+    /// are added to `held`, and the batch ends without them.
     ///
     /// # Errors
     /// [`BatchReleased`] if the consumer was lost, the process is stopping during an outage, or the outage lasted too long.
     /// Deliveries that were not acknowledged return to the queue.
-    pub async fn handle(&self, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
-        let started = Instant::now();
+    pub async fn handle(
+        &self,
+        consumer: &mut Consumer,
+        batch: Vec<Delivery>,
+        held: &mut HeldDeliveries,
+    ) -> Result<(), BatchReleased> {
+        let (started, deliveries) = (Instant::now(), batch.len());
         let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
 
         let parsed = parse_batch(batch);
@@ -38,12 +45,17 @@ impl Worker {
             settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
             settled.acknowledged?;
             if let Some(outage) = settled.outage {
+                if self.is_alarm(&outage) && held.have_room(unsettled.len(), self.settings.prefetch) {
+                    consumer.handled(unsettled.iter().map(|delivery| &delivery.parsed.delivery));
+                    held.hold(std::mem::take(&mut unsettled));
+                    break;
+                }
                 backoff.wait(&outage, consumer).await.inspect_err(|_| self.gate.require_publishing())?;
             }
         }
 
         backoff.finish();
-        record_batch(batch.len(), started.elapsed());
+        record_batch(deliveries, started.elapsed());
         Ok(())
     }
 }

@@ -34,18 +34,18 @@ pub(super) const RETRIED: &str = "retried";
 pub(super) const DEAD: &str = "dead";
 
 /// A delivery and what is to be done with it.
-pub(super) struct ClassifiedDelivery<'a> {
-    pub(super) parsed: ParsedDelivery<'a>,
+pub(super) struct ClassifiedDelivery {
+    pub(super) parsed: ParsedDelivery,
     pub(super) disposition: Disposition,
 }
 
 /// Classifies each delivery by its result, its attempt and the retry schedule; `results` are in the order of `parsed`.
-pub(super) fn classify<'a>(
-    parsed: Vec<ParsedDelivery<'a>>,
+pub(super) fn classify(
+    parsed: Vec<ParsedDelivery>,
     results: Vec<DeliveryResult>,
     schedule: &Schedule,
     now: Timestamp,
-) -> Vec<ClassifiedDelivery<'a>> {
+) -> Vec<ClassifiedDelivery> {
     let classified = parsed.into_iter().zip(results).map(|(parsed, result)| {
         let disposition = disposition(result, parsed.message().attempt, schedule, now);
         ClassifiedDelivery { parsed, disposition }

@@ -1,10 +1,13 @@
 //! Consumes a queue batch by batch, and opens a new consumer whenever one ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::Worker;
+use super::held::{HeldDeliveries, RETRY_INTERVAL};
 use super::outage_backoff::BatchReleased;
 use super::queue::{QueueConfig, QueueKind};
 use crate::broker::{Consumer, Delivery};
@@ -38,28 +41,37 @@ impl Worker {
         backoff: &mut Backoff,
     ) -> Result<(), BatchReleased> {
         let _attached = (queue.kind == QueueKind::Work).then(|| Attached::set(&self.consumer_attached));
-        while let Some(batch) = self.stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
-            self.dispatch(queue.kind, consumer, &batch?).await?;
-            *backoff = Backoff::default();
+        let mut held = HeldDeliveries::default();
+        loop {
+            self.settle_held(consumer, &mut held).await?;
+            // While deliveries are held, publishing is tried again even if no batch arrives.
+            let max_wait = if held.is_empty() { Duration::MAX } else { RETRY_INTERVAL };
+            let next = timeout(max_wait, consumer.next_batch(queue.batch_size));
+            let Some(next) = self.stop.run_until_cancelled(next).await else { break };
+            if let Ok(batch) = next {
+                self.process(queue.kind, consumer, batch?, &mut held).await?;
+                *backoff = Backoff::default();
+            }
         }
         loop {
             let batch = consumer.last_batch(queue.batch_size).await?;
             if batch.is_empty() {
-                return Ok(());
+                return self.settle_held(consumer, &mut held).await;
             }
-            self.dispatch(queue.kind, consumer, &batch).await?;
+            self.process(queue.kind, consumer, batch, &mut held).await?;
         }
     }
 
-    async fn dispatch(
+    async fn process(
         &self,
         kind: QueueKind,
         consumer: &mut Consumer,
-        batch: &[Delivery],
+        batch: Vec<Delivery>,
+        held: &mut HeldDeliveries,
     ) -> Result<(), BatchReleased> {
         match kind {
-            QueueKind::Work => self.handle(consumer, batch).await,
-            QueueKind::Dead => self.record_dead(consumer, batch).await,
+            QueueKind::Work => self.handle(consumer, batch, held).await,
+            QueueKind::Dead => self.record_dead(consumer, &batch).await,
         }
     }
 }

@@ -13,24 +13,24 @@ use crate::failpoints::failpoint_for_body;
 use crate::telemetry;
 
 /// A delivery whose body has been parsed.
-pub(super) struct ParsedDelivery<'a> {
-    pub(super) delivery: &'a Delivery,
+pub(super) struct ParsedDelivery {
+    pub(super) delivery: Delivery,
     /// What the webhook says, or why it cannot be parsed.
     pub(super) webhook: Result<Parsed, Failure>,
     /// Covers the delivery from here until it is settled; disabled for a message without a trace.
     pub(super) span: Span,
 }
 
-impl<'a> ParsedDelivery<'a> {
-    pub(super) fn message(&self) -> &'a Message {
+impl ParsedDelivery {
+    pub(super) fn message(&self) -> &Message {
         &self.delivery.message
     }
 }
 
 /// Parses each message of `batch`, in order.
-pub(super) fn parse_batch(batch: &[Delivery]) -> Vec<ParsedDelivery<'_>> {
+pub(super) fn parse_batch(batch: Vec<Delivery>) -> Vec<ParsedDelivery> {
     batch
-        .iter()
+        .into_iter()
         .map(|delivery| {
             let span = span(&delivery.message);
             let webhook = span.in_scope(|| parse_message(&delivery.message));

@@ -48,7 +48,7 @@ pub(super) fn record_batch(deliveries: usize, took: Duration) {
 }
 
 /// Counts and logs one settled delivery, within its span.
-pub(super) fn record_settlement(delivery: &ClassifiedDelivery<'_>, unknown_types: &UnknownTypes) {
+pub(super) fn record_settlement(delivery: &ClassifiedDelivery, unknown_types: &UnknownTypes) {
     let ClassifiedDelivery { parsed, disposition } = delivery;
     let (message, outcome) = (parsed.message(), disposition.as_str());
     counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);

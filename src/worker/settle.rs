@@ -9,9 +9,9 @@ use super::classify::{ClassifiedDelivery, Disposition};
 use crate::broker::{self, Consumer, Outgoing, REQUEST_DEADLINE};
 
 /// What one round of settling came to.
-pub(super) struct Settled<'a> {
+pub(super) struct Settled {
     /// The deliveries that need no copy, or whose copy was confirmed.
-    pub(super) deliveries: Vec<ClassifiedDelivery<'a>>,
+    pub(super) deliveries: Vec<ClassifiedDelivery>,
     /// Whether their acknowledgements were sent. If not, RabbitMQ delivers them again.
     pub(super) acknowledged: Result<(), broker::Error>,
     /// Why the others could not be published.
@@ -20,11 +20,7 @@ pub(super) struct Settled<'a> {
 
 impl Worker {
     /// Publishes all copies at once and acknowledges every delivery that is safe. The others stay in `unsettled`.
-    pub(super) async fn settle<'a>(
-        &self,
-        consumer: &mut Consumer,
-        unsettled: &mut Vec<ClassifiedDelivery<'a>>,
-    ) -> Settled<'a> {
+    pub(super) async fn settle(&self, consumer: &mut Consumer, unsettled: &mut Vec<ClassifiedDelivery>) -> Settled {
         let copies = join_all(unsettled.iter().map(|delivery| self.publish_copy(delivery))).await;
         let (mut deliveries, mut failed, mut outage) = (Vec::with_capacity(unsettled.len()), Vec::new(), None);
         for (delivery, copied) in unsettled.drain(..).zip(copies) {
@@ -37,12 +33,12 @@ impl Worker {
             }
         }
         *unsettled = failed;
-        let acknowledged = consumer.ack(deliveries.iter().map(|delivery| delivery.parsed.delivery)).await;
+        let acknowledged = consumer.ack(deliveries.iter().map(|delivery| &delivery.parsed.delivery)).await;
         Settled { deliveries, acknowledged, outage }
     }
 
     /// Publishes the copy that the disposition asks for, if any.
-    async fn publish_copy(&self, delivery: &ClassifiedDelivery<'_>) -> Result<(), broker::Error> {
+    async fn publish_copy(&self, delivery: &ClassifiedDelivery) -> Result<(), broker::Error> {
         let (topology, message) = (self.publisher.connection().topology(), delivery.parsed.message());
         let copy = match &delivery.disposition {
             Disposition::Ack(_) => return Ok(()),
@@ -50,6 +46,11 @@ impl Worker {
             Disposition::Defer(delay, _) => Outgoing::deferred(topology, message, *delay),
             Disposition::Dead(at, failure) => Outgoing::dead(topology, message, failure, *at),
         };
-        self.publisher.publish(copy, REQUEST_DEADLINE).await
+        tokio::select! {
+            biased;
+            published = self.publisher.publish(copy, REQUEST_DEADLINE) => published,
+            // RabbitMQ blocks a connection at its first publish during an alarm. That one is answered after the alarm.
+            () = self.publisher.connection().until_blocked() => Err(broker::Error::Blocked),
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Worker {
     /// # Errors
     /// For an outage or contention, never for the fault of a message. Nothing is decided then; the caller writes the batch again,
     /// which changes nothing where it was written already.
-    pub(super) async fn write(&self, parsed: &[ParsedDelivery<'_>]) -> Result<Vec<DeliveryResult>, store::Error> {
+    pub(super) async fn write(&self, parsed: &[ParsedDelivery]) -> Result<Vec<DeliveryResult>, store::Error> {
         let (mut results, mut writes) = (Vec::<IndexedResult>::with_capacity(parsed.len()), Vec::new());
         for (index, delivery) in parsed.iter().enumerate() {
             let message = delivery.message();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use banklink::broker::{Address, Connection, Consumer, Purpose};
 use banklink::relay::Events;
+use banklink::worker::HeldDeliveries;
 use lapin::BasicProperties;
 use rstest::rstest;
 use serde_json::json;
@@ -30,7 +31,7 @@ async fn a_batch_writes_the_row_with_its_event_and_a_claim_publishes_the_event(#
     app.publish_webhook(&fixtures::created(entity)).await;
 
     let batch = within(consumer.next_batch(256)).await.unwrap();
-    worker.handle(&mut consumer, &batch).await.unwrap();
+    worker.handle(&mut consumer, batch, &mut HeldDeliveries::default()).await.unwrap();
     assert!(app.bank_link(entity).await.is_some());
     assert_eq!(app.outbox().await.len(), 1, "in the same transaction");
 
@@ -55,8 +56,8 @@ async fn applied_ignored_failed_and_malformed_deliveries_are_settled_differently
     let mut handled = 0;
     while handled < 4 {
         let batch = within(consumer.next_batch(256)).await.unwrap();
-        worker.handle(&mut consumer, &batch).await.unwrap();
         handled += batch.len();
+        worker.handle(&mut consumer, batch, &mut HeldDeliveries::default()).await.unwrap();
     }
     assert_eq!(app.bank_links().await.len(), 1, "applied");
     assert_eq!(app.ready_messages(&app.queue("webhooks.retry.1h")).await, 1, "the unknown entity is retried");

@@ -1,11 +1,12 @@
 //! RabbitMQ and PostgreSQL themselves stop and start again.
 
 use sea_orm::{Database, EntityTrait, PaginatorTrait};
+use serde_json::json;
 use testkit::http::post;
 use testkit::process::{Running, banklink, metric, until_answers};
 use testkit::services::Services;
 use testkit::waiting::{eventually, until};
-use testkit::{SECRET, fixtures};
+use testkit::{On, SECRET, TestApp, fixtures};
 use uuid::Uuid;
 
 use super::until_paused;
@@ -93,6 +94,35 @@ async fn while_rabbitmq_blocks_publishing_the_worker_empties_the_queue() {
     services.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
     until_answers(&admin, "/readyz", 200).await;
     assert_eq!(process.terminate().await, 0, "{}", process.log());
+}
+
+/// A webhook that needs a copy, for a retry or as a dead letter, cannot be settled then; it must not keep the others waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_rabbitmq_blocks_publishing_a_webhook_that_needs_a_copy_holds_up_no_other() {
+    let services = Services::up("test-alarm-copies", &["rabbitmq"]).await;
+    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+    let broker = |role: &str| app.role(role).env("AMQP_URL", &services.amqp_url);
+    let mut ingress = broker("ingress").start();
+    let url = ingress.url().await;
+    until_answers(&ingress.admin().await, "/readyz", 200).await;
+    let post_both = async || {
+        for number in 0..20 {
+            let webhook = if number % 4 == 0 { json!({ "type": 7 }) } else { fixtures::created(Uuid::new_v4()) };
+            post(&url, &webhook).await.assert_accepted();
+        }
+    };
+    post_both().await;
+    services.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+    let mut worker = broker("worker").start();
+    app.until_links(15).await;
+    assert!(app.dead_letters().await.is_empty(), "they need a copy, and none can be published");
+    until("a line about the held webhooks", async || worker.log().contains("holding webhooks that need a copy")).await;
+
+    services.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    app.until_dead(5).await;
+    assert_eq!(worker.terminate().await, 0, "{}", worker.log());
+    assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
+    app.finish_with_leftovers().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

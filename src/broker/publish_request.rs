@@ -1,0 +1,73 @@
+//! A request to the publishing task.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::error::Error;
+use super::message::Outgoing;
+
+/// A message to be published, and the caller that waits for the outcome.
+pub(super) struct PublishRequest {
+    pub(super) outgoing: Outgoing,
+    requested_at: Instant,
+    pub(super) deadline: Instant,
+    reply: oneshot::Sender<Result<(), Error>>,
+}
+
+impl PublishRequest {
+    /// A request made now, to be confirmed within `timeout`.
+    pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
+        let requested_at = Instant::now();
+        Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
+    }
+
+    /// Sends the outcome to the caller, if it still waits.
+    pub(super) fn complete(self, outcome: Result<(), Error>) {
+        let _ = self.reply.send(outcome);
+    }
+
+    /// Whether the caller no longer waits: it is gone, or the deadline passed before a channel was open.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed() || self.deadline <= Instant::now()
+    }
+
+    /// Whether at least half of the time remained at `published_at`. Only then does a timeout condemn the channel.
+    pub(super) fn was_published_early(&self, published_at: Instant) -> bool {
+        self.deadline - published_at >= (self.deadline - self.requested_at) / 2
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tokio::sync::oneshot::Receiver;
+
+    use super::*;
+    use crate::broker::{Message, Topology};
+    use crate::domain::retry::Schedule;
+    use crate::domain::timestamp::Timestamp;
+
+    /// A request for a message with this id and four seconds to go, and its outcome.
+    pub(in crate::broker) fn request(id: &str) -> (PublishRequest, Receiver<Result<(), Error>>) {
+        let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
+        let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
+        let (reply, outcome) = oneshot::channel();
+        (PublishRequest::new(Outgoing::webhook(&topology, &message), Duration::from_secs(4), reply), outcome)
+    }
+
+    #[test]
+    fn a_message_is_published_early_while_half_of_its_time_remains() {
+        let (request, _outcome) = request("a");
+        assert!(request.was_published_early(request.requested_at + Duration::from_secs(2)));
+        assert!(!request.was_published_early(request.requested_at + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_request_is_abandoned_once_its_caller_is_gone() {
+        let (request, outcome) = request("a");
+        assert!(!request.is_abandoned());
+        drop(outcome);
+        assert!(request.is_abandoned());
+    }
+}
