@@ -14,6 +14,7 @@ mod run_settings;
 mod send;
 mod settings;
 mod topology_command;
+mod webhook_formats;
 mod webhook_source;
 
 use std::process::ExitCode;

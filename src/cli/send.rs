@@ -23,7 +23,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::SECRETS))]
 pub(super) struct Args {
-    /// A JSON value, JSON Lines, or the output of `dead-letters export`; `-` reads stdin; by default a sample entity.created
+    /// Webhooks as JSON, JSON Lines or an array, pages of Lean's Events API, records of its log, or the output of `dead-letters
+    /// export`; `-` reads stdin; by default a sample entity.created
     file: Option<String>,
     /// URL of the ingress; the path defaults to /webhooks/lean
     #[arg(long, default_value = "http://127.0.0.1:8080/webhooks/lean")]
@@ -54,7 +55,11 @@ type Answer = (Duration, Result<(), String>);
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let keys = flags.resolve(|values| values.get(&settings::LEAN_WEBHOOK_SECRETS))?;
-    let webhooks = WebhookSource::open(args.file.as_deref(), args.count)?;
+    let (file, count) = (args.file, args.count);
+    let webhooks = tokio::task::spawn_blocking(move || WebhookSource::open(file.as_deref(), count)).await??;
+    if let Some(forms) = &webhooks.forms {
+        output::print_note(&forms.to_string());
+    }
     // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Without redirects: another server must get neither the body nor the signature.

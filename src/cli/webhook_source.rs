@@ -1,13 +1,13 @@
 //! The webhooks that `banklink send` posts: read from a file or stdin, or generated.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 
 use anyhow::{Context, anyhow};
-use base64::Engine;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use super::webhook_formats::{Forms, unwrap};
 
 /// Maximum bytes of a line, or of a value on several lines. No ingress accepts as much.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -15,62 +15,74 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// An iterator over the bodies to post.
 pub(super) struct WebhookSource {
     input: Input,
+    /// The bodies of the value that was read last, the next one last.
+    ready: Vec<Vec<u8>>,
     /// How many bodies remain; `None`: all of the input.
     pub(super) remaining: Option<u64>,
+    /// What the input holds; `None` for samples.
+    pub(super) forms: Option<Forms>,
 }
 
 enum Input {
     /// Generated webhooks, each for a new bank link.
     Samples,
-    /// One JSON value on several lines.
-    Single(Vec<u8>),
-    /// One JSON value per line, and the path to read again.
-    Lines(Box<dyn BufRead + Send>, Option<String>),
+    /// JSON values on lines of their own, or one value on several lines.
+    Values { file: BufReader<File>, layout: Layout },
 }
 
-/// A line written by `dead-letters export`.
-#[derive(Deserialize)]
-struct Exported {
-    #[serde(rename = "message_id")]
-    _message_id: Uuid,
-    body: String,
+#[derive(Clone, Copy)]
+enum Layout {
+    Lines,
+    Single,
 }
 
 impl WebhookSource {
-    /// Opens the file at `path`, stdin for `-`, or samples for `None`. Yields `count` bodies: a file is read again when it
-    /// ends, stdin is not. Without `count`, yields each body once, or one sample.
+    /// Opens the file at `path`, stdin for `-`, or samples for `None`. Yields `count` bodies and begins again when the input ends;
+    /// without `count`, yields each body once, or one sample.
     ///
-    /// Fails if the input cannot be read, is empty, or begins with anything but JSON.
+    /// All of the input is read and checked before the first body is posted.
+    ///
+    /// # Errors
+    /// If the input cannot be read, is empty, is neither JSON nor JSON Lines, or holds anything that is not a webhook.
     pub(super) fn open(path: Option<&str>, count: Option<u64>) -> anyhow::Result<Self> {
         let Some(path) = path else {
-            return Ok(Self { input: Input::Samples, remaining: count.or(Some(1)) });
+            return Ok(Self { input: Input::Samples, ready: Vec::new(), remaining: count.or(Some(1)), forms: None });
         };
-        let (mut lines, name, path): (Box<dyn BufRead + Send>, _, _) = match path {
-            "-" => (Box::new(BufReader::new(std::io::stdin())), "stdin", None),
-            path => (open_file(path)?, path, Some(path.to_owned())),
+        let (mut file, name) = match path {
+            "-" => (spooled(std::io::stdin())?, "stdin"),
+            path => (File::open(path).with_context(|| format!("cannot open {path}"))?, path),
         };
-        let first = read_line(&mut lines)?.ok_or_else(|| anyhow!("{name} is empty"))?;
-        if serde_json::from_slice::<&RawValue>(&first).is_ok() {
-            let lines = Cursor::new(first).chain(b"\n".as_slice()).chain(lines);
-            return Ok(Self { input: Input::Lines(Box::new(lines), path), remaining: count });
+        if file.rewind().is_err() {
+            file = spooled(file)?; // a pipe
         }
-        let body = read_single(first, lines).with_context(|| name.to_owned())?;
-        Ok(Self { input: Input::Single(body), remaining: count.or(Some(1)) })
+        let mut file = BufReader::new(file);
+        let layout = layout(&mut file).with_context(|| name.to_owned())?;
+        file.rewind()?;
+        let mut input = Input::Values { file, layout };
+        let forms = check(&mut input).with_context(|| format!("{name}; nothing was sent"))?;
+        if forms.webhooks == 0 {
+            return Err(anyhow!("{name} is empty"));
+        }
+        input.rewind()?;
+        Ok(Self { input, ready: Vec::new(), remaining: count, forms: Some(forms) })
     }
 
     fn read(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let (lines, path) = match &mut self.input {
-            Input::Samples => return Ok(Some(sample())),
-            Input::Single(body) => return Ok(Some(body.clone())),
-            Input::Lines(lines, path) => (lines, path),
-        };
-        match (read_line(lines)?, path) {
-            (None, Some(path)) if self.remaining.is_some() => {
-                *lines = open_file(path)?;
-                read_line(lines)
+        let mut begun_again = false;
+        while self.ready.is_empty() {
+            match self.input.next_value()? {
+                Some(value) => {
+                    self.ready = unwrap(parse(&value)?, &mut Forms::default())?;
+                    self.ready.reverse();
+                }
+                None if self.remaining.is_some() && !begun_again => {
+                    begun_again = true;
+                    self.input.rewind()?;
+                }
+                None => return Ok(None),
             }
-            (line, _) => Ok(line),
         }
+        Ok(self.ready.pop())
     }
 }
 
@@ -81,19 +93,59 @@ impl Iterator for WebhookSource {
         if self.remaining == Some(0) {
             return None;
         }
-        self.remaining = self.remaining.map(|remaining| remaining - 1);
-        match self.read() {
-            Ok(body) => body.map(unwrap_exported),
-            Err(error) => {
-                self.remaining = Some(0);
-                Some(Err(error))
-            }
+        let next = self.read().transpose();
+        // An error ends the input.
+        let remaining = self.remaining.map(|remaining| remaining.saturating_sub(1));
+        self.remaining = if matches!(next, Some(Err(_))) { Some(0) } else { remaining };
+        next
+    }
+}
+
+impl Input {
+    /// The next JSON value, trimmed.
+    fn next_value(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Samples => Ok(Some(sample())),
+            Self::Values { file, layout: Layout::Lines } => read_line(file),
+            Self::Values { file, layout: Layout::Single } => read_all(file),
+        }
+    }
+
+    fn rewind(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Samples => Ok(()),
+            Self::Values { file, .. } => Ok(file.rewind()?),
         }
     }
 }
 
-fn open_file(path: &str) -> anyhow::Result<Box<dyn BufRead + Send>> {
-    Ok(Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot open {path}"))?)))
+/// A temporary file with what `input` holds, because the input is read twice. It has no name, so nothing is left behind.
+fn spooled(mut input: impl Read) -> anyhow::Result<File> {
+    let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+    std::io::copy(&mut input, &mut file).context("cannot read")?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// JSON Lines if the first line is a JSON value.
+fn layout(file: &mut BufReader<File>) -> anyhow::Result<Layout> {
+    let first = read_line(file)?.context("empty")?;
+    Ok(if parse(&first).is_ok() { Layout::Lines } else { Layout::Single })
+}
+
+/// Takes all of the input apart. Fails at the first value that is not a webhook or a known wrapper.
+fn check(input: &mut Input) -> anyhow::Result<Forms> {
+    let mut forms = Forms::default();
+    let mut number = 0;
+    while let Some(value) = input.next_value()? {
+        number += 1;
+        parse(&value).and_then(|value| unwrap(value, &mut forms)).with_context(|| format!("JSON value {number}"))?;
+    }
+    Ok(forms)
+}
+
+fn parse(value: &[u8]) -> anyhow::Result<&RawValue> {
+    serde_json::from_slice(value).context("neither JSON nor JSON Lines")
 }
 
 /// The next line that is not blank, trimmed.
@@ -110,22 +162,12 @@ fn read_line(lines: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The JSON value that begins with the line `first` and ends with the input.
-fn read_single(first: Vec<u8>, rest: impl Read) -> anyhow::Result<Vec<u8>> {
-    let mut body = first;
-    body.push(b'\n');
-    rest.take(MAX_BYTES).read_to_end(&mut body).context("cannot read")?;
-    let body = body.trim_ascii().to_vec();
-    serde_json::from_slice::<&RawValue>(&body).context("neither JSON nor JSON Lines")?;
-    Ok(body)
-}
-
-/// The body of an exported dead letter. Any other line is a body itself.
-fn unwrap_exported(line: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    match serde_json::from_slice::<Exported>(&line) {
-        Ok(exported) => base64::prelude::BASE64_STANDARD.decode(exported.body).context("the body is not base64"),
-        Err(_) => Ok(line),
-    }
+/// The rest of the input, trimmed; `None` at its end.
+fn read_all(input: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut value = Vec::new();
+    input.take(MAX_BYTES).read_to_end(&mut value).context("cannot read")?;
+    let value = value.trim_ascii().to_vec();
+    Ok((!value.is_empty()).then_some(value))
 }
 
 /// An `entity.created` as Lean sends it, for a new bank link.

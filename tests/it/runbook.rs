@@ -55,6 +55,9 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
     for _ in 0..3 {
         writeln!(links, "{}", fixtures::created(Uuid::new_v4())).unwrap();
     }
+    let page = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(page.path(), json!({ "data": [fixtures::created(Uuid::new_v4())], "page": {} }).to_string())
+        .unwrap();
     for command in commands() {
         let (id, entity) = make_dead_letter(&app).await;
         let letter = app.dead_letters().await.into_iter().find(|letter| letter.message_id == id).unwrap();
@@ -66,6 +69,7 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
             .replace("ENTITY_ID", &entity.to_string())
             .replace("NEW_BODY.json", body.path().to_str().unwrap())
             .replace("LINKS.jsonl", links.path().to_str().unwrap())
+            .replace("PAGE.json", page.path().to_str().unwrap())
             .replace("http://127.0.0.1:8080", &origin);
         let words = words(&filled);
         let arguments: Vec<&str> = words.iter().map(String::as_str).collect();

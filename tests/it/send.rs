@@ -37,6 +37,37 @@ async fn send_posts_a_file_or_stdin_or_samples_and_prints_totals() {
     assert_eq!(send(&["-"]).input("neither JSON\nnor lines").run().await.code, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_leans_events_api_become_links_and_anything_else_is_refused_before_posting() {
+    let app = TestApp::start(On::Sqlite).await;
+    let send = |arguments: &[&str]| {
+        let all = [&["send", "--url", &app.url, "--json"], arguments].concat();
+        banklink(&all).env("LEAN_WEBHOOK_SECRETS", SECRET)
+    };
+    let created = || fixtures::created(Uuid::new_v4());
+    let page =
+        |number: usize| json!({ "data": [created(), created()], "page": { "number": number, "total_pages": 2 } });
+    let pages = format!("{}\n{}\n", page(0), page(1));
+    let sent = send(&["-"]).input(pages).run().await;
+    assert_eq!(sent.code, 0, "{sent:?}");
+    assert!(sent.stderr.contains("read 4 webhooks from 2 pages of Lean's Events API"), "{sent:?}");
+    let indented =
+        serde_json::to_string_pretty(&json!([created(), { "status": "DELIVERED", "event": created() }])).unwrap();
+    let sent = send(&["-"]).input(indented).run().await;
+    assert!(sent.code == 0 && sent.stderr.contains("read 2 webhooks from 1 array, 1 log record"), "{sent:?}");
+    app.until_links(6).await;
+
+    for wrong in [json!({ "data": [created(), { "id": 1 }] }), json!([created(), "text"]), json!({ "results": [] })] {
+        let refused = send(&["-"]).input(format!("{}\n{wrong}\n", created())).run().await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{wrong}");
+        let hint = refused.stderr.contains("nothing was sent") && refused.stderr.contains("Lean's Events API");
+        assert!(hint && refused.stderr.contains("JSON value 2"), "{refused:?}");
+    }
+    app.wait_until_processed().await;
+    assert_eq!(app.bank_links().await.len(), 6, "nothing of a refused input was posted");
+    assert!(app.dead_letters().await.is_empty());
+}
+
 fn base64(bytes: &[u8]) -> String {
     base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
 }
