@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connector::{Address, Purpose, connect};
-use super::declare::{compare, declare};
+use super::declare::{compare, declare, ensure};
 use super::error::{Error, within};
 use super::topology::Topology;
 
@@ -39,7 +39,7 @@ impl Connection {
         Ok(Self { state, topology, deadline: address.deadline })
     }
 
-    /// Declares the topology, as opening a channel does.
+    /// Declares the topology, even if it [is declared elsewhere](Topology::declared_elsewhere).
     ///
     /// # Errors
     /// Those of [opening a channel](Error).
@@ -50,7 +50,7 @@ impl Connection {
     /// Checks that each exchange and queue exists and differs in numeric arguments at most; restores missing bindings.
     ///
     /// # Errors
-    /// Those of [opening a channel](Error). [`Error::Mismatch`] names the first one that is missing or differs.
+    /// Those of [opening a channel](Error). [`Error::Missing`] or [`Error::Mismatch`] names the first one.
     pub async fn compare(&self) -> Result<(), Error> {
         compare(&*self.current()?, &self.topology, self.deadline).await
     }
@@ -99,7 +99,7 @@ impl Connection {
         if let Ok(State::Down(error)) = found { error } else { std::future::pending().await }
     }
 
-    /// Declares the topology again, in case a part of it was deleted, and opens a channel.
+    /// Declares the topology again (or checks it), in case a part of it was deleted, and opens a channel.
     pub(super) async fn channel(&self) -> Result<lapin::Channel, Error> {
         Ok(self.channel_and_loss().await?.0)
     }
@@ -108,7 +108,7 @@ impl Connection {
     /// channel does not report that.
     pub(super) async fn channel_and_loss(&self) -> Result<(lapin::Channel, impl Future<Output = ()> + use<>), Error> {
         let (mut state, connection) = (self.state.clone(), self.current()?);
-        declare(&connection, &self.topology, self.deadline).await?;
+        ensure(&connection, &self.topology, self.deadline).await?;
         let channel = within(self.deadline, connection.create_channel()).await?;
         let lost = async move {
             let is_same = |state: &State| matches!(state, State::Up(current) if Arc::ptr_eq(current, &connection));

@@ -27,6 +27,15 @@ const NUMERIC_ARGUMENTS: [&str; 8] = [
     "x-expires",
 ];
 
+/// Declares `topology` or, if another process does that, checks that it exists.
+pub(super) async fn ensure(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
+    if topology.is_declared_here {
+        declare(connection, topology, deadline).await
+    } else {
+        check_exists(connection, topology, deadline).await
+    }
+}
+
 /// Declares all of `topology`, with `deadline` for each request. What exists as declared stays as it is; what differs in
 /// more than a numeric argument is an [`Error::Mismatch`].
 pub(super) async fn declare(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
@@ -53,11 +62,18 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology, deadli
 }
 
 /// Checks that `topology` exists and differs in numeric arguments at most, for `banklink check`: declares it without
-/// creating an exchange or queue. The first one that is missing or differs is an [`Error::Mismatch`].
+/// creating an exchange or queue. The first one that is missing or differs is an error. If another process declares the topology,
+/// arguments are not compared: that takes the right to configure.
 pub(super) async fn compare(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
+    check_exists(connection, topology, deadline).await?;
+    // Every exchange and queue exists, so declaring them compares their arguments and creates none.
+    if topology.is_declared_here { declare(connection, topology, deadline).await } else { Ok(()) }
+}
+
+/// Checks by passive declarations, which take no right, that each exchange and queue exists. Bindings cannot be checked.
+async fn check_exists(connection: &Connection, topology: &Topology, deadline: Duration) -> Result<(), Error> {
+    let mut channel = within(deadline, connection.create_channel()).await?;
     for declaration in topology.declarations() {
-        // One for each, because RabbitMQ closes the channel when something is missing.
-        let channel = within(deadline, connection.create_channel()).await?;
         let (what, name, found) = match declaration {
             Declaration::Exchange { name, kind, .. } => {
                 let kind = ExchangeKind::Custom(kind.to_owned());
@@ -72,15 +88,19 @@ pub(super) async fn compare(connection: &Connection, topology: &Topology, deadli
             }
             Declaration::Binding { .. } => continue,
         };
-        found.map_err(|error| match error {
-            Error::Amqp(cause) => Error::Mismatch(format!(
-                "{what} {name} is missing or differs ({cause}): run `banklink topology apply`, or any role"
-            )),
-            other => other,
-        })?;
+        if let Err(error) = found {
+            // RabbitMQ has closed the channel; another one tells whether the connection is at fault.
+            channel = within(deadline, connection.create_channel()).await?;
+            let _ = within(deadline, channel.close(200, "checked".into())).await;
+            return Err(match error {
+                Error::Amqp(cause) => Error::Missing(format!(
+                    "{what} {name} is missing or differs ({cause}): run `banklink topology apply`, or any role"
+                )),
+                other => other,
+            });
+        }
     }
-    // Every exchange and queue exists, so declaring them compares their arguments and creates none.
-    declare(connection, topology, deadline).await
+    within(deadline, channel.close(200, "checked".into())).await
 }
 
 /// Declares a queue, with the numeric arguments of an existing one, and returns an open channel: RabbitMQ closes the

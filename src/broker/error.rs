@@ -33,9 +33,12 @@ pub enum Error {
     /// RabbitMQ returned the message: it was routed to no queue.
     #[error("RabbitMQ routed the message to no queue")]
     Returned,
-    /// An exchange or queue is missing, or differs in more than a numeric argument. The text names the remedy.
+    /// An exchange or queue differs in more than a numeric argument. The text names the remedy.
     #[error("{0}")]
     Mismatch(String),
+    /// An exchange or queue is missing, which another process may declare. The text names the remedy.
+    #[error("{0}")]
+    Missing(String),
     /// RabbitMQ refused a declaration because what exists differs (406), in RabbitMQ's words.
     #[error("RabbitMQ: {0}")]
     Precondition(String),
@@ -58,6 +61,7 @@ impl Error {
             Self::TimedOut => "RabbitMQ did not answer in time",
             Self::Nacked => "RabbitMQ refused the message",
             Self::Returned => "RabbitMQ routed the message to no queue",
+            Self::Missing(_) => "an exchange or a queue on RabbitMQ is missing",
             Self::Mismatch(_) | Self::Precondition(_) => "an exchange or a queue on RabbitMQ differs",
             Self::ConsumerEnded(_) => "RabbitMQ ended the consumer",
             Self::Amqp(_) => "RabbitMQ failed",

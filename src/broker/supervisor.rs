@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::{Connection, POLL_INTERVAL, State};
 use super::connector::{Address, Purpose, connect};
-use super::declare::declare;
+use super::declare::ensure;
 use super::error::{Error, within};
 use super::topology::Topology;
 use crate::reconnect::retry_until_ok;
@@ -81,7 +81,7 @@ impl Supervisor {
         let mut last_cause = String::new();
         let attempt = async || {
             let connection = connect(&self.address, purpose).await?;
-            declare(&connection, &self.topology, self.address.deadline).await?;
+            ensure(&connection, &self.topology, self.address.deadline).await?;
             Ok(Arc::new(connection))
         };
         let on_failure = |error: &Error, delay: Duration| {

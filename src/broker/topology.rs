@@ -20,6 +20,8 @@ pub struct Topology {
     namespace: String,
     schedule: Schedule,
     delivery_limit: u32,
+    /// Whether connections declare the topology; else they only check that it exists.
+    pub(super) is_declared_here: bool,
 }
 
 /// One declaration. Exchanges and queues are durable and never auto-deleted.
@@ -34,7 +36,13 @@ impl Topology {
     /// that it has redelivered more than `delivery_limit` times, which ends crash loops.
     #[must_use]
     pub fn new(namespace: &str, schedule: Schedule, delivery_limit: u32) -> Self {
-        Self { namespace: namespace.to_owned(), schedule, delivery_limit }
+        Self { namespace: namespace.to_owned(), schedule, delivery_limit, is_declared_here: true }
+    }
+
+    /// The same topology, which another process declares: this one needs no right to configure anything.
+    #[must_use]
+    pub fn declared_elsewhere(self) -> Self {
+        Self { is_declared_here: false, ..self }
     }
 
     /// The name of the webhook exchange and of the work queue.

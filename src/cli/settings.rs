@@ -37,6 +37,8 @@ settings! {
         "an amqp:// or amqps:// URL", Address::parse;
     BANKLINK_NAMESPACE: String = "banklink", "Prefix of every exchange and queue name",
         "1 to 100 letters, digits, dots, hyphens or underscores", namespace;
+    BANKLINK_DECLARE: bool = "true", "Declare exchanges and queues on connect; false: only check that they exist",
+        "true or false", boolean;
     BANKLINK_MIGRATE: bool = "false", "Worker and relay migrate the database before they start, under a lock",
         "true or false", boolean;
     LEAN_WEBHOOK_SECRETS: Keys [secret required] = "----------------", "Lean's webhook secrets; more than one during a rotation",
@@ -76,8 +78,13 @@ settings! {
 /// For commands that use the database.
 pub(super) const DATABASE: &[&SettingInfo] = &[&DATABASE_URL.info];
 /// For commands that use RabbitMQ.
-pub(super) const BROKER: &[&SettingInfo] =
-    &[&AMQP_URL.info, &BANKLINK_NAMESPACE.info, &BANKLINK_RETRY_SCHEDULE.info, &BANKLINK_DELIVERY_LIMIT.info];
+pub(super) const BROKER: &[&SettingInfo] = &[
+    &AMQP_URL.info,
+    &BANKLINK_NAMESPACE.info,
+    &BANKLINK_DECLARE.info,
+    &BANKLINK_RETRY_SCHEDULE.info,
+    &BANKLINK_DELIVERY_LIMIT.info,
+];
 /// For commands that sign webhooks.
 pub(super) const SECRETS: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info];
 
@@ -85,6 +92,7 @@ pub(super) const SECRETS: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info];
 pub(super) fn broker(settings: &mut Resolver<'_>) -> (Address, Arc<Topology>) {
     let schedule = settings.get(&BANKLINK_RETRY_SCHEDULE);
     let topology = Topology::new(&settings.get(&BANKLINK_NAMESPACE), schedule, settings.get(&BANKLINK_DELIVERY_LIMIT));
+    let topology = if settings.get(&BANKLINK_DECLARE) { topology } else { topology.declared_elsewhere() };
     (settings.get(&AMQP_URL), Arc::new(topology))
 }
 

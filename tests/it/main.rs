@@ -26,6 +26,7 @@ mod network;
 mod operator;
 mod outages;
 mod outbox_index;
+mod permissions;
 mod properties;
 mod refused_row;
 mod relay;

@@ -55,6 +55,18 @@ impl Services {
         self.call(&[&["ctl"], arguments].concat()).await
     }
 
+    /// The command line that runs rabbitmqctl on the private node, in an environment that [`Services::configure`] has set.
+    #[must_use]
+    pub fn ctl_command(&self) -> String {
+        format!("{} ctl", repository().join("deploy/services").display())
+    }
+
+    /// Sets the environment in which `deploy/services` controls these servers.
+    pub fn configure<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("BANKLINK_SERVICES_DIR", &self.directory).envs(self.environment.iter().cloned());
+        command.env_remove("AMQP_URL").env_remove("DATABASE_URL")
+    }
+
     async fn call(&self, arguments: &[&str]) -> String {
         let output = within(self.command(arguments).output()).await.expect("deploy/services runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -63,8 +75,7 @@ impl Services {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(repository().join("deploy/services"));
-        command.args(arguments).env("BANKLINK_SERVICES_DIR", &self.directory).envs(self.environment.iter().cloned());
-        command.env_remove("AMQP_URL").env_remove("DATABASE_URL");
+        self.configure(command.args(arguments));
         command
     }
 }
