@@ -1,6 +1,7 @@
 //! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates no
 //! exchange, queue or table; a missing binding is restored.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use super::flags::{Flags, setting_args};
@@ -46,7 +47,7 @@ async fn check_database(url: &str) -> (CheckResult, CheckResult) {
     };
     let schema = check_schema(&store).await;
     let database = match &schema {
-        Ok(_) => check_writable(&store).await,
+        Ok(_) => check_writable(&store, url).await,
         // The probe writes to tables that may be missing.
         Err(_) => Ok("reachable".to_owned()),
     };
@@ -54,13 +55,22 @@ async fn check_database(url: &str) -> (CheckResult, CheckResult) {
     (database.map_err(|error| error.to_string()), schema)
 }
 
-async fn check_writable(store: &Store) -> Result<String, store::Error> {
+/// Writes to the database, and reports what an operator should know about it.
+async fn check_writable(store: &Store, url: &str) -> Result<String, store::Error> {
     store.probe().await?;
-    Ok(match outbox::deferred(store).await? {
-        0 => "reachable and writable".to_owned(),
-        // A subscriber's queue is full, or an event is larger than RabbitMQ accepts.
-        deferred => format!("reachable and writable; deferred events: {deferred}"),
-    })
+    let mut detail = "reachable and writable".to_owned();
+    // A subscriber's queue is full, or an event is larger than RabbitMQ accepts.
+    let deferred = outbox::deferred(store).await?;
+    if deferred > 0 {
+        write!(detail, "; deferred events: {deferred}").unwrap_or_default();
+    }
+    if let Some(setting) = store.unsafe_commit_setting().await? {
+        write!(detail, "; the server's synchronous_commit is {setting}, banklink sets it to on").unwrap_or_default();
+    }
+    if let Some(warning) = Store::connection_warning(url) {
+        write!(detail, "; warning: {warning}").unwrap_or_default();
+    }
+    Ok(detail)
 }
 
 async fn check_schema(store: &Store) -> CheckResult {

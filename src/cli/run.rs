@@ -65,7 +65,12 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         None => (None, None),
     };
     let store = match &settings.database_url {
-        Some(url) => Some(Store::open(url, IfMissing::Create, Deadlines::default()).await?),
+        Some(url) => {
+            if let Some(weakness) = Store::connection_warning(url) {
+                warn!("{weakness}");
+            }
+            Some(Store::open(url, IfMissing::Create, Deadlines::default()).await?)
+        }
         None => None,
     };
     let (address, topology) = settings.broker;

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use sea_orm::ConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
-use super::{Deadlines, Error, IfMissing};
+use super::{Deadlines, Error, IfMissing, tls};
 
 /// The size of the pool for PostgreSQL: the worker's batch, the recorder's batch, the relay's claims, and probes.
 const MAX_CONNECTIONS: u32 = 8;
@@ -48,11 +48,16 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> Co
         .connect_timeout(deadlines.connect)
         .acquire_timeout(deadlines.connect)
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(move |options| {
-            options.application_name("banklink").options(SESSION_SETTINGS).options(timeouts.clone())
+        .map_sqlx_postgres_opts({
+            let url = url.to_owned();
+            move |options| {
+                let options = options.application_name("banklink").options(SESSION_SETTINGS).options(timeouts.clone());
+                tls::with_verification(options, &url)
+            }
         })
         .map_sqlx_postgres_pool_opts(move |options| {
             options
+                .after_connect(|connection, _| Box::pin(commit_durably(connection)))
                 .test_before_acquire(false)
                 .before_acquire(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
                 .after_release(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
@@ -70,6 +75,14 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> Co
             if missing == IfMissing::Refuse { options.create_if_missing(false) } else { options }
         });
     options
+}
+
+/// Makes commits wait for the disk, whatever the server, the database or the role is configured to: an acknowledged webhook must
+/// survive a crash. A stricter setting is left alone.
+async fn commit_durably(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let raise = "SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
+    connection.execute(raise).await.map(drop)
 }
 
 /// Creates the file of a SQLite database, readable by its owner only, if `url` allows to create it (`mode=rwc`) and it does not

@@ -13,6 +13,7 @@ pub mod letters;
 mod locks;
 pub mod outbox;
 mod probes;
+mod tls;
 
 use std::str::FromStr;
 
@@ -70,6 +71,12 @@ impl Store {
             return SqliteConnectOptions::from_str(url).is_ok();
         }
         (url.starts_with("postgres://") || url.starts_with("postgresql://")) && PgConnectOptions::from_str(url).is_ok()
+    }
+
+    /// What is weak about the connection that `url` asks for, if anything: it is not verified, or not encrypted.
+    #[must_use]
+    pub fn connection_warning(url: &str) -> Option<String> {
+        if url.starts_with("sqlite:") { None } else { tls::warning(url) }
     }
 
     /// Prepares to use the database at `url`; the first use connects.

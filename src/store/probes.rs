@@ -1,6 +1,6 @@
 //! Checks whether the database can do its work at this moment: for readiness, and to distinguish a faulty row from an outage.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::{Error, Store, Transaction, bank_links, connections, letters, outbox, with_deadline};
 
@@ -36,6 +36,21 @@ impl Store {
             Err(Error::InvalidRow(_)) => Ok(()),
             probed => probed,
         }
+    }
+
+    /// The server's own `synchronous_commit`, if commits might be lost in a crash with it. banklink sets it to `on` for itself.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+    pub async fn unsafe_commit_setting(&self) -> Result<Option<String>, Error> {
+        if self.is_sqlite() {
+            return Ok(None);
+        }
+        let sql = "SELECT reset_val FROM pg_settings \
+                   WHERE name = 'synchronous_commit' AND reset_val NOT IN ('on', 'remote_apply')";
+        let query = Statement::from_string(DbBackend::Postgres, sql);
+        let row = self.query(self.connection.query_one_raw(query)).await?;
+        Ok(row.map(|row| row.try_get("", "reset_val")).transpose()?)
     }
 
     /// Checks that events could be deleted from the outbox.

@@ -27,6 +27,7 @@ mod operator;
 mod outages;
 mod outbox_index;
 mod permissions;
+mod postgres_settings;
 mod properties;
 mod refused_row;
 mod relay;

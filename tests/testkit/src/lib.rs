@@ -16,6 +16,7 @@ pub mod properties;
 pub mod proxy;
 pub mod raw_http;
 pub mod services;
+pub mod tls;
 pub mod waiting;
 
 use std::path::{Path, PathBuf};
