@@ -28,7 +28,7 @@ use command_error::CommandError;
 use flags::Flags;
 
 use crate::panics;
-use crate::telemetry::{self, LevelFilter, LogFormat};
+use crate::telemetry::{self, LevelFilter, LogFormat, Traces};
 
 /// Receives Lean's webhooks, stores bank links and publishes events, and loses none of them
 #[derive(Parser)]
@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
 async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
     if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
         // A person reads these logs, so only warnings are shown.
-        telemetry::start(LogFormat::Text, LevelFilter::WARN, None).map_err(CommandError::Usage)?;
+        telemetry::start(LogFormat::Text, LevelFilter::WARN, Traces::Off).map_err(CommandError::Usage)?;
         panics::log_locations();
     }
     match command {

@@ -18,7 +18,7 @@ use crate::ingress::Ingress;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::store::{Deadlines, IfMissing, Store};
-use crate::telemetry::{self, LevelFilter};
+use crate::telemetry::{self, LevelFilter, Traces};
 use crate::worker::Worker;
 use crate::{admin, panics, reconnect, server, shutdown};
 
@@ -44,7 +44,8 @@ struct Roles {
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let settings = RunSettings::resolve(flags, &args.roles)?;
     let (format, endpoint) = settings.telemetry.clone();
-    let telemetry = telemetry::start(format, LevelFilter::INFO, endpoint.as_deref()).map_err(CommandError::Usage)?;
+    let telemetry =
+        telemetry::start(format, LevelFilter::INFO, Traces::To(endpoint.as_deref())).map_err(CommandError::Usage)?;
     panics::log_locations();
     let ended = run_roles(settings).await;
     match &ended {

@@ -38,4 +38,5 @@ mod steps;
 mod store;
 mod tidy;
 mod topology;
+mod traces;
 mod unusual_webhooks;

@@ -3,15 +3,14 @@
 //! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So of those that
 //! handle them every log line is dropped (banklink logs their errors), and of other libraries all but warnings and errors.
 
+mod traces;
+
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 pub use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Span};
@@ -51,17 +50,26 @@ impl LogFormat {
     }
 }
 
+/// Where traces are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Traces<'a> {
+    /// Nowhere: for commands.
+    Off,
+    /// To this endpoint, if there is one and OpenTelemetry's variables do not say otherwise.
+    To(Option<&'a str>),
+}
+
 /// Running telemetry. Call [`finish`](Self::finish) before the program ends, or the last traces are lost.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts logging to stderr at `level`, unless RUST_LOG overrides it, and exporting traces to `otlp_endpoint`, if there
-/// is one. Call it once per process, inside the Tokio runtime.
+/// Starts logging to stderr at `level`, unless RUST_LOG overrides it, and exporting traces. Call it once per process, inside the Tokio runtime.
 ///
 /// # Errors
-/// A message that names the cause, when RUST_LOG or the endpoint is invalid, or logging was started before.
-pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>) -> Result<Telemetry, String> {
+/// A message that names the cause, when RUST_LOG, the endpoint or a variable of OpenTelemetry is invalid, or logging was started
+/// before.
+pub fn start(format: LogFormat, level: LevelFilter, traces: Traces<'_>) -> Result<Telemetry, String> {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
     let filter = filter.map_err(|error| format!("RUST_LOG: {error}"))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -69,8 +77,10 @@ pub fn start(format: LogFormat, level: LevelFilter, otlp_endpoint: Option<&str>)
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let traces = otlp_endpoint.map(tracer_provider).transpose();
-    let traces = traces.map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))?;
+    let traces = match traces {
+        Traces::Off => None,
+        Traces::To(endpoint) => traces::provider(endpoint)?,
+    };
     let spans = traces.as_ref().map(|provider| {
         let ours = filter_fn(|metadata| metadata.target().starts_with("banklink"));
         tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
@@ -125,19 +135,6 @@ pub fn set_parent(span: &Span, traceparent: Option<&str>) {
         let carrier = std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
         let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
     }
-}
-
-fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    // The SDK's own detector of OTEL_SERVICE_NAME is left out: without a name it would set "unknown_service".
-    let resource = Resource::builder_empty()
-        .with_service_name("banklink")
-        .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
-    let resource = match std::env::var("OTEL_SERVICE_NAME") {
-        Ok(name) if !name.is_empty() => resource.with_service_name(name),
-        _ => resource,
-    };
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
 }
 
 /// Whether a line may be logged: see the module's documentation.
