@@ -15,6 +15,7 @@ mod convergence;
 mod crashes;
 mod dead_letters;
 mod deferred_rows;
+mod grants;
 mod ingress;
 mod invalid_webhooks;
 mod lenient_webhooks;

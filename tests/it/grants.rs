@@ -1,0 +1,99 @@
+//! PostgreSQL with a user for each role, which has the rights of `deploy/postgres/grants.sql` and no others.
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use testkit::process::until_answers;
+use testkit::services::Services;
+use testkit::waiting::until;
+use testkit::{On, TestApp, fixtures};
+use uuid::Uuid;
+
+const GRANTS: &str = include_str!("../../deploy/postgres/grants.sql");
+const ROLES: [&str; 5] = ["migrator", "worker", "relay", "operator", "api"];
+
+fn url_of(services: &Services, role: &str) -> String {
+    services.database_url.replace("postgres:postgres@", &format!("banklink_{role}:a-password@"))
+}
+
+/// A server on which `banklink migrate up` has run as its own user. On a server of its own, because roles belong to the server.
+async fn server_with_users(name: &str, app: &TestApp) -> (Services, DatabaseConnection) {
+    let services = Services::up(name, &["postgres"]).await;
+    let admin = Database::connect(&services.database_url).await.unwrap();
+    admin.execute_unprepared(GRANTS).await.unwrap();
+    for role in ROLES {
+        admin.execute_unprepared(&format!("ALTER ROLE banklink_{role} PASSWORD 'a-password'")).await.unwrap();
+    }
+    let migrated = app.command(&["migrate", "up"]).env("DATABASE_URL", url_of(&services, "migrator")).run().await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    admin.execute_unprepared(GRANTS).await.unwrap();
+    (services, admin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_works_with_the_rights_of_its_user() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().schedule("100ms").build().await;
+    let (services, admin) = server_with_users("test-grants", &app).await;
+    let mut worker = app.role("worker").env("DATABASE_URL", url_of(&services, "worker")).start();
+    let mut relay = app.role("relay").env("DATABASE_URL", url_of(&services, "relay")).start();
+    until_answers(&worker.admin().await, "/readyz", 200).await;
+    until_answers(&relay.admin().await, "/readyz", 200).await;
+    let exists = async |query: &str| {
+        let row = admin.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, query)).await;
+        row.unwrap().is_some()
+    };
+
+    let entity = Uuid::new_v4();
+    app.post(&fixtures::reconnected(entity, "2026-06-01T00:00:00Z")).await.assert_accepted();
+    app.post_bytes(b"garbage").await.assert_accepted();
+    until("two letters", async || exists("SELECT 1 FROM dead_letters HAVING count(*) = 2").await).await;
+    app.post(&fixtures::created(entity)).await.assert_accepted();
+    until("a link", async || exists("SELECT 1 FROM bank_links").await).await;
+    until("a published event", async || !exists("SELECT 1 FROM outbox_events").await).await;
+    for (expected, arguments) in [
+        (0, ["check"].as_slice()),
+        (0, &["dead-letters", "list"]),
+        (0, &["dead-letters", "replay", "--class", "unknown_entity", "--dry-run"]),
+        (0, &["dead-letters", "replay", "--class", "unknown_entity", "--yes"]),
+        (0, &["dead-letters", "export", "--by", "anna"]),
+        (0, &["dead-letters", "discard", "--state", "dead", "--reason", "a test", "--yes"]),
+        (0, &["dead-letters", "prune", "--resolved-older-than", "0s"]),
+        (1, &["migrate", "down"]),
+    ] {
+        let output = app.command(arguments).env("DATABASE_URL", url_of(&services, "operator")).run().await;
+        assert_eq!(output.code, expected, "{arguments:?}: {output:?}");
+    }
+    until("a reconnected link", async || exists("SELECT 1 FROM bank_links WHERE reconnected_at IS NOT NULL").await)
+        .await;
+    for process in [&mut worker, &mut relay] {
+        assert_eq!(process.terminate().await, 0, "{}", process.log());
+        assert!(!process.log().contains("permission denied"), "{}", process.log());
+    }
+    admin.close().await.unwrap();
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_role_has_more_than_it_needs() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let (services, admin) = server_with_users("test-few-grants", &app).await;
+    for (role, forbidden) in [
+        ("worker", "DELETE FROM bank_links"),
+        ("worker", "DELETE FROM dead_letter_history"),
+        ("worker", "CREATE TABLE mine (id int)"),
+        ("relay", "SELECT 1 FROM bank_links"),
+        ("relay", "SELECT 1 FROM dead_letters"),
+        ("operator", "DELETE FROM dead_letter_history"),
+        ("operator", "UPDATE dead_letter_history SET by = 'other'"),
+        ("api", "SELECT 1 FROM dead_letters"),
+        ("api", "UPDATE bank_links SET customer_id = 'x'"),
+    ] {
+        let connection = Database::connect(url_of(&services, role)).await.unwrap();
+        let refused = connection.execute_unprepared(forbidden).await.unwrap_err().to_string();
+        assert!(refused.contains("permission denied"), "{role}: {forbidden}: {refused}");
+        connection.close().await.unwrap();
+    }
+    let api = Database::connect(url_of(&services, "api")).await.unwrap();
+    api.execute_unprepared("SELECT 1 FROM bank_links").await.unwrap();
+    api.close().await.unwrap();
+    admin.close().await.unwrap();
+    app.finish_with_leftovers().await;
+}
