@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::bank_link_columns::{from_row, insert_statements};
 use super::bulk_statements::id_in;
-use super::{Error, MAX_BINDS, Store, Transaction, locks, with_deadline};
+use super::{Error, MAX_BINDS, Store, Transaction, locks};
 use crate::domain::bank_link::{BankLink, merge};
 use crate::domain::field::Field;
 use crate::domain::timestamp::Timestamp;
@@ -31,7 +31,7 @@ pub async fn read_in_transaction(
 /// # Errors
 /// As [`read_in_transaction`], or [`Error::TimedOut`].
 pub async fn read_committed(store: &Store, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
-    with_deadline(store.deadlines.transaction, read_from(&store.connection, entity_ids)).await
+    store.guarded(&store.shared.current(), read_from(&store.connection(), entity_ids)).await
 }
 
 async fn read_from(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {

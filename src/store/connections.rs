@@ -33,8 +33,8 @@ const SESSION_SETTINGS: [(&str, &str); 6] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Options for the database at `url`; nothing connects yet.
-pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> ConnectOptions {
+/// Options for the database at `url`, whose sessions on PostgreSQL are called `name`; nothing connects yet.
+pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name: &str) -> ConnectOptions {
     let milliseconds = |deadline: Duration| format!("{}ms", deadline.as_millis());
     let timeouts = [
         ("lock_timeout", milliseconds(deadlines.lock)),
@@ -49,9 +49,9 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines) -> Co
         .acquire_timeout(deadlines.connect)
         .sqlx_logging(false)
         .map_sqlx_postgres_opts({
-            let url = url.to_owned();
+            let (url, name) = (url.to_owned(), name.to_owned());
             move |options| {
-                let options = options.application_name("banklink").options(SESSION_SETTINGS).options(timeouts.clone());
+                let options = options.application_name(&name).options(SESSION_SETTINGS).options(timeouts.clone());
                 tls::with_verification(options, &url)
             }
         })

@@ -2,7 +2,7 @@
 //!
 //! Nothing waits for the database without end. Each function that takes `&Store` applies [`Deadlines::transaction`] to all that
 //! it does; functions that take `&Transaction` run under the deadline of that transaction. When something is slow, `lock`,
-//! `statement`, `transaction` and `idle_in_transaction` fire in this order, so that the most precise cause is reported.
+//! `silence`, `statement`, `transaction` and `idle_in_transaction` fire in this order, so that the most precise cause is reported.
 
 use std::time::Duration;
 
@@ -17,10 +17,15 @@ pub struct Deadlines {
     pub connect: Duration,
     /// The ping of a connection before and after each use. Default 1 s.
     pub health_check: Duration,
-    /// The wait of one statement for a lock: `lock_timeout` of PostgreSQL, `busy_timeout` of SQLite. Default 5 s, longer than a
+    /// The wait of one statement for a lock: `lock_timeout` of PostgreSQL, `busy_timeout` of SQLite. Default 2 s, longer than a
     /// batch of another worker takes, so that only locks of other programs exceed it. Other rows can still be written:
     /// [`Error::Blocked`]. SQLite locks the whole database: [`Error::Unavailable`].
     pub lock: Duration,
+    /// After this time without a result PostgreSQL is asked on a new connection. If it answers there, the connection of the
+    /// transaction has probably fallen silent, and it is given up: [`Error::TimedOut`]. Default 3 s, longer than a wait for a lock,
+    /// so that work resumes within 5 s (docs/CONTRACT.md#1-promises). It doubles while this keeps happening, in case that everything
+    /// takes long.
+    pub silence: Duration,
     /// One statement on PostgreSQL (`statement_timeout`). Default 25 s, less than `transaction`, so that the server is first. It
     /// still answers, so this too is [`Error::Blocked`].
     pub statement: Duration,
@@ -39,7 +44,8 @@ impl Default for Deadlines {
         Self {
             connect: Duration::from_secs(3),
             health_check: Duration::from_secs(1),
-            lock: Duration::from_secs(5),
+            lock: Duration::from_secs(2),
+            silence: failpoints::shortened_for_tests(Duration::from_secs(3)),
             statement: failpoints::shortened_for_tests(Duration::from_secs(25)),
             transaction: failpoints::shortened_for_tests(Duration::from_secs(30)),
             idle_in_transaction: Duration::from_secs(60),

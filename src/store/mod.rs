@@ -9,6 +9,7 @@ mod bulk_statements;
 mod connections;
 mod deadlines;
 mod error;
+mod generation;
 pub mod letters;
 mod locks;
 pub mod outbox;
@@ -16,17 +17,19 @@ mod probes;
 mod tls;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{
-    Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
 use tokio::time::timeout;
 
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
+use generation::{Generation, Shared};
 
 /// Maximum number of bound parameters in one statement: SQLite's limit is 32,766, PostgreSQL's 65,535.
 const MAX_BINDS: usize = 32_000;
@@ -43,13 +46,14 @@ pub enum IfMissing {
 /// A database. Clones share its connections.
 #[derive(Clone)]
 pub struct Store {
-    connection: DatabaseConnection,
+    shared: Arc<Shared>,
     deadlines: Deadlines,
 }
 
 /// A transaction. Dropping it rolls it back in the background.
 pub struct Transaction {
     connection: DatabaseTransaction,
+    generation: Generation,
 }
 
 impl Transaction {
@@ -87,8 +91,7 @@ impl Store {
         if missing == IfMissing::Create {
             connections::create_private_file(url)?;
         }
-        let connection = Database::connect(connections::options(url, missing, deadlines)).await?;
-        Ok(Self { connection, deadlines })
+        Ok(Self { shared: Shared::open(url, missing, deadlines).await?, deadlines })
     }
 
     /// Opens the database at `url` and checks that it answers: for commands, which do not wait for an outage to end.
@@ -102,17 +105,17 @@ impl Store {
         Ok(store)
     }
 
-    /// The connection, for migrations: they have deadlines of their own, and none of these apply.
+    /// The pool of connections. A statement on it has no deadline of the store.
     #[must_use]
-    pub fn connection(&self) -> &DatabaseConnection {
-        &self.connection
+    pub fn connection(&self) -> DatabaseConnection {
+        self.shared.current().connection
     }
 
     /// Closes the idle connections to PostgreSQL. After a failover a connection may still lead to the old server, which is
     /// read-only now.
     pub async fn close_idle_connections(&self) {
         if !self.is_sqlite() {
-            while let Some(idle) = self.connection.get_postgres_connection_pool().try_acquire() {
+            while let Some(idle) = self.connection().get_postgres_connection_pool().try_acquire() {
                 let _ = timeout(self.deadlines.health_check, idle.close()).await;
             }
         }
@@ -131,7 +134,7 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        let _ = timeout(self.deadlines.connect, self.connection.close_by_ref()).await;
+        let _ = timeout(self.deadlines.connect, self.connection().close_by_ref()).await;
     }
 
     /// Runs `work` in a transaction and commits it; all of it within [`Deadlines::transaction`]. If `work` fails, the transaction
@@ -141,8 +144,9 @@ impl Store {
     /// The error of `work`, of the commit, or [`Error::TimedOut`]. After a failed commit it is unknown whether the changes
     /// last; every caller repeats them, which is idempotent.
     pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
-        with_deadline(self.deadlines.transaction, async {
-            let transaction = self.begin().await?;
+        let generation = self.shared.current();
+        let run = async {
+            let transaction = Self::begin_on(generation.clone()).await?;
             match work(&transaction).await {
                 Ok(value) => transaction.commit().await.map(|()| value),
                 Err(error) => {
@@ -151,8 +155,8 @@ impl Store {
                     Err(error)
                 }
             }
-        })
-        .await
+        };
+        self.guarded(&generation, run).await
     }
 
     /// Begins a transaction for a caller that cannot use [`Store::transaction`]. The caller sets the deadline.
@@ -163,17 +167,21 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::TimedOut`] when there is no connection.
     pub async fn begin(&self) -> Result<Transaction, Error> {
+        Self::begin_on(self.shared.current()).await
+    }
+
+    async fn begin_on(generation: Generation) -> Result<Transaction, Error> {
         let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
-        Ok(Transaction { connection: self.connection.begin_with_options(options).await? })
+        Ok(Transaction { connection: generation.connection.begin_with_options(options).await?, generation })
     }
 
     /// Waits for a query outside any transaction, within [`Deadlines::transaction`].
     async fn query<T>(&self, query: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-        with_deadline(self.deadlines.transaction, async { Ok(query.await?) }).await
+        self.guarded(&self.shared.current(), async { Ok(query.await?) }).await
     }
 
     fn is_sqlite(&self) -> bool {
-        self.connection.get_database_backend() == DbBackend::Sqlite
+        self.connection().get_database_backend() == DbBackend::Sqlite
     }
 }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::bulk_statements::{BulkInsert, id_in};
-use super::{Error, MAX_BINDS, Store, Transaction, with_deadline};
+use super::{Error, MAX_BINDS, Store, Transaction};
 use crate::domain::event::Event;
 use crate::domain::timestamp::Timestamp;
 
@@ -99,15 +99,16 @@ pub async fn append(transaction: &Transaction, events: &[NewEvent]) -> Result<()
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn claim(store: &Store, due: Due<'_>, limit: u64) -> Result<Claim, Error> {
-    with_deadline(store.deadlines.transaction, async {
+    let generation = store.shared.current();
+    let claim = async {
         let locks = if store.is_sqlite() { None } else { Some(store.begin().await?) };
         let events = match &locks {
             Some(transaction) => select_due(&transaction.connection, due, limit).await?,
-            None => select_due(&store.connection, due, limit).await?,
+            None => select_due(&store.connection(), due, limit).await?,
         };
         Ok(Claim { events, locks, store: store.clone() })
-    })
-    .await
+    };
+    store.guarded(&generation, claim).await
 }
 
 /// The first type after `last_type`, in alphabetical order, of which there are deferred events.
@@ -122,7 +123,7 @@ pub async fn next_deferred_type(store: &Store, last_type: &str) -> Result<Option
         .filter(Column::EventType.gt(last_type))
         .order_by_asc(Column::EventType)
         .limit(1);
-    store.query(select.into_tuple().one(&store.connection)).await
+    store.query(select.into_tuple().one(&store.connection())).await
 }
 
 impl Claim {
@@ -138,11 +139,12 @@ impl Claim {
                 .transaction(async |transaction| delete_and_defer(transaction, published, deferred).await)
                 .await;
         };
-        with_deadline(self.store.deadlines.transaction, async {
+        let generation = transaction.generation.clone();
+        let finish = async {
             delete_and_defer(&transaction, published, deferred).await?;
             transaction.commit().await
-        })
-        .await
+        };
+        self.store.guarded(&generation, finish).await
     }
 }
 
@@ -178,7 +180,7 @@ async fn delete_and_defer(
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Error> {
     let select = Entity::find().select_only().expr(Column::Id.count()).expr(Column::CreatedAt.min());
-    let row: Option<(i64, _)> = store.query(select.into_tuple().one(&store.connection)).await?;
+    let row: Option<(i64, _)> = store.query(select.into_tuple().one(&store.connection())).await?;
     let (pending, oldest) = row.unwrap_or_default();
     Ok((pending.unsigned_abs(), oldest))
 }
@@ -188,7 +190,7 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn deferred(store: &Store) -> Result<u64, Error> {
-    store.query(Entity::find().filter(Column::RetryAt.is_not_null()).count(&store.connection)).await
+    store.query(Entity::find().filter(Column::RetryAt.is_not_null()).count(&store.connection())).await
 }
 
 /// Appends an event, for a probe that rolls back.

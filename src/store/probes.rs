@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
+use super::generation::Generation;
 use super::{Error, Store, Transaction, bank_links, connections, letters, outbox, with_deadline};
 
 impl Store {
@@ -10,8 +11,9 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`], or [`Error::TimedOut`] after [`Deadlines::probe`](super::Deadlines::probe).
     pub async fn ping(&self) -> Result<(), Error> {
-        let answered = with_deadline(self.deadlines.probe, async { Ok(self.connection.ping().await?) }).await;
-        self.explain_timeout(answered).await
+        let generation = self.shared.current();
+        let answered = with_deadline(self.deadlines.probe, async { Ok(generation.connection.ping().await?) }).await;
+        self.explain_timeout(&generation, answered).await
     }
 
     /// Checks that a batch could be written: writes a bank link, an event and a history entry, and rolls back. It detects what a
@@ -49,7 +51,7 @@ impl Store {
         let sql = "SELECT reset_val FROM pg_settings \
                    WHERE name = 'synchronous_commit' AND reset_val NOT IN ('on', 'remote_apply')";
         let query = Statement::from_string(DbBackend::Postgres, sql);
-        let row = self.query(self.connection.query_one_raw(query)).await?;
+        let row = self.query(self.connection().query_one_raw(query)).await?;
         Ok(row.map(|row| row.try_get("", "reset_val")).transpose()?)
     }
 
@@ -63,21 +65,26 @@ impl Store {
 
     /// Runs `work` in a transaction that is always rolled back, within the deadline of a probe.
     async fn rolled_back(&self, work: impl AsyncFnOnce(&Transaction) -> Result<(), Error>) -> Result<(), Error> {
+        let generation = self.shared.current();
         let done = with_deadline(self.deadlines.probe, async {
-            let transaction = self.begin().await?;
+            let transaction = Self::begin_on(generation.clone()).await?;
             let done = work(&transaction).await;
             let rolled_back = transaction.connection.rollback().await;
             done.and(rolled_back.map_err(Error::from))
         });
-        self.explain_timeout(done.await).await
+        self.explain_timeout(&generation, done.await).await
     }
 
-    /// Replaces [`Error::TimedOut`] by the reason for which PostgreSQL refuses connections, if it does.
-    async fn explain_timeout(&self, result: Result<(), Error>) -> Result<(), Error> {
+    /// Replaces [`Error::TimedOut`] by the reason for which PostgreSQL refuses connections, if it does; if it accepts them, replaces
+    /// the generation, whose connections have fallen silent.
+    async fn explain_timeout(&self, generation: &Generation, result: Result<(), Error>) -> Result<(), Error> {
         match result {
             Err(Error::TimedOut) if !self.is_sqlite() => {
-                let pool = self.connection.get_postgres_connection_pool();
-                Err(connections::connect_error(pool, self.deadlines.health_check).await.unwrap_or(Error::TimedOut))
+                let pool = generation.connection.get_postgres_connection_pool();
+                match connections::connect_error(pool, self.deadlines.health_check).await {
+                    Some(refusal) => Err(refusal),
+                    None => self.renew_after_timeout(generation, result).await,
+                }
             }
             result => result,
         }

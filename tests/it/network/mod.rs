@@ -4,6 +4,7 @@ mod broken;
 mod commands;
 mod deadlines;
 mod handshake;
+mod silences;
 mod unreadable;
 
 use std::collections::BTreeSet;

@@ -26,6 +26,8 @@ pub enum Mode {
     Silent,
     /// [`Mode::Silent`] after that many reads from the server, counted per connection.
     SilentAfter(usize),
+    /// Forwards nothing on the first connections, as many as this says; later ones are served. Ends with [`Mode::Closed`].
+    SilentUpTo(usize),
     /// Closes every connection, new ones at once.
     Closed,
     /// Closes a connection after that many reads from the server.
@@ -58,8 +60,8 @@ impl Proxy {
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(serve(client, target.clone(), watched.clone()));
+                let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                connections.spawn(serve(client, number, target.clone(), watched.clone()));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -71,6 +73,11 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
+    /// Silences every connection accepted so far. New ones are served.
+    pub fn silence_existing(&self) {
+        self.set(Mode::SilentUpTo(self.accepted()));
+    }
+
     /// The number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
@@ -78,7 +85,7 @@ impl Proxy {
     }
 }
 
-async fn serve(client: TcpStream, target: (String, u16), mut mode: watch::Receiver<Mode>) {
+async fn serve(client: TcpStream, number: usize, target: (String, u16), mut mode: watch::Receiver<Mode>) {
     let at_first = *mode.borrow();
     match at_first {
         Mode::Closed => return,
@@ -90,21 +97,25 @@ async fn serve(client: TcpStream, target: (String, u16), mut mode: watch::Receiv
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     // The end of one direction drops both sockets.
     tokio::select! {
-        () = pass(from_client, to_server, mode.clone(), immediately) => {}
-        () = pass(from_server, to_client, mode, after_reads) => {}
+        () = pass(from_client, to_server, mode.clone(), |mode| immediately(mode, number)) => {}
+        () = pass(from_server, to_client, mode, |mode| after_reads(mode, number)) => {}
     }
 }
 
-/// After how many reads a direction ends; this part is the same for both directions.
-fn immediately(mode: Mode) -> Option<usize> {
-    matches!(mode, Mode::Silent | Mode::Closed).then_some(0)
+/// After how many reads a direction of the connection with that number ends; this part is the same for both directions.
+fn immediately(mode: Mode, number: usize) -> Option<usize> {
+    match mode {
+        Mode::Silent | Mode::Closed => Some(0),
+        Mode::SilentUpTo(last) => (number <= last).then_some(0),
+        _ => None,
+    }
 }
 
 /// After how many reads from the server the direction to the client ends.
-fn after_reads(mode: Mode) -> Option<usize> {
+fn after_reads(mode: Mode, number: usize) -> Option<usize> {
     match mode {
         Mode::SilentAfter(reads) | Mode::ClosedAfter(reads) => Some(reads),
-        _ => immediately(mode),
+        _ => immediately(mode, number),
     }
 }
 
@@ -113,14 +124,14 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut modes: watch::Receiver<Mode>,
-    end: fn(Mode) -> Option<usize>,
+    end: impl Fn(Mode) -> Option<usize>,
 ) {
     let (mut buffer, mut reads) = (vec![0; 64 * 1024], 0);
     loop {
         let mode = *modes.borrow_and_update();
         if end(mode).is_some_and(|max| reads >= max) {
             match mode {
-                Mode::Silent | Mode::SilentAfter(_) => return until_closed(&mut modes).await,
+                Mode::Silent | Mode::SilentAfter(_) | Mode::SilentUpTo(_) => return until_closed(&mut modes).await,
                 _ => return,
             }
         }

@@ -17,16 +17,16 @@ impl TestApp {
     /// All bank links.
     pub async fn bank_links(&self) -> Vec<bank_link::Model> {
         let links = bank_link::Entity::find().order_by_asc(bank_link::Column::EntityId);
-        links.all(self.store.connection()).await.expect("bank links")
+        links.all(&self.store.connection()).await.expect("bank links")
     }
 
     /// The bank link of an entity.
     pub async fn bank_link(&self, id: Uuid) -> Option<bank_link::Model> {
-        bank_link::Entity::find_by_id(id).one(self.store.connection()).await.expect("a bank link")
+        bank_link::Entity::find_by_id(id).one(&self.store.connection()).await.expect("a bank link")
     }
 
     pub(super) async fn delete_bank_link(&self, id: Uuid) {
-        bank_link::Entity::delete_by_id(id).exec(self.store.connection()).await.expect("a deleted row");
+        bank_link::Entity::delete_by_id(id).exec(&self.store.connection()).await.expect("a deleted row");
     }
 
     /// Waits until there are that many bank links.
@@ -49,7 +49,7 @@ impl TestApp {
     /// All dead letters, the oldest death first.
     pub async fn dead_letters(&self) -> Vec<dead_letter::Model> {
         let letters = dead_letter::Entity::find().order_by_asc(dead_letter::Column::LastDiedAt);
-        letters.all(self.store.connection()).await.expect("dead letters")
+        letters.all(&self.store.connection()).await.expect("dead letters")
     }
 
     /// Waits until there are at least that many dead letters.
@@ -64,12 +64,12 @@ impl TestApp {
     /// The history of all dead letters, in the order in which it was written.
     pub async fn history(&self) -> Vec<dead_letter_history::Model> {
         let history = dead_letter_history::Entity::find().order_by_asc(dead_letter_history::Column::Id);
-        history.all(self.store.connection()).await.expect("history")
+        history.all(&self.store.connection()).await.expect("history")
     }
 
     /// All events in the outbox.
     pub async fn outbox(&self) -> Vec<outbox_event::Model> {
-        outbox_event::Entity::find().all(self.store.connection()).await.expect("the outbox")
+        outbox_event::Entity::find().all(&self.store.connection()).await.expect("the outbox")
     }
 
     /// Waits until the outbox is empty.

@@ -1,0 +1,61 @@
+//! Connections to PostgreSQL that fall silent, as after a failover or behind a firewall that has lost its state, while new ones
+//! are served.
+
+use rstest::rstest;
+use sea_orm::{ConnectionTrait, Database};
+use testkit::process::{metric, until_answers};
+use testkit::proxy::Proxy;
+use testkit::services::Services;
+use testkit::tls::Certificates;
+use testkit::waiting::until;
+use testkit::{On, TestApp, amqp_url};
+
+use super::post_some;
+
+/// More silences than the pool has places.
+const SILENCES: usize = 10;
+
+#[rstest]
+#[case::plain("test-silence", "disable")]
+#[case::tls("test-silence-tls", "require")]
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_after_any_number_of_silences(#[case] name: &str, #[case] sslmode: &str) {
+    let certificates = Certificates::new();
+    let conf = vec![("BANKLINK_POSTGRES_EXTRA_CONF", certificates.postgres_conf())];
+    let services = Services::up_with(name, &["postgres"], conf).await;
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let database = Proxy::before(&services.database_url).await;
+    let url = format!("{}?sslmode={sslmode}", database.url);
+    let process = app.all_roles().env("AMQP_URL", amqp_url()).env("DATABASE_URL", url).env("BANKLINK_MIGRATE", "true");
+    let mut process = process.short_deadlines().start();
+    let (admin, url) = (process.admin().await, process.url().await);
+    let rows = Database::connect(&services.database_url).await.unwrap();
+    let count = async |query: &str| {
+        let query = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, query);
+        rows.query_one_raw(query).await.unwrap().unwrap().try_get::<i64>("", "count").unwrap()
+    };
+    until_answers(&admin, "/readyz", 200).await;
+    let mut expected = 0;
+    for _ in 0..SILENCES {
+        // In the middle of the work, so that statements are in flight.
+        let (before, during) = tokio::join!(post_some(&url, 20), async {
+            database.silence_existing();
+            post_some(&url, 20).await
+        });
+        expected += i64::try_from(before.len() + during.len()).unwrap();
+        until("every row", async || count("SELECT count(*) FROM bank_links").await == expected).await;
+        until("every event", async || count("SELECT count(*) FROM outbox_events").await == 0).await;
+    }
+    // The sessions of silent connections hold no locks.
+    let in_transaction = "SELECT count(*) FROM pg_stat_activity \
+         WHERE application_name LIKE 'banklink%' AND state LIKE 'idle in transaction%' AND state_change < now() - interval '1 s'";
+    until("no transaction that was left behind", async || count(in_transaction).await == 0).await;
+    until_answers(&admin, "/readyz", 200).await;
+    for outcome in ["retried", "dead"] {
+        let name = format!("banklink_worker_deliveries_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(metric(&admin, &name).await, Some(0.0), "{name}");
+    }
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    rows.close().await.unwrap();
+    app.finish_with_leftovers().await;
+}
