@@ -9,8 +9,8 @@ mod m20261127_000006_deferred_events;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
-    self, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 
 /// The PostgreSQL advisory lock under which one process at a time migrates. The number is arbitrary ("banklink" in ASCII).
@@ -43,14 +43,15 @@ pub struct Step {
     pub applied: bool,
 }
 
-/// Applies every pending step, all of them or none. Concurrent processes take turns.
+/// Applies every pending step, all of them or none. Concurrent processes take turns. `prelude` is SQL that each transaction begins
+/// with; it may be empty.
 ///
 /// Ignores applied steps that it does not know: they are from a later version, after which this one was installed again.
 ///
 /// # Errors
 /// When the database is unavailable, another process migrates for more than 20 s, or a step fails.
-pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
-    let transaction = lock(database).await?;
+pub async fn up(database: &DatabaseConnection, prelude: &str) -> Result<(), DbErr> {
+    let transaction = lock(database, prelude).await?;
     // `Migrator::up` fails on applied steps that it does not know, even if there is nothing to apply.
     if steps(&transaction).await?.iter().any(|step| !step.applied) {
         Migrator::up(&transaction, None).await?;
@@ -62,8 +63,8 @@ pub async fn up(database: &DatabaseConnection) -> Result<(), DbErr> {
 ///
 /// # Errors
 /// When the database is unavailable, another process migrates for more than 20 s, or a step fails.
-pub async fn down(database: &DatabaseConnection) -> Result<(), DbErr> {
-    let transaction = lock(database).await?;
+pub async fn down(database: &DatabaseConnection, prelude: &str) -> Result<(), DbErr> {
+    let transaction = lock(database, prelude).await?;
     Migrator::down(&transaction, None).await?;
     transaction.commit().await
 }
@@ -72,8 +73,11 @@ pub async fn down(database: &DatabaseConnection) -> Result<(), DbErr> {
 ///
 /// # Errors
 /// When the database is unavailable.
-pub async fn status(database: &DatabaseConnection) -> Result<Vec<Step>, DbErr> {
-    steps(database).await
+pub async fn status(database: &DatabaseConnection, prelude: &str) -> Result<Vec<Step>, DbErr> {
+    let transaction = begin(database, SqliteTransactionMode::Deferred, prelude).await?;
+    let steps = steps(&transaction).await?;
+    transaction.commit().await?;
+    Ok(steps)
 }
 
 async fn steps<'c, C>(connection: &'c C) -> Result<Vec<Step>, DbErr>
@@ -93,16 +97,25 @@ where
 }
 
 /// Begins the transaction that all steps run in, once no other process is migrating.
-async fn lock(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let immediate = TransactionOptions {
-        sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
-        ..Default::default()
-    };
-    let transaction = database.begin_with_options(immediate).await?;
+async fn lock(database: &DatabaseConnection, prelude: &str) -> Result<DatabaseTransaction, DbErr> {
+    let transaction = begin(database, SqliteTransactionMode::Immediate, prelude).await?;
     if database.get_database_backend() == DbBackend::Postgres {
         let take_turns = format!("SET LOCAL lock_timeout = '20s'; SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
         transaction.execute_unprepared(&take_turns).await?;
         transaction.execute_unprepared(STATEMENT_LIMITS).await?;
+    }
+    Ok(transaction)
+}
+
+async fn begin(
+    database: &DatabaseConnection,
+    mode: SqliteTransactionMode,
+    prelude: &str,
+) -> Result<DatabaseTransaction, DbErr> {
+    let options = TransactionOptions { sqlite_transaction_mode: Some(mode), ..Default::default() };
+    let transaction = database.begin_with_options(options).await?;
+    if !prelude.is_empty() {
+        transaction.execute_unprepared(prelude).await?;
     }
     Ok(transaction)
 }

@@ -41,7 +41,9 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let store = Store::connect(&url, IfMissing::Create).await?;
     match args.action {
         Action::Up => up(&store).await?,
-        Action::Down => with_deadline(CHANGE_DEADLINE, migration::down(&store.connection())).await?,
+        Action::Down => {
+            with_deadline(CHANGE_DEADLINE, migration::down(&store.connection(), &store.transaction_prelude())).await?;
+        }
         Action::Status => {}
     }
     let steps = status(&store).await?;
@@ -60,12 +62,12 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
 
 /// Applies the pending steps.
 pub(super) async fn up(store: &Store) -> anyhow::Result<()> {
-    with_deadline(CHANGE_DEADLINE, migration::up(&store.connection())).await
+    with_deadline(CHANGE_DEADLINE, migration::up(&store.connection(), &store.transaction_prelude())).await
 }
 
 /// Every step, and whether it is applied.
 pub(super) async fn status(store: &Store) -> anyhow::Result<Vec<migration::Step>> {
-    with_deadline(STATUS_DEADLINE, migration::status(&store.connection())).await
+    with_deadline(STATUS_DEADLINE, migration::status(&store.connection(), &store.transaction_prelude())).await
 }
 
 /// Fails if a step is pending. For commands that need all tables.

@@ -31,7 +31,7 @@ pub async fn read_in_transaction(
 /// # Errors
 /// As [`read_in_transaction`], or [`Error::TimedOut`].
 pub async fn read_committed(store: &Store, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {
-    store.guarded(&store.shared.current(), read_from(&store.connection(), entity_ids)).await
+    store.read(async |connection| read_from(connection, entity_ids).await).await
 }
 
 async fn read_from(connection: &impl ConnectionTrait, entity_ids: &[Uuid]) -> Result<HashMap<Uuid, BankLink>, Error> {

@@ -17,30 +17,14 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynch
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
-use super::{Deadlines, Error, IfMissing, tls};
+use super::{Deadlines, Error, IfMissing, session, tls};
 
 /// The size of the pool for PostgreSQL: the worker's batch, the recorder's batch, the relay's claims, and probes.
 const MAX_CONNECTIONS: u32 = 8;
-/// Settings of each PostgreSQL session; README.md says what the planner settings do and cost.
-const SESSION_SETTINGS: [(&str, &str); 6] = [
-    ("enable_seqscan", "off"),
-    ("enable_bitmapscan", "off"),
-    // The statements are so short that compiling them costs more than it saves.
-    ("jit", "off"),
-    // The server notices within half a minute that a client's host has vanished, and frees its locks.
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-];
 
 /// Options for the database at `url`, whose sessions on PostgreSQL are called `name`; nothing connects yet.
 pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name: &str) -> ConnectOptions {
-    let milliseconds = |deadline: Duration| format!("{}ms", deadline.as_millis());
-    let timeouts = [
-        ("lock_timeout", milliseconds(deadlines.lock)),
-        ("statement_timeout", milliseconds(deadlines.statement)),
-        ("idle_in_transaction_session_timeout", milliseconds(deadlines.idle_in_transaction)),
-    ];
+    let is_pooled = session::is_pooled(url);
     let mut options = ConnectOptions::new(url);
     options
         .connect_lazy(true)
@@ -51,13 +35,13 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name:
         .map_sqlx_postgres_opts({
             let (url, name) = (url.to_owned(), name.to_owned());
             move |options| {
-                let options = options.application_name(&name).options(SESSION_SETTINGS).options(timeouts.clone());
+                let options = session::with_settings(options.application_name(&name), &url, deadlines);
                 tls::with_verification(options, &url)
             }
         })
         .map_sqlx_postgres_pool_opts(move |options| {
             options
-                .after_connect(|connection, _| Box::pin(commit_durably(connection)))
+                .after_connect(move |connection, _| Box::pin(prepare(connection, is_pooled)))
                 .test_before_acquire(false)
                 .before_acquire(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
                 .after_release(move |connection, _| Box::pin(ping(connection, deadlines.health_check)))
@@ -77,12 +61,9 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name:
     options
 }
 
-/// Makes commits wait for the disk, whatever the server, the database or the role is configured to: an acknowledged webhook must
-/// survive a crash. A stricter setting is left alone.
-async fn commit_durably(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let raise = "SELECT set_config('synchronous_commit', 'on', false) \
-                 WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
-    connection.execute(raise).await.map(drop)
+/// Sets what depends on the session's own settings. Behind a pooler each transaction does that.
+async fn prepare(connection: &mut PgConnection, is_pooled: bool) -> Result<(), sqlx::Error> {
+    if is_pooled { Ok(()) } else { connection.execute(session::COMMIT_DURABLY).await.map(drop) }
 }
 
 /// Creates the file of a SQLite database, readable by its owner only, if `url` allows to create it (`mode=rwc`) and it does not

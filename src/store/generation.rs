@@ -50,6 +50,10 @@ impl Shared {
         Ok(Arc::new(Self { url: url.to_owned(), missing, current, doublings: AtomicU32::new(0) }))
     }
 
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(super) fn current(&self) -> Generation {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -14,6 +14,7 @@ pub mod letters;
 mod locks;
 pub mod outbox;
 mod probes;
+mod session;
 mod tls;
 
 use std::str::FromStr;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
 use tokio::time::timeout;
@@ -146,7 +147,7 @@ impl Store {
     pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
         let generation = self.shared.current();
         let run = async {
-            let transaction = Self::begin_on(generation.clone()).await?;
+            let transaction = self.begin_on(generation.clone(), SqliteTransactionMode::Immediate).await?;
             match work(&transaction).await {
                 Ok(value) => transaction.commit().await.map(|()| value),
                 Err(error) => {
@@ -167,18 +168,38 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::TimedOut`] when there is no connection.
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        Self::begin_on(self.shared.current()).await
+        self.begin_on(self.shared.current(), SqliteTransactionMode::Immediate).await
     }
 
-    async fn begin_on(generation: Generation) -> Result<Transaction, Error> {
-        let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
+    async fn begin_on(&self, generation: Generation, mode: SqliteTransactionMode) -> Result<Transaction, Error> {
+        let sqlite_transaction_mode = Some(mode);
         let options = TransactionOptions { sqlite_transaction_mode, ..Default::default() };
-        Ok(Transaction { connection: generation.connection.begin_with_options(options).await?, generation })
+        let connection = generation.connection.begin_with_options(options).await?;
+        let prelude = self.transaction_prelude();
+        if !prelude.is_empty() {
+            connection.execute_unprepared(&prelude).await?;
+        }
+        Ok(Transaction { connection, generation })
     }
 
-    /// Waits for a query outside any transaction, within [`Deadlines::transaction`].
-    async fn query<T>(&self, query: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-        self.guarded(&self.shared.current(), async { Ok(query.await?) }).await
+    /// What a transaction begins with, in SQL; empty unless the database is behind a pooler. [`Store::begin`] runs it, and
+    /// migrations do.
+    #[must_use]
+    pub fn transaction_prelude(&self) -> String {
+        session::transaction_prelude(self.shared.url(), self.deadlines)
+    }
+
+    /// Reads in a transaction of its own: behind a pooler, a statement that was prepared outside one may not be there any more when
+    /// it runs.
+    async fn read<T>(&self, read: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, Error>) -> Result<T, Error> {
+        let generation = self.shared.current();
+        let run = async {
+            let transaction = self.begin_on(generation.clone(), SqliteTransactionMode::Deferred).await?;
+            let result = read(&transaction.connection).await?;
+            transaction.commit().await?;
+            Ok(result)
+        };
+        self.guarded(&generation, run).await
     }
 
     fn is_sqlite(&self) -> bool {

@@ -123,7 +123,7 @@ pub async fn next_deferred_type(store: &Store, last_type: &str) -> Result<Option
         .filter(Column::EventType.gt(last_type))
         .order_by_asc(Column::EventType)
         .limit(1);
-    store.query(select.into_tuple().one(&store.connection())).await
+    store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await
 }
 
 impl Claim {
@@ -180,7 +180,7 @@ async fn delete_and_defer(
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Error> {
     let select = Entity::find().select_only().expr(Column::Id.count()).expr(Column::CreatedAt.min());
-    let row: Option<(i64, _)> = store.query(select.into_tuple().one(&store.connection())).await?;
+    let row: Option<(i64, _)> = store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await?;
     let (pending, oldest) = row.unwrap_or_default();
     Ok((pending.unsigned_abs(), oldest))
 }
@@ -190,7 +190,9 @@ pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Erro
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn deferred(store: &Store) -> Result<u64, Error> {
-    store.query(Entity::find().filter(Column::RetryAt.is_not_null()).count(&store.connection())).await
+    store
+        .read(async |connection| Ok(Entity::find().filter(Column::RetryAt.is_not_null()).count(connection).await?))
+        .await
 }
 
 /// Appends an event, for a probe that rolls back.

@@ -1,6 +1,6 @@
 //! Checks whether the database can do its work at this moment: for readiness, and to distinguish a faulty row from an outage.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
 
 use super::generation::Generation;
 use super::{Error, Store, Transaction, bank_links, connections, letters, outbox, with_deadline};
@@ -51,7 +51,7 @@ impl Store {
         let sql = "SELECT reset_val FROM pg_settings \
                    WHERE name = 'synchronous_commit' AND reset_val NOT IN ('on', 'remote_apply')";
         let query = Statement::from_string(DbBackend::Postgres, sql);
-        let row = self.query(self.connection().query_one_raw(query)).await?;
+        let row = self.read(async |connection| Ok(connection.query_one_raw(query).await?)).await?;
         Ok(row.map(|row| row.try_get("", "reset_val")).transpose()?)
     }
 
@@ -67,7 +67,7 @@ impl Store {
     async fn rolled_back(&self, work: impl AsyncFnOnce(&Transaction) -> Result<(), Error>) -> Result<(), Error> {
         let generation = self.shared.current();
         let done = with_deadline(self.deadlines.probe, async {
-            let transaction = Self::begin_on(generation.clone()).await?;
+            let transaction = self.begin_on(generation.clone(), SqliteTransactionMode::Immediate).await?;
             let done = work(&transaction).await;
             let rolled_back = transaction.connection.rollback().await;
             done.and(rolled_back.map_err(Error::from))

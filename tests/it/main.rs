@@ -28,6 +28,7 @@ mod operator;
 mod outages;
 mod outbox_index;
 mod permissions;
+mod pgbouncer;
 mod postgres_settings;
 mod properties;
 mod refused_row;

@@ -15,7 +15,7 @@ async fn deleted_outbox_entries_are_read_once_and_not_by_every_claim() {
     const CLAIMS: i64 = 50;
     let services = Services::up("test-outbox-index", &["postgres"]).await;
     let store = Store::open(&services.database_url, IfMissing::Create, Deadlines::default()).await.unwrap();
-    migration::up(&store.connection()).await.unwrap();
+    migration::up(&store.connection(), "").await.unwrap();
     let database = Database::connect(&services.database_url).await.unwrap();
     let append = |events: i64, refusals: i32| {
         format!(

@@ -77,7 +77,7 @@ pub async fn list_without_bodies(store: &Store, filter: &Filter) -> Result<Vec<L
     let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
     let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
     let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
-    store.query(newest_first.all(&store.connection())).await
+    store.read(async |connection| Ok(newest_first.all(connection).await?)).await
 }
 
 /// Selects the letters that match, oldest death first: the work of a command.
@@ -88,7 +88,7 @@ pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Err
     let columns = matching(filter).select_only().column_as(Column::MessageId, "id").column(Column::Deaths);
     // The length is in bytes on both databases.
     let select = oldest_first(columns.expr_as(Expr::cust("length(body)"), "body_bytes"));
-    store.query(select.into_model().all(&store.connection())).await
+    store.read(async |connection| Ok(select.into_model().all(connection).await?)).await
 }
 
 /// Like [`select`], limited to dead letters; none if the filter names another state.
@@ -123,7 +123,7 @@ pub fn batches(selected: &[Selected], max_letters: usize) -> impl Iterator<Item 
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn load_selected(store: &Store, selected: &[Selected]) -> Result<Vec<Letter>, Error> {
     let is_selected = id_in(&store.connection(), Column::MessageId, selected.iter().map(|selected| selected.id));
-    store.query(oldest_first(Entity::find().filter(is_selected)).all(&store.connection())).await
+    store.read(async |connection| Ok(oldest_first(Entity::find().filter(is_selected)).all(connection).await?)).await
 }
 
 /// The letter `id`, if it exists.
@@ -131,7 +131,7 @@ pub async fn load_selected(store: &Store, selected: &[Selected]) -> Result<Vec<L
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn load_one(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> {
-    store.query(Entity::find_by_id(id).one(&store.connection())).await
+    store.read(async |connection| Ok(Entity::find_by_id(id).one(connection).await?)).await
 }
 
 /// The history of the letter `id`, oldest entry first.
@@ -141,7 +141,7 @@ pub async fn load_one(store: &Store, id: Uuid) -> Result<Option<Letter>, Error> 
 pub async fn history(store: &Store, id: Uuid) -> Result<Vec<HistoryEntry>, Error> {
     use dead_letter_history::{Column, Entity};
     let entries = Entity::find().filter(Column::MessageId.eq(id)).order_by_asc(Column::At).order_by_asc(Column::Id);
-    store.query(entries.all(&store.connection())).await
+    store.read(async |connection| Ok(entries.all(connection).await?)).await
 }
 
 /// The dead letters by failure class and fingerprint, the largest group first.
@@ -161,7 +161,7 @@ pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
         .group_by(Column::Fingerprint)
         .order_by_desc(Column::MessageId.count())
         .order_by_asc(Column::Fingerprint);
-    store.query(groups.into_model().all(&store.connection())).await
+    store.read(async |connection| Ok(groups.into_model().all(connection).await?)).await
 }
 
 /// Whether a letter is in `state` now; an expired claim counts as dead.

@@ -100,14 +100,14 @@ pub async fn prune(store: &Store, before: DateTime<Utc>, mode: PruneMode) -> Res
         .add(Column::State.is_in([State::Resolved.as_str(), State::Discarded.as_str()]))
         .add(Column::ResolvedAt.lt(before));
     if mode == PruneMode::Count {
-        return store.query(Entity::find().filter(ended).count(&store.connection())).await;
+        return store.read(async |connection| Ok(Entity::find().filter(ended).count(connection).await?)).await;
     }
     let (mut pruned, mut last) = (0, Uuid::nil());
     loop {
         // Each batch continues after the last id of the one before, so that no letter is read twice and the loop ends.
         let batch = Entity::find().select_only().column(Column::MessageId).filter(ended.clone());
         let batch = batch.filter(Column::MessageId.gt(last)).order_by_asc(Column::MessageId).limit(BATCH as u64);
-        let ids: Vec<Uuid> = store.query(batch.into_tuple().all(&store.connection())).await?;
+        let ids: Vec<Uuid> = store.read(async |connection| Ok(batch.into_tuple().all(connection).await?)).await?;
         let Some(last_id) = ids.last() else { return Ok(pruned) };
         last = *last_id;
         // No lock is needed: a letter that has ended never changes again.

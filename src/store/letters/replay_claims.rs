@@ -155,5 +155,5 @@ pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, 
     let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
     let is_selected = id_in(&store.connection(), Column::MessageId, ids.iter().copied());
     let select = Entity::find().select_only().columns(columns).filter(is_selected);
-    store.query(select.into_tuple().all(&store.connection())).await
+    store.read(async |connection| Ok(select.into_tuple().all(connection).await?)).await
 }

@@ -27,7 +27,7 @@ fn run(app: &TestApp, amqp_url: &str, database_url: &str) -> Running {
 }
 
 /// Posts webhooks about new entities, and returns the entities of those that were accepted.
-async fn post_some(url: &str, webhooks: usize) -> Vec<Uuid> {
+pub(crate) async fn post_some(url: &str, webhooks: usize) -> Vec<Uuid> {
     let mut accepted = Vec::new();
     for _ in 0..webhooks {
         let entity = Uuid::new_v4();

@@ -15,10 +15,12 @@ pub struct Services {
     pub amqp_url: String,
     /// The URL of the private PostgreSQL; empty if it was not requested.
     pub database_url: String,
+    /// The URL of the PgBouncer before it; empty if it was not requested.
+    pub pgbouncer_url: String,
 }
 
 impl Services {
-    /// Starts `services` ("rabbitmq", "postgres"). `name` is the directory under `.local` that holds their data.
+    /// Starts `services` ("rabbitmq", "postgres", "pgbouncer"). `name` is the directory under `.local` that holds their data.
     pub async fn up(name: &str, services: &[&str]) -> Self {
         Self::up_with(name, services, Vec::new()).await
     }
@@ -26,12 +28,14 @@ impl Services {
     /// Like [`Services::up`], with environment variables for every call of `deploy/services`.
     pub async fn up_with(name: &str, services: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let directory = repository().join(".local").join(name);
-        let mut up = Self { directory, environment, amqp_url: String::new(), database_url: String::new() };
+        let empty = String::new;
+        let (amqp_url, database_url, pgbouncer_url) = (empty(), empty(), empty());
+        let mut up = Self { directory, environment, amqp_url, database_url, pgbouncer_url };
         let printed = up.call(&[&["up", "--private"], services].concat()).await;
         let url = |name: &str| {
             printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
-        (up.amqp_url, up.database_url) = (url("AMQP_URL"), url("DATABASE_URL"));
+        (up.amqp_url, up.database_url, up.pgbouncer_url) = (url("AMQP_URL"), url("DATABASE_URL"), url("PGBOUNCER_URL"));
         up
     }
 

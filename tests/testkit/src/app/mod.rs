@@ -85,7 +85,7 @@ impl TestApp {
     async fn build(builder: TestAppBuilder) -> Self {
         let database = TestDatabase::create(builder.on, &builder.namespace).await;
         let store = Store::open(&database.url, IfMissing::Create, builder.store_deadlines).await.expect("a store");
-        migration::up(&store.connection()).await.expect("a schema");
+        migration::up(&store.connection(), "").await.expect("a schema");
 
         let address = Address::parse(&amqp_url()).expect("AMQP_URL is an AMQP URL");
         let schedule = Schedule::parse(builder.schedule).expect("a schedule");
