@@ -43,6 +43,8 @@ const MAX_TYPES: usize = 16;
 /// The relay role.
 pub struct Relay {
     store: Store,
+    /// The same database, for deferred events.
+    deferred_store: Store,
     publisher: Publisher,
     /// Publishes deferred events. An event that RabbitMQ never answers costs its channel, so they have one of their own.
     deferred_publisher: Publisher,
@@ -87,6 +89,7 @@ impl Relay {
         stop: CancellationToken,
     ) -> Self {
         Self {
+            deferred_store: store.clone(),
             store,
             publisher,
             deferred_publisher,
@@ -160,24 +163,32 @@ impl Relay {
     /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
     pub async fn step(&self, events: Events) -> Result<usize, Unavailable> {
         if events == Events::New {
-            return self.publish_claim(&self.publisher, Due::New, MAX_CLAIMED).await;
+            return self.publish_claim(&self.store, &self.publisher, Due::New, MAX_CLAIMED).await;
         }
         self.deferred_publisher.connection().ready()?;
         let (mut claimed, mut last_type) = (0, String::new());
         for _ in 0..MAX_TYPES {
-            let Some(event_type) = outbox::next_deferred_type(&self.store, &last_type).await? else { break };
+            let Some(event_type) = outbox::next_deferred_type(&self.deferred_store, &last_type).await? else { break };
             let limit = self.gates.limit(&event_type, MAX_CLAIMED);
             if limit > 0 {
-                claimed += self.publish_claim(&self.deferred_publisher, Due::Deferred(&event_type), limit).await?;
+                claimed += self
+                    .publish_claim(&self.deferred_store, &self.deferred_publisher, Due::Deferred(&event_type), limit)
+                    .await?;
             }
             last_type = event_type;
         }
         Ok(claimed)
     }
 
-    async fn publish_claim(&self, publisher: &Publisher, due: Due<'_>, limit: u64) -> Result<usize, Unavailable> {
+    async fn publish_claim(
+        &self,
+        store: &Store,
+        publisher: &Publisher,
+        due: Due<'_>,
+        limit: u64,
+    ) -> Result<usize, Unavailable> {
         publisher.connection().ready()?;
-        let claim = outbox::claim(&self.store, due, limit).await?;
+        let claim = outbox::claim(store, due, limit).await?;
         if claim.events.is_empty() {
             return Ok(0);
         }

@@ -39,6 +39,15 @@ pub struct Deadlines {
     pub probe: Duration,
 }
 
+impl Deadlines {
+    /// For commands, which do not repeat what failed: an operator's query may take long.
+    #[must_use]
+    pub fn for_commands() -> Self {
+        let deadlines = Self::default();
+        Self { silence: deadlines.transaction, ..deadlines }
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Self {

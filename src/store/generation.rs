@@ -25,9 +25,12 @@ pub(super) struct Shared {
     url: String,
     missing: IfMissing,
     current: RwLock<Generation>,
-    /// How often in a row a transaction was given up as silent. One that takes long for another reason is waited for longer.
-    doublings: AtomicU32,
 }
+
+/// How often in a row a transaction of one clone of a [`Store`] was given up as silent. A caller repeats what failed; what takes
+/// long for another reason is waited for longer each time. What others do in the meantime says nothing about it.
+#[derive(Clone, Default)]
+pub(super) struct GivenUp(Arc<AtomicU32>);
 
 /// One pool. Its name is the `application_name` of its sessions, by which the next generation ends those that are left behind.
 #[derive(Clone)]
@@ -47,7 +50,7 @@ impl Generation {
 impl Shared {
     pub(super) async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Arc<Self>, Error> {
         let current = RwLock::new(Generation::open(url, missing, deadlines).await?);
-        Ok(Arc::new(Self { url: url.to_owned(), missing, current, doublings: AtomicU32::new(0) }))
+        Ok(Arc::new(Self { url: url.to_owned(), missing, current }))
     }
 
     pub(super) fn url(&self) -> &str {
@@ -73,13 +76,13 @@ impl Store {
     ) -> Result<T, Error> {
         let started = Instant::now();
         let mut work = std::pin::pin!(work);
-        let doublings = self.shared.doublings.load(Ordering::Relaxed);
+        let doublings = self.given_up.0.load(Ordering::Relaxed);
         let wait = self.deadlines.silence * 2_u32.saturating_pow(doublings);
         let mut result = None;
         if !self.is_sqlite() && doublings < MAX_DOUBLINGS && wait < self.deadlines.transaction {
             result = timeout(wait, &mut work).await.ok();
             if result.is_none() && self.answers_elsewhere(generation).await {
-                self.shared.doublings.store(doublings + 1, Ordering::Relaxed);
+                self.given_up.0.store(doublings + 1, Ordering::Relaxed);
                 self.renew(generation).await;
                 return Err(Error::TimedOut);
             }
@@ -93,8 +96,21 @@ impl Store {
         };
         if result.is_ok() && started.elapsed() < self.deadlines.silence {
             // Nothing takes long any more.
-            self.shared.doublings.store(0, Ordering::Relaxed);
+            self.given_up.0.store(0, Ordering::Relaxed);
         }
+        self.renew_after_timeout(generation, result).await
+    }
+
+    /// Runs `work`, which may take long, within the deadline of a transaction.
+    ///
+    /// # Errors
+    /// The error of `work`, or [`Error::TimedOut`].
+    pub(super) async fn with_full_deadline<T>(
+        &self,
+        generation: &Generation,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let result = timeout(self.deadlines.transaction, work).await.unwrap_or(Err(Error::TimedOut));
         self.renew_after_timeout(generation, result).await
     }
 

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
-use generation::{Generation, Shared};
+use generation::{Generation, GivenUp, Shared};
 
 /// Maximum number of bound parameters in one statement: SQLite's limit is 32,766, PostgreSQL's 65,535.
 const MAX_BINDS: usize = 32_000;
@@ -44,11 +44,18 @@ pub enum IfMissing {
     Refuse,
 }
 
-/// A database. Clones share its connections.
-#[derive(Clone)]
+/// A database. Clones share its connections; each judges for itself whether its transactions take long (`generation.rs`), so each
+/// loop has a clone of its own.
 pub struct Store {
     shared: Arc<Shared>,
     deadlines: Deadlines,
+    given_up: GivenUp,
+}
+
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), deadlines: self.deadlines, given_up: GivenUp::default() }
+    }
 }
 
 /// A transaction. Dropping it rolls it back in the background.
@@ -69,6 +76,11 @@ impl Transaction {
 }
 
 impl Store {
+    /// The same store, for what belongs to a transaction of this one.
+    fn same(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), deadlines: self.deadlines, given_up: self.given_up.clone() }
+    }
+
     /// Whether `url` is a valid URL of a supported database.
     #[must_use]
     pub fn accepts_url(url: &str) -> bool {
@@ -92,7 +104,7 @@ impl Store {
         if missing == IfMissing::Create {
             connections::create_private_file(url)?;
         }
-        Ok(Self { shared: Shared::open(url, missing, deadlines).await?, deadlines })
+        Ok(Self { shared: Shared::open(url, missing, deadlines).await?, deadlines, given_up: GivenUp::default() })
     }
 
     /// Opens the database at `url` and checks that it answers: for commands, which do not wait for an outage to end.
@@ -101,7 +113,7 @@ impl Store {
     /// [`Error::Unavailable`] when the URL is invalid or the database refuses the connection, [`Error::TimedOut`] when it does
     /// not answer.
     pub async fn connect(url: &str, missing: IfMissing) -> Result<Self, Error> {
-        let store = Self::open(url, missing, Deadlines::default()).await?;
+        let store = Self::open(url, missing, Deadlines::for_commands()).await?;
         store.ping().await?;
         Ok(store)
     }
@@ -193,13 +205,27 @@ impl Store {
     /// it runs.
     async fn read<T>(&self, read: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, Error>) -> Result<T, Error> {
         let generation = self.shared.current();
-        let run = async {
-            let transaction = self.begin_on(generation.clone(), SqliteTransactionMode::Deferred).await?;
-            let result = read(&transaction.connection).await?;
-            transaction.commit().await?;
-            Ok(result)
-        };
-        self.guarded(&generation, run).await
+        self.with_full_deadline(&generation, self.run_read(&generation, read)).await
+    }
+
+    /// Reads as [`Store::read`] does, for a loop that must soon notice that its connection has fallen silent.
+    async fn read_quickly<T>(
+        &self,
+        read: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let generation = self.shared.current();
+        self.guarded(&generation, self.run_read(&generation, read)).await
+    }
+
+    async fn run_read<T>(
+        &self,
+        generation: &Generation,
+        read: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = self.begin_on(generation.clone(), SqliteTransactionMode::Deferred).await?;
+        let result = read(&transaction.connection).await?;
+        transaction.commit().await?;
+        Ok(result)
     }
 
     fn is_sqlite(&self) -> bool {

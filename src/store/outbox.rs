@@ -106,7 +106,7 @@ pub async fn claim(store: &Store, due: Due<'_>, limit: u64) -> Result<Claim, Err
             Some(transaction) => select_due(&transaction.connection, due, limit).await?,
             None => select_due(&store.connection(), due, limit).await?,
         };
-        Ok(Claim { events, locks, store: store.clone() })
+        Ok(Claim { events, locks, store: store.same() })
     };
     store.guarded(&generation, claim).await
 }
@@ -123,7 +123,7 @@ pub async fn next_deferred_type(store: &Store, last_type: &str) -> Result<Option
         .filter(Column::EventType.gt(last_type))
         .order_by_asc(Column::EventType)
         .limit(1);
-    store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await
+    store.read_quickly(async |connection| Ok(select.into_tuple().one(connection).await?)).await
 }
 
 impl Claim {

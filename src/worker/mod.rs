@@ -61,6 +61,8 @@ pub struct Connections {
 pub struct Worker {
     settings: Settings,
     store: Store,
+    /// The same database, for recording dead messages.
+    record_store: Store,
     /// Publishes retry copies and dead messages.
     publisher: Publisher,
     connections: Connections,
@@ -88,6 +90,7 @@ impl Worker {
         let gate = DependencyGate::new(store.clone(), publisher.clone());
         Self {
             settings,
+            record_store: store.clone(),
             store,
             publisher,
             connections,

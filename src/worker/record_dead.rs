@@ -69,10 +69,11 @@ impl Worker {
                 store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
             }
             // If the probe cannot write either, the error is an outage.
-            if self.store.probe().await.is_err() {
+            if self.record_store.probe().await.is_err() {
                 return Err(error);
             }
-            let locked = letters::locked(&self.store, part.iter().flat_map(|(_, dead)| dead.letter_ids())).await?;
+            let locked =
+                letters::locked(&self.record_store, part.iter().flat_map(|(_, dead)| dead.letter_ids())).await?;
             if locked.is_empty() {
                 bisection.failed(part, error.to_string());
                 continue;
@@ -87,7 +88,7 @@ impl Worker {
 
     async fn write_dead(&self, part: &[(usize, &DeadMessage)]) -> Result<(), store::Error> {
         let messages: Vec<&DeadMessage> = part.iter().map(|(_, dead)| *dead).collect();
-        self.store.transaction(async |transaction| letters::record(transaction, &messages).await).await
+        self.record_store.transaction(async |transaction| letters::record(transaction, &messages).await).await
     }
 
     /// Publishes copies of the deferred messages to the dead queue. They die no second time: the copy keeps the time of death.
