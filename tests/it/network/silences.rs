@@ -3,12 +3,14 @@
 
 use rstest::rstest;
 use sea_orm::{ConnectionTrait, Database};
+use testkit::http::post;
 use testkit::process::{metric, until_answers};
 use testkit::proxy::Proxy;
 use testkit::services::Services;
 use testkit::tls::Certificates;
 use testkit::waiting::until;
-use testkit::{On, TestApp, amqp_url};
+use testkit::{On, TestApp, amqp_url, fixtures};
+use uuid::Uuid;
 
 use super::post_some;
 
@@ -58,4 +60,27 @@ async fn work_goes_on_after_any_number_of_silences(#[case] name: &str, #[case] s
     assert_eq!(process.terminate().await, 0, "{}", process.log());
     rows.close().await.unwrap();
     app.finish_with_leftovers().await;
+}
+
+/// A transaction that takes long is no silence: whoever repeats it waits longer each time, whatever the relay does meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_takes_long_does_not_hold_up_its_webhook_for_good() {
+    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+    let entity = Uuid::new_v4();
+    // Longer than the deadline for silence, which is 0.6 s here.
+    let slow = format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.entity_id = '{entity}' THEN \
+         PERFORM pg_sleep(1.5); END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER slow BEFORE INSERT ON bank_links FOR EACH ROW EXECUTE FUNCTION slow()"
+    );
+    app.sql("", &slow).await;
+    let process = app.all_roles().env("AMQP_URL", amqp_url()).env("DATABASE_URL", app.database_url());
+    let mut process = process.short_deadlines().start();
+    let (admin, url) = (process.admin().await, process.url().await);
+    until_answers(&admin, "/readyz", 200).await;
+    post(&url, &fixtures::created(entity)).await.assert_accepted();
+    app.until_link(entity).await;
+    app.until_outbox_is_empty().await;
+    assert!(process.log().contains("fallen silent"), "the first attempt was given up: {}", process.log());
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
 }
