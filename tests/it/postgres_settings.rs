@@ -31,9 +31,8 @@ async fn commits_wait_for_the_disk_whatever_the_database_is_set_to(#[case] confi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_certificate_that_is_named_is_verified_in_every_mode_that_encrypts() {
-    let (certificates, stranger) = (Certificates::new(), Certificates::new());
-    let conf = vec![("BANKLINK_POSTGRES_EXTRA_CONF", certificates.postgres_conf())];
-    let services = Services::up_with("test-tls", &["postgres"], conf).await;
+    let services = Services::up_with_tls("test-tls", &["postgres"]).await;
+    let (certificates, stranger) = (services.certificates.as_ref(), Certificates::new());
     let connect = async |mode: &str, root: Option<&Certificates>| {
         let root = root.map(|root| format!("&sslrootcert={}", root.root().display())).unwrap_or_default();
         let url = format!("{}?sslmode={mode}{root}", services.database_url);
@@ -42,7 +41,7 @@ async fn a_root_certificate_that_is_named_is_verified_in_every_mode_that_encrypt
         Ok::<(), String>(())
     };
     for mode in ["prefer", "require", "verify-ca", "verify-full"] {
-        assert_eq!(connect(mode, Some(&certificates)).await, Ok(()), "{mode}");
+        assert_eq!(connect(mode, certificates).await, Ok(()), "{mode}");
         let refused = connect(mode, Some(&stranger)).await.unwrap_err();
         assert!(refused.contains("certificate"), "{mode}: {refused}");
     }

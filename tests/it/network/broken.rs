@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rstest::rstest;
 use testkit::process::{metric, until_answers};
 use testkit::proxy::{Mode, Proxy};
+use testkit::services::Services;
 use testkit::waiting::until;
 use testkit::{On, TestApp, amqp_url, fixtures, http};
 
@@ -12,6 +14,11 @@ use super::{post_some, run, until_processed};
 
 /// The size of the worker's pool of connections to PostgreSQL.
 const POOL_SIZE: usize = 8;
+
+async fn app_on(services: &Services, sslmode: &str) -> TestApp {
+    let url = format!("{}?sslmode={sslmode}", services.database_url);
+    TestApp::builder(On::Postgres).postgres(url).ingress_only().build().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_broker_connection_is_detected_by_the_heartbeat_and_replaced() {
@@ -74,9 +81,13 @@ async fn publishes_that_timed_out_while_rabbitmq_was_stuck_do_not_block_later_on
     app.finish_with_leftovers().await;
 }
 
+#[rstest]
+#[case::plain("test-torn", "disable")]
+#[case::tls("test-torn-tls", "require")]
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_connections_and_resets_within_a_frame_lose_nothing() {
-    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+async fn slow_connections_and_resets_within_a_frame_lose_nothing(#[case] name: &str, #[case] sslmode: &str) {
+    let services = Services::up_with_tls(name, &["postgres"]).await;
+    let app = app_on(&services, sslmode).await;
     let (broker, database) = (Proxy::before(&amqp_url()).await, Proxy::before(&app.database_url()).await);
     let mut process = run(&app, &broker.url, &database.url);
     let (admin, url) = (process.admin().await, process.url().await);
@@ -96,9 +107,16 @@ async fn slow_connections_and_resets_within_a_frame_lose_nothing() {
     assert_eq!(process.terminate().await, 0, "{}", process.log());
 }
 
+#[rstest]
+#[case::plain("test-half-open", "disable")]
+#[case::tls("test-half-open-tls", "require")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_open_database_pauses_the_worker_and_does_not_use_up_the_pool() {
-    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+async fn a_half_open_database_pauses_the_worker_and_does_not_use_up_the_pool(
+    #[case] name: &str,
+    #[case] sslmode: &str,
+) {
+    let services = Services::up_with_tls(name, &["postgres"]).await;
+    let app = app_on(&services, sslmode).await;
     let database = Proxy::before(&app.database_url()).await;
     let mut process = run(&app, &amqp_url(), &database.url);
     let (admin, url) = (process.admin().await, process.url().await);

@@ -7,7 +7,6 @@ use testkit::http::post;
 use testkit::process::{metric, until_answers};
 use testkit::proxy::Proxy;
 use testkit::services::Services;
-use testkit::tls::Certificates;
 use testkit::waiting::until;
 use testkit::{On, TestApp, amqp_url, fixtures};
 use uuid::Uuid;
@@ -22,9 +21,7 @@ const SILENCES: usize = 10;
 #[case::tls("test-silence-tls", "require")]
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_after_any_number_of_silences(#[case] name: &str, #[case] sslmode: &str) {
-    let certificates = Certificates::new();
-    let conf = vec![("BANKLINK_POSTGRES_EXTRA_CONF", certificates.postgres_conf())];
-    let services = Services::up_with(name, &["postgres"], conf).await;
+    let services = Services::up_with_tls(name, &["postgres"]).await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let database = Proxy::before(&services.database_url).await;
     let url = format!("{}?sslmode={sslmode}", database.url);
@@ -62,7 +59,7 @@ async fn work_goes_on_after_any_number_of_silences(#[case] name: &str, #[case] s
     app.finish_with_leftovers().await;
 }
 
-/// A transaction that takes long is no silence: whoever repeats it waits longer each time, whatever the relay does meanwhile.
+/// A transaction that takes long is no silence: its caller waits longer at each attempt, whatever the relay does meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_takes_long_does_not_hold_up_its_webhook_for_good() {
     let app = TestApp::builder(On::Postgres).ingress_only().build().await;

@@ -7,9 +7,9 @@ use sea_orm::{ConnectionTrait, Database};
 use testkit::process::Running;
 use testkit::proxy::{Mode, Proxy};
 use testkit::services::Services;
-use testkit::{On, amqp_url, postgres_url};
+use testkit::{On, TestApp, amqp_url, postgres_url};
 
-use super::{app_for_role_processes, outlast_the_schedule, run, survive};
+use super::{app_for_role_processes, builder_for_role_processes, outlast_the_schedule, run, survive};
 
 /// Waits until RabbitMQ's consumer timeout has taken the deliveries back, then sleeps for twice the timeout and the tick: a
 /// consumer that came back meanwhile would time out again. The test needs an outage of this length.
@@ -18,8 +18,7 @@ async fn outlast_the_consumer_timeout(process: &Running) {
     tokio::time::sleep(Duration::from_secs(8)).await;
 }
 
-async fn survive_an_unavailable_database(broker: &str, last: impl AsyncFnOnce(&Running)) {
-    let app = app_for_role_processes(On::Postgres).await;
+async fn survive_an_unavailable_database(app: TestApp, broker: &str, last: impl AsyncFnOnce(&Running)) {
     let database = Proxy::before(&app.database_url()).await;
     let process = run(&app, broker, &database.url);
     let (begin, end) = (async || database.set(Mode::Closed), async || database.set(Mode::Forward));
@@ -60,9 +59,18 @@ async fn survive_a_read_only_replica(broker: &str, last: impl AsyncFnOnce(&Runni
     app.finish().await;
 }
 
+#[rstest]
+#[case::plain("test-unavailable", "disable")]
+#[case::tls("test-unavailable-tls", "require")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unavailable_database_costs_no_attempt_and_at_most_one_delivery_count() {
-    survive_an_unavailable_database(&amqp_url(), outlast_the_schedule).await;
+async fn an_unavailable_database_costs_no_attempt_and_at_most_one_delivery_count(
+    #[case] name: &str,
+    #[case] sslmode: &str,
+) {
+    let services = Services::up_with_tls(name, &["postgres"]).await;
+    let server = format!("{}?sslmode={sslmode}", services.database_url);
+    let app = builder_for_role_processes(On::Postgres).postgres(server).build().await;
+    survive_an_unavailable_database(app, &amqp_url(), outlast_the_schedule).await;
 }
 
 #[rstest]
@@ -87,7 +95,7 @@ async fn an_outage_longer_than_rabbitmqs_consumer_timeout_costs_at_most_one_deli
     }
     let (broker, last) = (&services.amqp_url, outlast_the_consumer_timeout);
     tokio::join!(
-        survive_an_unavailable_database(broker, last),
+        survive_an_unavailable_database(app_for_role_processes(On::Postgres).await, broker, last),
         survive_a_missing_table(On::Postgres, "outbox_events", broker, last),
         survive_a_missing_table(On::Postgres, "bank_links", broker, last),
         survive_a_missing_table(On::Sqlite, "bank_links", broker, last),

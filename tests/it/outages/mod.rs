@@ -10,7 +10,7 @@ use std::time::Duration;
 use testkit::http::post;
 use testkit::process::{Running, metric, until_answers};
 use testkit::waiting::until;
-use testkit::{On, TestApp, fixtures};
+use testkit::{On, TestApp, TestAppBuilder, fixtures};
 use uuid::Uuid;
 
 /// A retry schedule that is shorter than every outage here, so that a message that spent attempts on the outage would die.
@@ -20,7 +20,11 @@ const LONGER_THAN_THE_SCHEDULE: Duration = Duration::from_secs(3);
 /// A namespace and a database for roles that run as processes. With a delivery limit of 1, a second delivery count would make
 /// a dead letter.
 async fn app_for_role_processes(on: On) -> TestApp {
-    TestApp::builder(on).ingress_only().delivery_limit(1).schedule(SCHEDULE).build().await
+    builder_for_role_processes(on).build().await
+}
+
+fn builder_for_role_processes(on: On) -> TestAppBuilder {
+    TestApp::builder(on).ingress_only().delivery_limit(1).schedule(SCHEDULE)
 }
 
 /// Every role in one process, on the given servers.

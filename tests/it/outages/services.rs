@@ -1,5 +1,6 @@
 //! RabbitMQ and PostgreSQL themselves stop and start again.
 
+use rstest::rstest;
 use sea_orm::{Database, EntityTrait, PaginatorTrait};
 use serde_json::json;
 use testkit::http::post;
@@ -125,10 +126,16 @@ async fn while_rabbitmq_blocks_publishing_a_webhook_that_needs_a_copy_holds_up_n
     app.finish_with_leftovers().await;
 }
 
+#[rstest]
+#[case::plain("test-postgres", "disable")]
+#[case::tls("test-postgres-tls", "require")]
 #[tokio::test(flavor = "multi_thread")]
-async fn while_postgresql_is_unavailable_the_worker_pauses_and_no_attempt_is_spent() {
-    let services = Services::up("test-postgres", &["rabbitmq", "postgres"]).await;
-    let mut process = start(&services, &services.database_url);
+async fn while_postgresql_is_unavailable_the_worker_pauses_and_no_attempt_is_spent(
+    #[case] name: &str,
+    #[case] sslmode: &str,
+) {
+    let services = Services::up_with_tls(name, &["rabbitmq", "postgres"]).await;
+    let mut process = start(&services, &format!("{}?sslmode={sslmode}", services.database_url));
     let (admin, url) = (process.admin().await, process.url().await);
     until_answers(&admin, "/readyz", 200).await;
 

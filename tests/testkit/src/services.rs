@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::process::Command;
 
 use crate::repository;
+use crate::tls::Certificates;
 use crate::waiting::within;
 
 /// A private instance of `deploy/services`. Dropping it stops the servers and deletes their data.
@@ -15,6 +16,8 @@ pub struct Services {
     pub amqp_url: String,
     /// The URL of the private PostgreSQL; empty if it was not requested.
     pub database_url: String,
+    /// The certificates of the private PostgreSQL, if it offers TLS.
+    pub certificates: Option<Certificates>,
     /// The URL of the PgBouncer before it; empty if it was not requested.
     pub pgbouncer_url: String,
 }
@@ -30,12 +33,21 @@ impl Services {
         let directory = repository().join(".local").join(name);
         let empty = String::new;
         let (amqp_url, database_url, pgbouncer_url) = (empty(), empty(), empty());
-        let mut up = Self { directory, environment, amqp_url, database_url, pgbouncer_url };
+        let mut up = Self { directory, environment, certificates: None, amqp_url, database_url, pgbouncer_url };
         let printed = up.call(&[&["up", "--private"], services].concat()).await;
         let url = |name: &str| {
             printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
         (up.amqp_url, up.database_url, up.pgbouncer_url) = (url("AMQP_URL"), url("DATABASE_URL"), url("PGBOUNCER_URL"));
+        up
+    }
+
+    /// Like [`Services::up`]; the PostgreSQL offers TLS.
+    pub async fn up_with_tls(name: &str, services: &[&str]) -> Self {
+        let certificates = Certificates::new();
+        let conf = vec![("BANKLINK_POSTGRES_EXTRA_CONF", certificates.postgres_conf())];
+        let mut up = Self::up_with(name, services, conf).await;
+        up.certificates = Some(certificates);
         up
     }
 

@@ -13,6 +13,7 @@ use crate::SECRET;
 #[must_use]
 pub struct TestAppBuilder {
     pub(super) on: On,
+    pub(super) postgres: Option<String>,
     pub(super) namespace: String,
     pub(super) schedule: &'static str,
     pub(super) delivery_limit: u32,
@@ -34,6 +35,7 @@ impl TestAppBuilder {
     pub fn new(on: On) -> Self {
         Self {
             on,
+            postgres: None,
             namespace: format!("it-{}", Uuid::new_v4().simple()),
             schedule: "100ms,200ms",
             delivery_limit: 20,
@@ -55,6 +57,11 @@ impl TestAppBuilder {
     /// No worker, no relay and no subscriber: the test starts the roles that it needs, or reads the queues itself.
     pub fn ingress_only(self) -> Self {
         self.workers(0).relays(0).unsubscribed()
+    }
+
+    /// Uses the PostgreSQL server at `url`, which outlives the app, instead of the shared one.
+    pub fn postgres(self, url: impl Into<String>) -> Self {
+        Self { postgres: Some(url.into()), ..self }
     }
 
     /// Sets the number of workers.

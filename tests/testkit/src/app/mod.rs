@@ -34,7 +34,7 @@ use database::TestDatabase;
 pub enum On {
     /// SQLite, in a temporary file.
     Sqlite,
-    /// A new database on the shared PostgreSQL server.
+    /// A new database on the shared PostgreSQL server, or on the one that [`TestAppBuilder::postgres`] names.
     Postgres,
 }
 
@@ -83,7 +83,7 @@ impl TestApp {
     }
 
     async fn build(builder: TestAppBuilder) -> Self {
-        let database = TestDatabase::create(builder.on, &builder.namespace).await;
+        let database = TestDatabase::create(builder.on, builder.postgres, &builder.namespace).await;
         let store = Store::open(&database.url, IfMissing::Create, builder.store_deadlines).await.expect("a store");
         migration::up(&store.connection(), "").await.expect("a schema");
 
