@@ -13,7 +13,7 @@ const VARIABLE: &str = "RUST_MIN_STACK";
 /// Enough for the deepest table that fits into a frame of 128 KiB.
 const BYTES: &str = "67108864";
 
-/// Replaces the process by itself with [`VARIABLE`] set, unless it is set. Call it before anything else: changing the environment
+/// Replaces the process by itself with `RUST_MIN_STACK` set, unless it is set. Call it before anything else: changing the environment
 /// of a running process is not safe. If the program cannot be started again, it goes on with the default.
 pub fn ensure_size() {
     if std::env::var_os(VARIABLE).is_some() {

@@ -20,7 +20,7 @@ const MIN_SECRET_CHARS: usize = 16;
 pub struct Keys(Vec<Hmac<Sha512>>);
 
 impl Keys {
-    /// Parses comma separated secrets. `None` if one of them has fewer than [`MIN_SECRET_CHARS`], or if there is a line break: a
+    /// Parses comma separated secrets. `None` if one of them has fewer than 16 characters, or if there is a line break: a
     /// file with one secret per line would make a single secret that signs nothing.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -125,7 +125,7 @@ async fn lock_letters(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result
     Ok(letters.all(connection).await?.into_iter().map(|letter| (letter.message_id, letter)).collect())
 }
 
-/// Those of `ids` whose letters another session has locked at this moment: see [`locks::locked`].
+/// Those of `ids` whose letters another session has locked at this moment: see `store/locks.rs`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
