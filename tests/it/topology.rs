@@ -2,12 +2,16 @@
 
 use banklink::broker::Topology;
 use banklink::domain::retry::Schedule;
-use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicNackOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
-use testkit::amqp_url;
+use lapin::{BasicProperties, ExchangeKind};
 use testkit::app::channel;
 use testkit::process::banklink;
+use testkit::waiting::eventually;
+use testkit::{On, TestApp, amqp_url};
 use uuid::Uuid;
 
 #[test]
@@ -55,4 +59,19 @@ async fn an_exchange_of_another_kind_is_reported_with_the_remedy() {
     assert_eq!(applied.code, 1);
     assert!(applied.stderr.contains("type") && applied.stderr.contains("delete it"), "{}", applied.stderr);
     channel.exchange_delete(dead.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
+}
+
+/// Without a limit, RabbitMQ 4 drops a message after 20 deliveries; with -1, which removes the limit there, RabbitMQ 3.10 drops it
+/// at the first return.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_message_outlives_any_number_of_deliveries_on_every_version_of_rabbitmq() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    app.publish_dead(b"a dead message", BasicProperties::default()).await;
+    let dead = app.queue("webhooks.dead");
+    for _ in 0..=30 {
+        let get = async || app.channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await.unwrap();
+        let message = eventually("the dead message", get).await;
+        message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await.unwrap();
+    }
+    app.finish_with_leftovers().await;
 }
