@@ -1,11 +1,12 @@
 //! The rules of the source that the compiler does not check: layers, imports without cycles, one home for each library, small
-//! files, and plain words.
+//! files, pinned images, and plain words.
 
 mod cycles;
 mod files;
 mod layers;
 mod libraries;
 mod paths;
+mod pins;
 mod words;
 
 use std::path::{Path, PathBuf};
