@@ -13,17 +13,25 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sea_orm::ConnectOptions;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
+use super::forwarder::Forwarder;
 use super::{Deadlines, Error, IfMissing, session, tls};
 
 /// The size of the pool for PostgreSQL: the worker's batch, the recorder's batch, the relay's claims, and probes.
 const MAX_CONNECTIONS: u32 = 8;
 
 /// Options for the database at `url`, whose sessions on PostgreSQL are called `name`; nothing connects yet.
-pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name: &str) -> ConnectOptions {
+pub(super) fn options(
+    url: &str,
+    missing: IfMissing,
+    deadlines: Deadlines,
+    name: &str,
+    forwarder: Option<&Forwarder>,
+) -> ConnectOptions {
     let is_pooled = session::is_pooled(url);
     let mut options = ConnectOptions::new(url);
     options
@@ -34,9 +42,14 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name:
         .sqlx_logging(false)
         .map_sqlx_postgres_opts({
             let (url, name) = (url.to_owned(), name.to_owned());
+            let socket = forwarder.map(|forwarder| forwarder.directory().to_owned());
             move |options| {
                 let options = session::with_settings(options.application_name(&name), &url, deadlines);
-                tls::with_verification(options, &url)
+                let options = tls::with_verification(options, &url);
+                match &socket {
+                    Some(socket) => options.socket(socket),
+                    None => options,
+                }
             }
         })
         .map_sqlx_postgres_pool_opts(move |options| {
@@ -59,6 +72,16 @@ pub(super) fn options(url: &str, missing: IfMissing, deadlines: Deadlines, name:
             if missing == IfMissing::Refuse { options.create_if_missing(false) } else { options }
         });
     options
+}
+
+/// What connections to the database at `url` go through, if they need it.
+pub(super) fn forwarder(url: &str, deadlines: Deadlines) -> Option<Forwarder> {
+    if url.starts_with("sqlite:") {
+        return None;
+    }
+    let options = PgConnectOptions::from_str(url).ok()?;
+    // Longer than the pool waits, which then asks for the reason: sqlx would see a connection that ends without one.
+    Forwarder::start(&tls::with_verification(options, url), 2 * deadlines.connect)
 }
 
 /// Sets what depends on the session's own settings. Behind a pooler each transaction does that.
@@ -90,7 +113,12 @@ async fn ping(connection: &mut PgConnection, deadline: Duration) -> Result<bool,
 
 /// Connects once outside the pool, and returns the error if the server refuses. The pool retries a refused connection until its
 /// timeout and then reports only the timeout (<https://github.com/transact-rs/sqlx/issues/3808>).
-pub(super) async fn connect_error(pool: &PgPool, deadline: Duration) -> Option<Error> {
+pub(super) async fn connect_error(pool: &PgPool, forwarder: Option<&Forwarder>, deadline: Duration) -> Option<Error> {
+    if let Some(forwarder) = forwarder
+        && let Err(error) = timeout(deadline, forwarder.reach()).await.ok()?
+    {
+        return Some(Error::Unavailable(error.to_string()));
+    }
     match timeout(deadline, pool.connect_options().connect()).await.ok()? {
         Ok(connection) => {
             let _ = timeout(deadline, connection.close()).await;

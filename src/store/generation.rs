@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::forwarder::Forwarder;
 use super::{Deadlines, Error, IfMissing, Store, connections};
 
 /// How often the time before a transaction is suspected may double: 3 s, 6 s, 12 s, 24 s, and then the whole deadline.
@@ -37,13 +38,16 @@ pub(super) struct GivenUp(Arc<AtomicU32>);
 pub(super) struct Generation {
     pub(super) connection: DatabaseConnection,
     name: String,
+    /// What the connections go through, if they need it. It ends, and they with it, when the generation is dropped.
+    pub(super) forwarder: Option<Arc<Forwarder>>,
 }
 
 impl Generation {
     async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
         let name = format!("banklink {}", &Uuid::new_v4().simple().to_string()[..8]);
-        let connection = Database::connect(connections::options(url, missing, deadlines, &name)).await?;
-        Ok(Self { connection, name })
+        let forwarder = connections::forwarder(url, deadlines).map(Arc::new);
+        let options = connections::options(url, missing, deadlines, &name, forwarder.as_deref());
+        Ok(Self { connection: Database::connect(options).await?, name, forwarder })
     }
 }
 

@@ -9,6 +9,7 @@ mod bulk_statements;
 mod connections;
 mod deadlines;
 mod error;
+mod forwarder;
 mod generation;
 pub mod letters;
 mod locks;

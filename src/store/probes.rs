@@ -81,7 +81,9 @@ impl Store {
         match result {
             Err(Error::TimedOut) if !self.is_sqlite() => {
                 let pool = generation.connection.get_postgres_connection_pool();
-                match connections::connect_error(pool, self.deadlines.health_check).await {
+                match connections::connect_error(pool, generation.forwarder.as_deref(), self.deadlines.health_check)
+                    .await
+                {
                     Some(refusal) => Err(refusal),
                     None => self.renew_after_timeout(generation, result).await,
                 }

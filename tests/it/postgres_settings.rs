@@ -33,18 +33,23 @@ async fn commits_wait_for_the_disk_whatever_the_database_is_set_to(#[case] confi
 async fn a_root_certificate_that_is_named_is_verified_in_every_mode_that_encrypts() {
     let services = Services::up_with_tls("test-tls", &["postgres"]).await;
     let (certificates, stranger) = (services.certificates.as_ref(), Certificates::new());
-    let connect = async |mode: &str, root: Option<&Certificates>| {
+    let connect_to = async |host: &str, mode: &str, root: Option<&Certificates>| {
         let root = root.map(|root| format!("&sslrootcert={}", root.root().display())).unwrap_or_default();
-        let url = format!("{}?sslmode={mode}{root}", services.database_url);
+        let url = format!("{}?sslmode={mode}{root}", services.database_url.replace("127.0.0.1", host));
         let store = Store::connect(&url, IfMissing::Refuse).await.map_err(|error| error.to_string())?;
         store.close().await;
         Ok::<(), String>(())
     };
+    let connect = async |mode: &str, root: Option<&Certificates>| connect_to("127.0.0.1", mode, root).await;
     for mode in ["prefer", "require", "verify-ca", "verify-full"] {
         assert_eq!(connect(mode, certificates).await, Ok(()), "{mode}");
         let refused = connect(mode, Some(&stranger)).await.unwrap_err();
         assert!(refused.contains("certificate"), "{mode}: {refused}");
     }
+    // The certificate is for 127.0.0.1.
+    assert_eq!(connect_to("localhost", "verify-ca", certificates).await, Ok(()));
+    let refused = connect_to("localhost", "verify-full", certificates).await.unwrap_err();
+    assert!(refused.contains("certificate"), "{refused}");
     assert_eq!(connect("require", None).await, Ok(()), "nothing to verify against");
     assert!(connect("verify-full", None).await.is_err(), "not signed by a public authority");
 }
