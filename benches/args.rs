@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Runs of each measurement; the table shows their median
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeat: Option<u32>,
-    /// One small run of each measurement, within two minutes; the figures mean little
+    /// One small run of each measurement, within four minutes; the figures mean little
     #[arg(long)]
     pub(crate) quick: bool,
     /// Where to write every value
@@ -54,11 +54,21 @@ pub(crate) enum Section {
     Memory,
     /// The time from the start of a process until it is ready
     Startup,
+    /// Drain, replay, ingress and post to event over TLS, over a distance, with a slow disk, beside a foreign transaction
+    Conditions,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Drain, Self::Ingress, Self::EndToEnd, Self::DeadLetters, Self::Growth, Self::Memory, Self::Startup];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Drain,
+        Self::Ingress,
+        Self::EndToEnd,
+        Self::DeadLetters,
+        Self::Growth,
+        Self::Memory,
+        Self::Startup,
+        Self::Conditions,
+    ];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

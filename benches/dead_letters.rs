@@ -25,12 +25,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One value of each figure for each run.
 #[derive(Default)]
-struct Values {
+pub(crate) struct Values {
     recorded: Vec<f64>,
     stats: Vec<f64>,
     list: Vec<f64>,
-    replayed: Vec<f64>,
-    drained: Vec<f64>,
+    pub(crate) replayed: Vec<f64>,
+    pub(crate) drained: Vec<f64>,
 }
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
@@ -38,7 +38,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     for database in &bench.settings.databases {
         let mut values = Values::default();
         for _ in 0..bench.settings.repeat {
-            values.measure(bench, *database).await?;
+            values.measure(bench, *database, bench.settings.letters as usize).await?;
         }
         let name = |what: &str| format!("{what} dead letters, {}", database.name());
         figures.extend([
@@ -52,8 +52,8 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 }
 
 impl Values {
-    async fn measure(&mut self, bench: &Bench, database: Database) -> Result<()> {
-        let count = bench.settings.letters as usize;
+    /// Drains `count` webhooks, then records and replays as many dead letters.
+    pub(crate) async fn measure(&mut self, bench: &Bench, database: Database, count: usize) -> Result<()> {
         let sandbox = bench.sandbox(database).await?;
         fill(&sandbox, count).await?;
         let (process, rates) = drain::banklink(&sandbox, DEFAULT_BATCH, count, "drain").await?;

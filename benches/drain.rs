@@ -15,6 +15,7 @@ use crate::args::Database;
 use crate::bench::Bench;
 use crate::fill::fill;
 use crate::http::Client;
+use crate::proc::{self, Cpu, Meter};
 use crate::process::Running;
 use crate::report::{Figure, format_value};
 use crate::sandbox::Sandbox;
@@ -28,18 +29,19 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Deadline for the last delete and the last ack to become visible.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Webhooks a second.
+/// Webhooks a second, and what one of them takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rates {
     /// Until the rows are written.
     pub(crate) rows: f64,
     /// Until the events are confirmed.
     pub(crate) events: f64,
+    pub(crate) cpu: Cpu,
 }
 
 /// The program that drains the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drainer {
+pub(crate) enum Drainer {
     Banklink { batch: u32 },
     Ceiling,
 }
@@ -85,6 +87,8 @@ fn compare<'a>(bench: &Bench, database: Database, rates: impl Fn(Drainer) -> Opt
         if *batch == DEFAULT_BATCH {
             let to_rows = Figure::new(format!("{}, rows only", name(database, *batch)), "/s", rows(measured));
             figures.push(to_rows.compared_to("ceiling", rows(ceiling)));
+            let cpu = |rates: &[Rates]| rates.iter().map(|rates| rates.cpu).collect::<Vec<_>>();
+            figures.extend(proc::figures(&name(database, *batch), &cpu(measured), &cpu(ceiling)));
         }
     }
     let one = rates(Drainer::Banklink { batch: 1 });
@@ -108,7 +112,7 @@ fn name(database: Database, batch: u32) -> String {
     format!("drain, {}, batch {batch}", database.name())
 }
 
-async fn drain(bench: &Bench, database: Database, drainer: Drainer) -> Result<Rates> {
+pub(crate) async fn drain(bench: &Bench, database: Database, drainer: Drainer) -> Result<Rates> {
     let what = match drainer {
         Drainer::Banklink { batch } => name(database, batch),
         Drainer::Ceiling => format!("drain, {}, ceiling", database.name()),
@@ -151,14 +155,15 @@ pub(crate) async fn banklink(sandbox: &Sandbox, batch: u32, count: usize, what: 
     command.env("BANKLINK_BATCH_SIZE", batch.to_string());
     let mut process = Running::start(command)?;
     let mut admin = process.admin().await?;
-    let watched = watch(&mut admin, process.started, count, what).await;
+    let watched = watch(sandbox, &process, &mut admin, count, what).await;
     let rates = watched.with_context(|| format!("{what}:\n{}", process.log()))?;
     Ok((process, rates))
 }
 
 /// Polls the counters until the last event is confirmed.
-async fn watch(admin: &mut Client, started: Instant, count: usize, what: &str) -> Result<Rates> {
-    let bar = progress::bar(what, count);
+async fn watch(sandbox: &Sandbox, process: &Running, admin: &mut Client, count: usize, what: &str) -> Result<Rates> {
+    let (bar, started) = (progress::bar(what, count), process.started);
+    let meter = Meter::start(process.pid(), &sandbox.endpoints);
     let (mut first, mut rows_done, mut progressed, mut last_poll) = (None, None, (0, started), started);
     loop {
         let (_, metrics) = admin.get("/metrics").await?;
@@ -178,7 +183,8 @@ async fn watch(admin: &mut Client, started: Instant, count: usize, what: &str) -
             && events >= count
         {
             let rate = |done: usize, end: Instant| done as f64 / end.duration_since(start).as_secs_f64();
-            return Ok(Rates { rows: rate(count - rows_before, rows_done), events: rate(count - events_before, now) });
+            let (rows, events) = (rate(count - rows_before, rows_done), rate(count - events_before, now));
+            return Ok(Rates { rows, events, cpu: meter.per_webhook(count) });
         }
         if applied + events > progressed.0 {
             progressed = (applied + events, now);
@@ -199,10 +205,12 @@ async fn ceiling(sandbox: &Sandbox, count: usize, what: &str) -> Result<Rates> {
     let _spinner = progress::spinner(what);
     let arguments = ["ceiling-drain", "--namespace", &sandbox.namespace, "--count", &count.to_string()];
     let mut process = Running::start(sandbox.ceiling(&arguments)?)?;
+    let meter = Meter::start(process.pid(), &sandbox.endpoints);
     let line = process.logged("drained", DEADLINE * 10, POLL_INTERVAL).await?;
+    let cpu = meter.per_webhook(count);
     let rate = |key: &str| Some(count as f64 / line[key].as_f64()?);
     let (rows, events) = rate("rows_seconds").zip(rate("events_seconds")).context("the ceiling logged no times")?;
-    Ok(Rates { rows, events })
+    Ok(Rates { rows, events, cpu })
 }
 
 /// Verifies that every webhook has become a row, and that outbox and queue are empty. Otherwise the rate would mean

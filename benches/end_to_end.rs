@@ -32,7 +32,7 @@ const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.99
 
 /// How many processes run the roles.
 #[derive(Clone, Copy, Debug)]
-enum Processes {
+pub(crate) enum Processes {
     One,
     Three,
 }
@@ -71,7 +71,7 @@ fn name(rate: u32, processes: Processes) -> String {
 }
 
 /// The latencies, sorted.
-async fn post_to_event(bench: &Bench, rate: u32, processes: Processes, what: &str) -> Result<Vec<Duration>> {
+pub(crate) async fn post_to_event(bench: &Bench, rate: u32, processes: Processes, what: &str) -> Result<Vec<Duration>> {
     let sandbox = bench.sandbox(Database::Postgres).await?;
     let connection = broker::connect(&sandbox.amqp_url).await?;
     let subscriber = broker::with_deadline(connection.create_channel()).await?;

@@ -5,15 +5,16 @@ use anyhow::{Context, Result};
 use crate::args::Database;
 use crate::bench::Bench;
 use crate::load::{self, Load};
+use crate::proc::{self, Cpu, Meter};
 use crate::process::Running;
 use crate::report::{Figure, format_value};
-use crate::{broker, progress, stats};
+use crate::{broker, progress, stats, webhook};
 
 /// Numbers of concurrent connections.
 const CONNECTIONS: [usize; 2] = [64, 256];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ingress {
+pub(crate) enum Ingress {
     Banklink,
     Ceiling,
 }
@@ -30,7 +31,7 @@ impl Ingress {
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        let (mut banklink_loads, mut ceiling_loads) = (Vec::new(), Vec::new());
+        let (mut banklink_loads, mut ceiling_loads): (Vec<Measured>, Vec<Measured>) = (Vec::new(), Vec::new());
         for run in 0..bench.settings.repeat {
             let mut order = [Ingress::Banklink, Ingress::Ceiling];
             if run % 2 == 1 {
@@ -47,7 +48,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         }
         let name = format!("ingress, {connections} connections");
         let values = |of: fn(&Load) -> f64| {
-            [&banklink_loads, &ceiling_loads].map(|loads| loads.iter().map(of).collect::<Vec<_>>())
+            [&banklink_loads, &ceiling_loads].map(|loads| loads.iter().map(|(load, _)| of(load)).collect::<Vec<_>>())
         };
         let [banklink, ceiling] = values(|load| load.rate);
         figures.push(Figure::new(&name, "/s", banklink).compared_to("ceiling", ceiling));
@@ -55,12 +56,19 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         figures.push(Figure::new(format!("{name}, p50"), "ms", banklink).compared_to("ceiling", ceiling));
         let [banklink, ceiling] = values(|load| stats::quantile(&load.latencies, 0.99));
         figures.push(Figure::new(format!("{name}, p99"), "ms", banklink).compared_to("ceiling", ceiling));
+        let [banklink, ceiling] =
+            [&banklink_loads, &ceiling_loads].map(|loads| loads.iter().map(|(_, cpu)| *cpu).collect::<Vec<_>>());
+        figures.extend(proc::figures(&name, &banklink, &ceiling));
     }
     Ok(figures)
 }
 
-async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str) -> Result<Load> {
-    let posts = load::posts(bench.settings.count as usize)?;
+/// A load, and the processor time of each post.
+type Measured = (Load, Cpu);
+
+/// Posts to an ingress of its own until every post is accepted.
+pub(crate) async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str) -> Result<Measured> {
+    let posts = load::posts(bench.settings.count as usize, webhook::created)?;
     let count = posts.len();
     let sandbox = bench.sandbox(Database::Sqlite).await?;
     let command = match ingress {
@@ -73,7 +81,9 @@ async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str
     }
     let address = process.ingress().await?;
     let spinner = progress::spinner(what);
+    let meter = Meter::start(process.pid(), &bench.endpoints);
     let load = load::send_all(&address, posts, connections).await.with_context(|| process.log())?;
+    let cpu = meter.per_webhook(count);
     drop(spinner);
     process.stop().await?;
 
@@ -83,5 +93,5 @@ async fn post_to(bench: &Bench, ingress: Ingress, connections: usize, what: &str
     broker::with_deadline(connection.close(200, "done".into())).await?;
     bench.remove(&sandbox).await;
     progress::print(&format!("{what}: {}/s", format_value(load.rate)));
-    Ok(load)
+    Ok((load, cpu))
 }

@@ -25,10 +25,10 @@ pub(crate) struct Load {
     pub(crate) latencies: Vec<Duration>,
 }
 
-/// Creates `count` signed posts, each about another bank link.
-pub(crate) fn posts(count: usize) -> Result<Vec<Vec<u8>>> {
+/// Creates `count` signed posts, each about another bank link, with bodies that `body` makes.
+pub(crate) fn posts(count: usize, body: fn(Uuid) -> String) -> Result<Vec<Vec<u8>>> {
     let key = webhook::key(webhook::SECRET)?;
-    Ok((0..count).map(|_| webhook::post(&key, &webhook::created(Uuid::new_v4()))).collect())
+    Ok((0..count).map(|_| webhook::post(&key, &body(Uuid::new_v4()))).collect())
 }
 
 /// Sends all posts to `address`, each until it is accepted.

@@ -8,15 +8,18 @@ mod args;
 mod bench;
 mod broker;
 mod ceiling;
+mod conditions;
 mod dead_letters;
 mod drain;
 mod end_to_end;
+mod endpoints;
 mod fill;
 mod growth;
 mod http;
 mod ingress;
 mod load;
 mod memory;
+mod proc;
 mod process;
 mod progress;
 mod report;
@@ -98,6 +101,7 @@ async fn measure(bench: &Bench, section: Section) -> Result<Vec<Figure>> {
         Section::Growth => growth::measure(bench).await,
         Section::Memory => memory::measure(bench).await,
         Section::Startup => startup::measure(bench).await,
+        Section::Conditions => conditions::measure(bench).await,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use uuid::Uuid;
 
 use crate::args::Database;
 use crate::bench::Bench;
 use crate::process::Running;
 use crate::report::{Figure, format_value};
 use crate::sandbox::Sandbox;
-use crate::{load, progress};
+use crate::{load, progress, webhook};
 
 const CONNECTIONS: usize = 256;
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -47,31 +48,45 @@ impl Role {
     }
 }
 
+/// The bodies that are posted.
+#[derive(Clone, Copy, Debug)]
+struct Bodies {
+    name: &'static str,
+    body: fn(Uuid) -> String,
+    count: usize,
+}
+
 pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let mut peaks: [Vec<f64>; 4] = Default::default();
-    for _ in 0..bench.settings.repeat {
-        let sandbox = bench.sandbox(Database::Postgres).await?;
-        for (role, peaks) in Role::EACH.into_iter().zip(&mut peaks) {
-            let what = format!("memory, {}", role.name());
-            let peak = peak(bench, &sandbox, role, &what).await.context(what.clone())?;
-            progress::print(&format!("{what}: {} MB", format_value(peak)));
-            peaks.push(peak);
+    let count = bench.settings.count as usize;
+    let small = Bodies { name: "small bodies", body: webhook::created, count };
+    let large = Bodies { name: "250 KB", body: webhook::large, count: bench.settings.large as usize };
+    let mut figures = Vec::new();
+    for bodies in [small, large] {
+        let mut peaks: [Vec<f64>; 4] = Default::default();
+        for _ in 0..bench.settings.repeat {
+            let sandbox = bench.sandbox(Database::Postgres).await?;
+            for (role, peaks) in Role::EACH.into_iter().zip(&mut peaks) {
+                let what = format!("memory, {}, {}", role.name(), bodies.name);
+                let peak = peak(bodies, &sandbox, role, &what).await.context(what.clone())?;
+                progress::print(&format!("{what}: {} MB", format_value(peak)));
+                peaks.push(peak);
+            }
+            bench.remove(&sandbox).await;
         }
-        bench.remove(&sandbox).await;
+        let name = |role: Role| format!("memory, {}, {}, peak", role.name(), bodies.name);
+        figures.extend(peaks.into_iter().zip(Role::EACH).map(|(peaks, role)| Figure::new(name(role), "MB", peaks)));
     }
-    let figures = peaks.into_iter().zip(Role::EACH);
-    Ok(figures.map(|(peaks, role)| Figure::new(format!("memory, {}, peak", role.name()), "MB", peaks)).collect())
+    Ok(figures)
 }
 
 /// The peak of a process with this role under load, in MB.
-async fn peak(bench: &Bench, sandbox: &Sandbox, role: Role, what: &str) -> Result<f64> {
-    let spinner = progress::spinner(what);
-    let count = bench.settings.count as usize;
+async fn peak(bodies: Bodies, sandbox: &Sandbox, role: Role, what: &str) -> Result<f64> {
+    let (spinner, count) = (progress::spinner(what), bodies.count);
     let (rows_before, _) = sandbox.count_rows().await?;
     let mut process = Running::start(sandbox.banklink(role.arguments()))?;
     process.ready().await?;
     if matches!(role, Role::Ingress | Role::All) {
-        load::send_all(&process.ingress().await?, load::posts(count)?, CONNECTIONS).await?;
+        load::send_all(&process.ingress().await?, load::posts(count, bodies.body)?, CONNECTIONS).await?;
     }
     let (rows, outbox_empty) = match role {
         Role::Ingress => (rows_before, false),

@@ -110,6 +110,10 @@ impl Running {
         Ok(line["listen"].as_str().context("no address")?.to_owned())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The maximum resident size so far, in MB.
     pub(crate) fn peak_megabytes(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::args::Database;
+use crate::endpoints::{Endpoints, Urls};
 use crate::settings::Settings;
 use crate::{broker, process, webhook};
 
@@ -20,29 +21,38 @@ const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(crate) struct Sandbox {
     pub(crate) namespace: String,
+    /// For the bench itself, as `database_url`.
     pub(crate) amqp_url: String,
     pub(crate) database_url: String,
+    /// The database as the measured programs reach it.
+    measured_database_url: String,
+    pub(crate) endpoints: Endpoints,
     database: Database,
     /// The directory of the SQLite file.
     directory: PathBuf,
-    /// The server that PostgreSQL databases are created on.
-    postgres_url: Url,
     /// The banklink to measure.
     program: PathBuf,
 }
 
 impl Sandbox {
     /// Names the sandbox, and creates nothing yet.
-    pub(crate) fn new(settings: &Settings, number: u32, database: Database) -> Self {
+    pub(crate) fn new(settings: &Settings, endpoints: &Endpoints, number: u32, database: Database) -> Self {
         let namespace = format!("banklink_bench_{}_{number}", std::process::id());
         let directory = std::env::temp_dir().join(&namespace);
-        let database_url = match database {
-            Database::Postgres => with_path(&settings.postgres_url, &namespace),
+        let url_of = |urls: &Urls| match database {
+            Database::Postgres => with_path(&urls.postgres, &namespace),
             Database::Sqlite => format!("sqlite://{}?mode=rwc", directory.join("banklink.db").display()),
         };
-        let (amqp_url, postgres_url) = (settings.amqp_url.clone(), settings.postgres_url.clone());
-        let program = settings.program.clone();
-        Self { namespace, amqp_url, database_url, database, directory, postgres_url, program }
+        Self {
+            amqp_url: endpoints.direct.amqp.clone(),
+            database_url: url_of(&endpoints.direct),
+            measured_database_url: url_of(&endpoints.measured),
+            endpoints: endpoints.clone(),
+            namespace,
+            database,
+            directory,
+            program: settings.program.clone(),
+        }
     }
 
     /// Creates the database, and lets banklink migrate it and declare its topology.
@@ -52,11 +62,23 @@ impl Sandbox {
                 self.execute_on_server(&format!("CREATE DATABASE {}", self.namespace)).await?;
                 // This run should not pay for what earlier runs wrote. Not every user may request a checkpoint.
                 let _ = self.execute_on_server("CHECKPOINT").await;
+                self.delay_commits().await?;
             }
             Database::Sqlite => std::fs::create_dir(&self.directory)?,
         }
         process::output(self.banklink(&["migrate", "up"])).await?;
         process::output(self.banklink(&["topology", "apply"])).await?;
+        Ok(())
+    }
+
+    /// PostgreSQL waits before a commit if at least `commit_siblings` other transactions are open.
+    async fn delay_commits(&self) -> Result<()> {
+        let microseconds = self.endpoints.commit_delay.as_micros();
+        for setting in [format!("commit_delay = {microseconds}"), "commit_siblings = 0".to_owned()] {
+            if microseconds > 0 {
+                self.execute_on_server(&format!("ALTER DATABASE {} SET {setting}", self.namespace)).await?;
+            }
+        }
         Ok(())
     }
 
@@ -101,8 +123,9 @@ impl Sandbox {
         command
             .args(arguments)
             .env_clear()
-            .env("AMQP_URL", &self.amqp_url)
-            .env("DATABASE_URL", &self.database_url)
+            .env("AMQP_URL", &self.endpoints.measured.amqp)
+            .env("DATABASE_URL", &self.measured_database_url)
+            .envs(self.endpoints.root_certificate.iter().map(|file| ("SSL_CERT_FILE", file)))
             .env("BANKLINK_NAMESPACE", &self.namespace)
             .env("BANKLINK_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
@@ -156,7 +179,7 @@ impl Sandbox {
 
     async fn execute_on_server(&self, sql: &str) -> Result<()> {
         let work = async {
-            let mut server = PgConnection::connect(self.postgres_url.as_str()).await?;
+            let mut server = PgConnection::connect(self.endpoints.direct.postgres.as_str()).await?;
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await?;
             server.close().await
         };

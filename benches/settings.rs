@@ -13,6 +13,7 @@ const BATCHES: [u32; 5] = [1, 16, 64, 256, 1000];
 /// The default batch size of banklink, which its ceiling uses too.
 pub(crate) const DEFAULT_BATCH: u32 = 256;
 
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) sections: Vec<Section>,
     pub(crate) databases: Vec<Database>,
@@ -28,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) backlog: u32,
     /// Dead letters.
     pub(crate) letters: u32,
+    /// Webhooks with large bodies in one run.
+    pub(crate) large: u32,
+    /// Webhooks in one run beside a foreign transaction, in ascending order.
+    pub(crate) foreign: [u32; 3],
     pub(crate) json: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) amqp_url: String,
@@ -56,6 +61,8 @@ impl Settings {
             rows: if args.quick { [20_000, 100_000] } else { [1_000_000, 5_000_000] },
             backlog: if args.quick { 20_000 } else { 1_000_000 },
             letters: if args.quick { 2_000 } else { 100_000 },
+            large: if args.quick { 300 } else { 2_000 },
+            foreign: if args.quick { [2_000, 4_000, 8_000] } else { [50_000, 200_000, 400_000] },
             json: args.json,
             program,
             amqp_url,

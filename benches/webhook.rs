@@ -9,6 +9,16 @@ use uuid::Uuid;
 /// The secret that posts are signed with.
 pub(crate) const SECRET: &str = "bench-secret-of-16";
 
+/// The size of a large body: a little below the default limit of the ingress, 256 KiB.
+const LARGE_BYTES: usize = 250_000;
+
+/// As [`created`], with a member that makes the body 250 KB large.
+pub(crate) fn large(entity: Uuid) -> String {
+    let body = created(entity);
+    let padding = "x".repeat(LARGE_BYTES.saturating_sub(body.len()));
+    body.replacen("{", &format!("{{\"padding\":\"{padding}\","), 1)
+}
+
 /// The body of a webhook about the bank link `entity`.
 pub(crate) fn created(entity: Uuid) -> String {
     let customer = Uuid::new_v4();
