@@ -1,28 +1,27 @@
 //! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
-//! A crash of the worker adds one to the delivery count of every prefetched message, so with a full prefetch a message
-//! that crashes the worker every time would bring all of them to the delivery limit. Hence the prefetch is 1 until a first
-//! delivery is settled, and again as soon as a redelivered message arrives.
+//! The prefetch changes while it consumes: `prefetch.rs`.
 //!
 //! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
 //! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a
 //! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver it again. So a
-//! higher prefetch is a second consumer, and a lower one takes a new channel. One consumer that is cancelled and started
+//! higher prefetch is one more consumer, and a lower one takes a new channel. One consumer that is cancelled and started
 //! again would do once lapin passes on such deliveries.
 
 use std::pin::Pin;
 
 use futures_util::stream::{SelectAll, once};
 use futures_util::{FutureExt, Stream, StreamExt};
-use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, ChannelStatus};
 use tracing::debug;
 
 use super::ack_tracker::AckTracker;
 use super::connection::Connection;
-use super::delivery::{Delivery, take_batch};
+use super::delivery::{Delivery, is_full_batch, take_batch};
 use super::error::{Error, within};
+use super::prefetch::Prefetch;
 
 /// What arrives from one consumer: a delivery, an error, or `None` at its end. `SelectAll` drops a stream that has ended without
 /// a word; but when RabbitMQ 4.3 and later cancel one of two consumers, for example at the consumer timeout, the channel stays
@@ -33,17 +32,18 @@ type Received = Option<lapin::Result<lapin::message::Delivery>>;
 pub struct Consumer {
     connection: Connection,
     queue: String,
-    max_prefetch: u16,
     channel: Channel,
-    /// The deliveries of every consumer on the channel: one, or two for a full prefetch.
+    /// The deliveries of every consumer on the channel.
     streams: SelectAll<Pin<Box<dyn Stream<Item = Received> + Send + Sync>>>,
     consumer_tags: Vec<ShortString>,
-    has_full_prefetch: bool,
-    wants_full_prefetch: bool,
+    prefetch: Prefetch,
     /// Received, but in no batch yet; in order of arrival.
     buffer: Vec<Delivery>,
     acks: AckTracker,
 }
+
+/// The state of the channel that a [`Consumer`] had when it was asked.
+pub struct ConsumerStatus(ChannelStatus);
 
 impl Consumer {
     /// Starts to consume `queue`, with a prefetch of 1 at first and `max_prefetch` later.
@@ -51,15 +51,17 @@ impl Consumer {
     /// # Errors
     /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
+        Self::open_with(connection, queue, Prefetch::new(max_prefetch)).await
+    }
+
+    async fn open_with(connection: &Connection, queue: &str, prefetch: Prefetch) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),
             queue: queue.to_owned(),
-            max_prefetch,
             channel: connection.channel().await?,
             streams: SelectAll::new(),
             consumer_tags: Vec::new(),
-            has_full_prefetch: false,
-            wants_full_prefetch: false,
+            prefetch,
             buffer: Vec::new(),
             acks: AckTracker::default(),
         };
@@ -86,6 +88,24 @@ impl Consumer {
             }
         }
         Ok(take_batch(&mut self.buffer, limit))
+    }
+
+    /// Waits until a whole batch is ready: `limit` deliveries, or as many as fit in one. Waits without end while the prefetch is to be
+    /// changed, or repeated messages have arrived: batches then follow each other. Loses nothing when cancelled.
+    ///
+    /// # Errors
+    /// As [`Consumer::next_batch`].
+    pub async fn next_full_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
+        loop {
+            if !self.prefetch.is_settled() {
+                return std::future::pending().await;
+            }
+            if is_full_batch(&self.buffer, limit) {
+                return Ok(take_batch(&mut self.buffer, limit));
+            }
+            let received = self.streams.next().await;
+            self.receive(received.flatten())?;
+        }
     }
 
     /// Cancels the consumer, and returns what it has already received: one batch per call, until an empty one.
@@ -116,14 +136,14 @@ impl Consumer {
     pub fn handled<'a>(&mut self, deliveries: impl IntoIterator<Item = &'a Delivery>) {
         let any_not_repeated = deliveries.into_iter().any(|delivery| !delivery.is_redelivered);
         if self.buffer.is_empty() && any_not_repeated {
-            self.wants_full_prefetch = true;
+            self.prefetch.trust();
         }
     }
 
-    /// Whether the channel is open. Without it no ack can reach RabbitMQ.
+    /// Whether deliveries of this consumer can still be acknowledged, for a task that handles some.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.channel.status().connected()
+    pub fn status(&self) -> ConsumerStatus {
+        ConsumerStatus(self.channel.status().clone())
     }
 
     /// Closes the channel; RabbitMQ returns unacknowledged messages to the queue.
@@ -133,17 +153,18 @@ impl Consumer {
         }
     }
 
-    /// Raises the prefetch with a second consumer; lowers it on a new channel, once every delivery is handed out.
+    /// Raises the prefetch with one more consumer; lowers it on a new channel, once every delivery is handed out.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        if self.wants_full_prefetch && !self.has_full_prefetch && self.max_prefetch > 1 {
-            self.start_consumer(self.max_prefetch - 1).await?;
-            self.has_full_prefetch = true;
-        } else if self.has_full_prefetch && !self.wants_full_prefetch {
+        let (current, wanted) = (self.prefetch.current, self.prefetch.wanted());
+        if wanted > current {
+            self.start_consumer(wanted - current).await?;
+        } else if wanted < current {
             self.cancel_consumers().await?;
             if self.buffer.is_empty() {
                 let closed = self.channel.close(200, "lowering the prefetch".into());
                 within(self.connection.deadline, closed).await?;
-                *self = Self::open(&self.connection, &self.queue, self.max_prefetch).await?;
+                let prefetch = self.prefetch.restarted();
+                *self = Self::open_with(&self.connection, &self.queue, prefetch).await?;
             }
         }
         Ok(())
@@ -159,6 +180,7 @@ impl Consumer {
             within(deadline, channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
         self.consumer_tags.push(consumer.tag());
         self.streams.push(Box::pin(until_end(consumer)));
+        self.prefetch.current += prefetch;
         Ok(())
     }
 
@@ -180,11 +202,17 @@ impl Consumer {
     /// Buffers a delivery. `None` is the end of the stream.
     fn receive(&mut self, delivery: Received) -> Result<(), Error> {
         let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
-        if delivery.is_redelivered {
-            self.wants_full_prefetch = false;
-        }
+        self.prefetch.delivered(&delivery);
         self.buffer.push(delivery);
         Ok(())
+    }
+}
+
+impl ConsumerStatus {
+    /// Whether the channel is open. Without it no ack can reach RabbitMQ.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.connected()
     }
 }
 

@@ -83,6 +83,12 @@ fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
 /// copied into statements, and its bodies into copies.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// Whether more deliveries would not fit in the batch that [`take_batch`] takes, if none is repeated.
+pub(super) fn is_full_batch(buffer: &[Delivery], limit: usize) -> bool {
+    let bytes = || buffer.iter().map(|delivery| delivery.message.body.len()).sum::<usize>();
+    buffer.len() >= limit || bytes() > MAX_BATCH_BYTES
+}
+
 /// Takes up to `limit` deliveries that are not repeated, and of several no more than [`MAX_BATCH_BYTES`]; if there are none, one
 /// repeated delivery alone, because its message may have crashed a worker.
 pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delivery> {

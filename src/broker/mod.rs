@@ -16,6 +16,7 @@ mod error;
 mod event_subscription;
 mod headers;
 mod message;
+mod prefetch;
 mod publish_request;
 mod publisher;
 mod supervisor;
@@ -23,7 +24,7 @@ mod topology;
 
 pub use connection::Connection;
 pub use connector::{Address, Purpose};
-pub use consumer::Consumer;
+pub use consumer::{Consumer, ConsumerStatus};
 pub use delivery::{Death, Delivery};
 pub use error::{Error, REQUEST_DEADLINE};
 pub use event_subscription::EventSubscription;

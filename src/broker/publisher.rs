@@ -184,12 +184,14 @@ async fn serve(
     }
 }
 
-async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
+async fn publish(channel: &Channel, mut request: PublishRequest) -> Progress {
     let published_at = Instant::now();
-    let Outgoing { exchange, routing_key, properties, body, .. } = &request.outgoing;
+    // They are needed once; of the request, only the id and the reply are needed later.
+    let properties = std::mem::take(&mut request.outgoing.properties);
+    let Outgoing { exchange, routing_key, body, .. } = &request.outgoing;
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, routing_key) = (exchange.as_str().into(), routing_key.as_str().into());
-    let written = channel.basic_publish(exchange, routing_key, options, body, properties.clone());
+    let written = channel.basic_publish(exchange, routing_key, options, body, properties);
     let mut confirm = match timeout_at(request.deadline, written).await {
         Ok(Ok(confirm)) => confirm,
         Ok(Err(error)) => return Progress::Answer(request, published_at, Err(error.into())),

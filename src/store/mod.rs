@@ -14,6 +14,7 @@ mod generation;
 pub mod letters;
 mod locks;
 pub mod outbox;
+pub mod outbox_counts;
 mod probes;
 mod session;
 mod tls;
@@ -227,6 +228,12 @@ impl Store {
         let result = read(&transaction.connection).await?;
         transaction.commit().await?;
         Ok(result)
+    }
+
+    /// Whether several transactions can write at once: on PostgreSQL.
+    #[must_use]
+    pub fn has_parallel_writes(&self) -> bool {
+        !self.is_sqlite()
     }
 
     fn is_sqlite(&self) -> bool {

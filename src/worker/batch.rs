@@ -1,19 +1,44 @@
-//! One batch of webhooks from start to finish.
+//! One batch of webhooks from start to finish: parse, write, classify, settle, report.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use super::Worker;
-use super::classify::classify;
+use super::classify::{ClassifiedDelivery, classify};
 use super::held::HeldDeliveries;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
-use super::parse::parse_batch;
+use super::parse::{ParsedDelivery, parse_batch};
 use super::report::{record_batch, record_settlement};
-use crate::broker::{Consumer, Delivery};
+use super::write::{Writer, row_ids};
+use crate::broker::{Consumer, ConsumerStatus, Delivery};
 use crate::domain::timestamp::Timestamp;
 use crate::failpoints::failpoint;
 
+/// A batch that has been parsed.
+pub(super) struct ParsedBatch {
+    started: Instant,
+    deliveries: Vec<ParsedDelivery>,
+    /// The ids of all rows that it may write to.
+    pub(super) rows: HashSet<Uuid>,
+}
+
+/// A batch that has been written: it is known what is to be done with each delivery.
+pub(super) struct WrittenBatch {
+    started: Instant,
+    unsettled: Vec<ClassifiedDelivery>,
+}
+
+impl ParsedBatch {
+    pub(super) fn parse(batch: Vec<Delivery>) -> Self {
+        let (started, deliveries) = (Instant::now(), parse_batch(batch));
+        Self { started, rows: row_ids(&deliveries), deliveries }
+    }
+}
+
 impl Worker {
-    /// Handles one batch from `consumer`: parse, write, classify, settle, report.
+    /// Handles one batch from `consumer`, with no other beside it.
     ///
     /// An unavailable dependency delays the batch and costs no attempt. During an alarm of RabbitMQ, deliveries that need a copy
     /// are added to `held`, and the batch ends without them.
@@ -27,18 +52,45 @@ impl Worker {
         batch: Vec<Delivery>,
         held: &mut HeldDeliveries,
     ) -> Result<(), BatchReleased> {
-        let (started, deliveries) = (Instant::now(), batch.len());
-        let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
+        let written = self.write_batch(&self.writer(), ParsedBatch::parse(batch), &consumer.status()).await?;
+        self.settle_batch(consumer, written, held).await
+    }
 
-        let parsed = parse_batch(batch);
+    /// Writes a batch, and again after each outage of the database, and classifies its deliveries.
+    ///
+    /// # Errors
+    /// As [`Worker::handle`]; `consumer` is where the batch came from.
+    pub(super) async fn write_batch(
+        &self,
+        writer: &Writer,
+        batch: ParsedBatch,
+        consumer: &ConsumerStatus,
+    ) -> Result<WrittenBatch, BatchReleased> {
+        let ParsedBatch { started, deliveries, .. } = batch;
+        let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
         let results = loop {
-            match self.write(&parsed).await {
+            match writer.write(&deliveries).await {
                 Ok(results) => break results,
                 Err(outage) => backoff.wait(&outage, consumer).await?,
             }
         };
+        backoff.finish();
         let schedule = self.publisher.connection().topology().schedule();
-        let mut unsettled = classify(parsed, results, schedule, Timestamp::now());
+        Ok(WrittenBatch { started, unsettled: classify(deliveries, results, schedule, Timestamp::now()) })
+    }
+
+    /// Settles a batch, and again after each outage of RabbitMQ, and reports it.
+    ///
+    /// # Errors
+    /// As [`Worker::handle`].
+    pub(super) async fn settle_batch(
+        &self,
+        consumer: &mut Consumer,
+        batch: WrittenBatch,
+        held: &mut HeldDeliveries,
+    ) -> Result<(), BatchReleased> {
+        let WrittenBatch { started, mut unsettled } = batch;
+        let (deliveries, mut backoff) = (unsettled.len(), OutageBackoff::new(&self.gate, &self.stop));
         failpoint("before settling");
         while !unsettled.is_empty() {
             let settled = self.settle(consumer, &mut unsettled).await;
@@ -50,10 +102,10 @@ impl Worker {
                     held.hold(std::mem::take(&mut unsettled));
                     break;
                 }
-                backoff.wait(&outage, consumer).await.inspect_err(|_| self.gate.require_publishing())?;
+                let status = consumer.status();
+                backoff.wait(&outage, &status).await.inspect_err(|_| self.gate.require_publishing())?;
             }
         }
-
         backoff.finish();
         record_batch(deliveries, started.elapsed());
         Ok(())

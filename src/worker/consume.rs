@@ -1,5 +1,6 @@
 //! Consumes a queue batch by batch, and opens a new consumer whenever one ends.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -7,21 +8,26 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::Worker;
+use super::batch::ParsedBatch;
 use super::held::{HeldDeliveries, RETRY_INTERVAL};
+use super::in_flight::{InFlight, Next};
 use super::outage_backoff::BatchReleased;
 use super::queue::{QueueConfig, QueueKind};
-use crate::broker::{Consumer, Delivery};
+use crate::broker::Consumer;
 use crate::reconnect::Backoff;
 
 impl Worker {
     /// Consumes `queue` until `stop` is cancelled, then processes what was already delivered.
-    pub(super) async fn consume(&self, queue: &QueueConfig<'_>) {
+    pub(super) async fn consume(self: &Arc<Self>, queue: &QueueConfig<'_>) {
         let mut backoff = Backoff::default();
         while self.stop.run_until_cancelled(self.gate.wait(queue)).await.is_some() {
             match Consumer::open(queue.connection, &queue.name, queue.prefetch).await {
                 Ok(mut consumer) => {
                     info!(queue = queue.name, "consuming");
-                    let ended = self.process_all(queue, &mut consumer, &mut backoff).await;
+                    let ended = match queue.kind {
+                        QueueKind::Work => self.process_webhooks(queue, &mut consumer, &mut backoff).await,
+                        QueueKind::Dead => self.process_dead(queue, &mut consumer, &mut backoff).await,
+                    };
                     consumer.close().await;
                     let Err(cause) = ended else { return };
                     warn!(queue = queue.name, %cause, "unacknowledged deliveries return to the queue");
@@ -33,45 +39,69 @@ impl Worker {
         }
     }
 
-    /// Processes batches until `stop` is cancelled, then what is left. Each processed batch resets `backoff`.
-    async fn process_all(
-        &self,
+    /// Processes batches of webhooks until `stop` is cancelled, then what is left. Each settled batch resets `backoff`.
+    async fn process_webhooks(
+        self: &Arc<Self>,
         queue: &QueueConfig<'_>,
         consumer: &mut Consumer,
         backoff: &mut Backoff,
     ) -> Result<(), BatchReleased> {
-        let _attached = (queue.kind == QueueKind::Work).then(|| Attached::set(&self.consumer_attached));
-        let mut held = HeldDeliveries::default();
+        let _attached = Attached::set(&self.consumer_attached);
+        let (mut in_flight, mut held) = (InFlight::new(self), HeldDeliveries::default());
         loop {
             self.settle_held(consumer, &mut held).await?;
-            // While deliveries are held, publishing is tried again even if no batch arrives.
+            // While deliveries are held, publishing is tried again even if nothing happens.
             let max_wait = if held.is_empty() { Duration::MAX } else { RETRY_INTERVAL };
-            let next = timeout(max_wait, consumer.next_batch(queue.batch_size));
-            let Some(next) = self.stop.run_until_cancelled(next).await else { break };
-            if let Ok(batch) = next {
-                self.process(queue.kind, consumer, batch?, &mut held).await?;
-                *backoff = Backoff::default();
+            let next = timeout(max_wait, in_flight.next(consumer, queue.batch_size));
+            match self.stop.run_until_cancelled(next).await {
+                None => break,
+                Some(Err(_elapsed)) => {}
+                Some(Ok(next)) => match next? {
+                    Next::Received(batch) => {
+                        let batch = ParsedBatch::parse(batch);
+                        while in_flight.conflicts_with(&batch) {
+                            let written = in_flight.next_written().await?;
+                            self.settle_batch(consumer, written, &mut held).await?;
+                        }
+                        in_flight.start(self, batch, consumer);
+                    }
+                    Next::Written(batch) => {
+                        self.settle_batch(consumer, batch, &mut held).await?;
+                        *backoff = Backoff::default();
+                    }
+                },
             }
+        }
+        while !in_flight.is_empty() {
+            let written = in_flight.next_written().await?;
+            self.settle_batch(consumer, written, &mut held).await?;
         }
         loop {
             let batch = consumer.last_batch(queue.batch_size).await?;
             if batch.is_empty() {
                 return self.settle_held(consumer, &mut held).await;
             }
-            self.process(queue.kind, consumer, batch, &mut held).await?;
+            self.handle(consumer, batch, &mut held).await?;
         }
     }
 
-    async fn process(
+    /// Records batches of dead messages until `stop` is cancelled, then what is left. Each recorded batch resets `backoff`.
+    async fn process_dead(
         &self,
-        kind: QueueKind,
+        queue: &QueueConfig<'_>,
         consumer: &mut Consumer,
-        batch: Vec<Delivery>,
-        held: &mut HeldDeliveries,
+        backoff: &mut Backoff,
     ) -> Result<(), BatchReleased> {
-        match kind {
-            QueueKind::Work => self.handle(consumer, batch, held).await,
-            QueueKind::Dead => self.record_dead(consumer, &batch).await,
+        while let Some(batch) = self.stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
+            self.record_dead(consumer, &batch?).await?;
+            *backoff = Backoff::default();
+        }
+        loop {
+            let batch = consumer.last_batch(queue.batch_size).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.record_dead(consumer, &batch).await?;
         }
     }
 }

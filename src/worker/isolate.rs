@@ -11,10 +11,9 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::Worker;
 use super::outage_backoff::MAX_HOLD;
 use super::panic_failure::panic_failure;
-use super::write::{IndexedResult, PendingWrite};
+use super::write::{IndexedResult, PendingWrite, Writer};
 use crate::bisect::Bisection;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::outcome::DeliveryResult;
@@ -31,7 +30,7 @@ enum PartResult {
     Suspect(DeliveryResult),
 }
 
-impl Worker {
+impl Writer {
     /// Writes `writes` in as few transactions as the faulty ones among them allow.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The worker: applies webhooks from the work queue to `bank_links`, and records dead messages in `dead_letters`.
 //!
-//! One batch, in reading order: `consume` receives it and [`Worker::handle`] in `batch` passes it through `parse`, `write`
-//! (`isolate` writes the batch in as few parts as possible and finds a faulty delivery, `transaction` is one attempt), `classify`, `settle` and `report`.
+//! One batch, in reading order: `consume` receives it, `in_flight` runs two at a time, and `batch` passes each through `parse`,
+//! `write` (`isolate` writes the batch in as few parts as possible and finds a faulty delivery, `transaction` is one attempt),
+//! `classify`, `settle` and `report`.
 //! `dependency_gate` and `outage_backoff` hold work back while RabbitMQ or the database is unavailable.
 
 mod batch;
@@ -10,6 +11,7 @@ mod consume;
 mod dead_letter_gauges;
 mod dependency_gate;
 mod held;
+mod in_flight;
 mod isolate;
 mod outage_backoff;
 mod panic_failure;
@@ -36,6 +38,7 @@ pub use held::HeldDeliveries;
 pub use outage_backoff::BatchReleased;
 use queue::{QueueConfig, QueueKind};
 use unknown_types::UnknownTypes;
+use write::Writer;
 
 /// What the worker is configured with (docs/CONTRACT.md#3-settings).
 #[derive(Clone, Debug)]
@@ -104,7 +107,7 @@ impl Worker {
     }
 
     /// Consumes the work queue and the dead queue until `stop` is cancelled, then settles what is unacknowledged.
-    pub async fn run(&self) {
+    pub async fn run(self: &Arc<Self>) {
         report::register_metrics();
         let topology = self.publisher.connection().topology();
         let work = QueueConfig {
@@ -122,6 +125,14 @@ impl Worker {
             batch_size: record_dead::BATCH_SIZE,
         };
         tokio::join!(self.consume(&work), self.consume(&dead), dead_letter_gauges::update(&self.store, &self.stop));
+    }
+
+    fn writer(&self) -> Writer {
+        Writer {
+            store: self.store.clone(),
+            events_written: Arc::clone(&self.events_written),
+            event_source: self.settings.event_source.clone(),
+        }
     }
 
     /// Whether the worker can do its job: connected, attached to the work queue, and able to write to the database.

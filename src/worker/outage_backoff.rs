@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::dependency_gate::{DependencyGate, Waiting};
-use crate::broker::{self, Consumer};
+use crate::broker::{self, ConsumerStatus};
 use crate::reconnect::Backoff;
 
 /// Maximum time a batch is held during an outage; below RabbitMQ's `consumer_timeout` (30 min by default).
@@ -50,7 +50,11 @@ impl<'a> OutageBackoff<'a> {
     /// # Errors
     /// [`BatchReleased::Outage`] if another attempt makes no sense: the consumer is lost, the process is stopping, or the
     /// outage has lasted longer than [`MAX_HOLD`].
-    pub(super) async fn wait(&mut self, cause: &impl fmt::Display, consumer: &Consumer) -> Result<(), BatchReleased> {
+    pub(super) async fn wait(
+        &mut self,
+        cause: &impl fmt::Display,
+        consumer: &ConsumerStatus,
+    ) -> Result<(), BatchReleased> {
         let outage = self.outage.get_or_insert_with(|| {
             warn!(%cause, "paused: the batch cannot be processed now; no attempt is consumed");
             Outage { since: Instant::now(), _waiting: self.gate.count_as_waiting() }

@@ -17,7 +17,7 @@ pub(super) struct ParsedDelivery {
     pub(super) delivery: Delivery,
     /// What the webhook says, or why it cannot be parsed.
     pub(super) webhook: Result<Parsed, Failure>,
-    /// Covers the delivery from here until it is settled; disabled for a message without a trace.
+    /// Covers the delivery from here until it is settled; none for a message without a trace.
     pub(super) span: Span,
 }
 
@@ -50,7 +50,6 @@ fn parse_message(message: &Message) -> Result<Parsed, Failure> {
 
 fn span(message: &Message) -> Span {
     let Some(traceparent) = &message.traceparent else { return Span::none() };
-    let span = info_span!("handle webhook", message.id, message.attempt, outcome = field::Empty);
-    telemetry::set_parent(&span, Some(traceparent));
-    span
+    let span = || info_span!("handle webhook", message.id, message.attempt, outcome = field::Empty);
+    telemetry::traced(Some(traceparent), span)
 }

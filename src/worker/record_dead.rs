@@ -32,11 +32,11 @@ impl Worker {
     pub(super) async fn record_dead(&self, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
         let work_queue = self.publisher.connection().topology().webhooks();
         let dead: Vec<DeadMessage> = batch.iter().map(|delivery| dead_message(delivery, &work_queue)).collect();
-        let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
+        let (mut backoff, status) = (OutageBackoff::new(&self.gate, &self.stop), consumer.status());
         let deferred = loop {
             match self.write_dead_in_parts(&dead).await {
                 Ok(deferred) => break deferred,
-                Err(outage) => backoff.wait(&outage, consumer).await?,
+                Err(outage) => backoff.wait(&outage, &status).await?,
             }
         };
         let is_deferred = |index: usize| deferred.iter().any(|(deferred, _)| *deferred == index);
@@ -50,7 +50,7 @@ impl Worker {
                 "deferred dead messages: they cannot be recorded now, while others can"
             );
             while let Err(outage) = self.requeue_dead(batch, &dead, &deferred).await {
-                backoff.wait(&outage, consumer).await?;
+                backoff.wait(&outage, &status).await?;
             }
             consumer.ack(deferred.iter().map(|(index, _)| &batch[*index])).await?;
             self.stop.run_until_cancelled(tokio::time::sleep(DEFERRAL_PAUSE)).await;

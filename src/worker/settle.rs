@@ -21,10 +21,12 @@ pub(super) struct Settled {
 impl Worker {
     /// Publishes all copies at once and acknowledges every delivery that is safe. The others stay in `unsettled`.
     pub(super) async fn settle(&self, consumer: &mut Consumer, unsettled: &mut Vec<ClassifiedDelivery>) -> Settled {
-        let copies = join_all(unsettled.iter().map(|delivery| self.publish_copy(delivery))).await;
-        let (mut deliveries, mut failed, mut outage) = (Vec::with_capacity(unsettled.len()), Vec::new(), None);
-        for (delivery, copied) in unsettled.drain(..).zip(copies) {
-            match copied {
+        let (copied, mut deliveries): (Vec<_>, Vec<_>) =
+            unsettled.drain(..).partition(|delivery| !matches!(delivery.disposition, Disposition::Ack(_)));
+        let copies = join_all(copied.iter().map(|delivery| self.publish_copy(delivery))).await;
+        let (mut failed, mut outage) = (Vec::new(), None);
+        for (delivery, copy) in copied.into_iter().zip(copies) {
+            match copy {
                 Ok(()) => deliveries.push(delivery),
                 Err(error) => {
                     failed.push(delivery);

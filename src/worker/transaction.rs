@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::Worker;
-use super::write::{IndexedResult, PendingWrite};
+use super::write::{IndexedResult, PendingWrite, Writer};
 use crate::broker::Message;
 use crate::domain::bank_link::{BankLink, Merged, merge};
 use crate::domain::event;
@@ -26,7 +25,7 @@ struct Written<'a> {
     events: Vec<(usize, NewEvent)>,
 }
 
-impl Worker {
+impl Writer {
     /// Writes a part of the batch, all of it or nothing.
     ///
     /// # Errors
@@ -89,7 +88,7 @@ impl Worker {
             for (entity, merged) in merged {
                 if merged.after.is_none() || stored.contains(&entity) {
                     let writes = pending.remove(&entity).unwrap_or_default();
-                    written.add(writes, rows.get(&entity), merged, &self.settings.event_source);
+                    written.add(writes, rows.get(&entity), merged, &self.event_source);
                 }
             }
             to_read = pending.keys().copied().collect();

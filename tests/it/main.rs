@@ -27,6 +27,7 @@ mod network;
 mod operator;
 mod outages;
 mod outbox_index;
+mod overlap;
 mod permissions;
 mod pgbouncer;
 mod postgres_settings;
