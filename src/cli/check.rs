@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::flags::{Flags, setting_args};
 use super::{CommandError, migrate, output, settings};
 use crate::broker::{Address, Connection, Purpose, Topology};
-use crate::store::{self, IfMissing, Store, outbox};
+use crate::store::{self, IfMissing, Store, outbox_counts};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
@@ -60,7 +60,7 @@ async fn check_writable(store: &Store, url: &str) -> Result<String, store::Error
     store.probe().await?;
     let mut detail = "reachable and writable".to_owned();
     // A subscriber's queue is full, or an event is larger than RabbitMQ accepts.
-    let deferred = outbox::deferred(store).await?;
+    let deferred = outbox_counts::deferred(store).await?;
     if deferred > 0 {
         write!(detail, "; deferred events: {deferred}").unwrap_or_default();
     }

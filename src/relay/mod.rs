@@ -3,12 +3,14 @@
 //! An event is deleted once RabbitMQ has confirmed it and has not returned it. A crash in between publishes it again under the
 //! same id. Several relays can run side by side.
 
+mod claim_start;
+mod claims;
 mod publish;
 mod report;
 mod type_gates;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -18,17 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{self, Publisher};
-use crate::failpoints::failpoint;
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::reconnect::Backoff;
-use crate::store::outbox::{self, Claim, Due};
+use crate::store::outbox_counts::{Backlog, backlog};
 use crate::store::{self, Store};
-use publish::{Published, deferral, max_deferral, publish_all};
-use report::{record_published, register_metrics};
+use claim_start::ClaimStart;
+use report::register_metrics;
 use type_gates::TypeGates;
 
-/// Maximum number of events in one claim.
-const MAX_CLAIMED: u64 = 256;
 /// How often the outbox is polled when no worker in this process writes events.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The poll interval while events arrive: a worker in another process cannot notify this relay.
@@ -37,8 +36,6 @@ const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 const BUSY_PERIOD: Duration = Duration::from_secs(2);
 /// How often the outbox is counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
-/// Maximum number of event types among the deferred events that one step looks at. There are three.
-const MAX_TYPES: usize = 16;
 
 /// The relay role.
 pub struct Relay {
@@ -50,6 +47,7 @@ pub struct Relay {
     deferred_publisher: Publisher,
     /// Notified by a worker in the same process when it has written events.
     events_written: Arc<Notify>,
+    claim_start: Mutex<ClaimStart>,
     /// How many deferred events of each type may go.
     gates: TypeGates,
     database_check: CachedCheck,
@@ -94,6 +92,7 @@ impl Relay {
             publisher,
             deferred_publisher,
             events_written,
+            claim_start: Mutex::default(),
             gates: TypeGates::default(),
             database_check: CachedCheck::default(),
             started: AtomicBool::new(false),
@@ -157,65 +156,29 @@ impl Relay {
         }
     }
 
-    /// Claims, publishes and deletes up to 256 events, of each type if they were deferred; returns how many it claimed.
+    /// Claims, publishes and deletes events until a claim finds fewer than 512 new ones or, once for each type, up to 512 that
+    /// were deferred; returns how many it claimed.
     ///
     /// # Errors
     /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
     pub async fn step(&self, events: Events) -> Result<usize, Unavailable> {
-        if events == Events::New {
-            return self.publish_claim(&self.store, &self.publisher, Due::New, MAX_CLAIMED).await;
+        match events {
+            Events::New => self.publish_new().await.inspect_err(|_| *self.claim_start() = ClaimStart::default()),
+            Events::Deferred => self.publish_deferred().await,
         }
-        self.deferred_publisher.connection().ready()?;
-        let (mut claimed, mut last_type) = (0, String::new());
-        for _ in 0..MAX_TYPES {
-            let Some(event_type) = outbox::next_deferred_type(&self.deferred_store, &last_type).await? else { break };
-            let limit = self.gates.limit(&event_type, MAX_CLAIMED);
-            if limit > 0 {
-                claimed += self
-                    .publish_claim(&self.deferred_store, &self.deferred_publisher, Due::Deferred(&event_type), limit)
-                    .await?;
-            }
-            last_type = event_type;
-        }
-        Ok(claimed)
     }
 
-    async fn publish_claim(
-        &self,
-        store: &Store,
-        publisher: &Publisher,
-        due: Due<'_>,
-        limit: u64,
-    ) -> Result<usize, Unavailable> {
-        publisher.connection().ready()?;
-        let claim = outbox::claim(store, due, limit).await?;
-        if claim.events.is_empty() {
-            return Ok(0);
-        }
-        let events = claim.events.clone();
-        let published = publish_all(publisher, &events).await;
-        failpoint("before deleting");
-        if let Due::Deferred(event_type) = due {
-            self.update_gate(event_type, &published);
-        }
-        settle_claim(claim, published).await?;
-        Ok(events.len())
-    }
-
-    /// An event that is at fault itself says nothing about the others.
-    fn update_gate(&self, event_type: &str, published: &Published<'_>) {
-        let is_of_its_queues = |cause: &&broker::Error| !matches!(cause, broker::Error::Precondition(_));
-        match published.refused.iter().map(|(_, cause)| cause).find(is_of_its_queues) {
-            Some(cause) => self.gates.refused(event_type, max_deferral(cause)),
-            None if published.confirmed.is_empty() => {}
-            None => self.gates.taken(event_type),
-        }
+    fn claim_start(&self) -> MutexGuard<'_, ClaimStart> {
+        self.claim_start.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn update_gauges(&self) {
         loop {
-            match outbox::backlog(&self.store).await {
-                Ok((pending, oldest)) => {
+            match backlog(&self.store).await {
+                Ok(Backlog { pending, oldest, oldest_new }) => {
+                    if let Some(oldest) = oldest_new {
+                        self.claim_start().counted(oldest);
+                    }
                     let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
                     gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));
                     gauge!("banklink_outbox_oldest_age_seconds").set(u32::try_from(age).unwrap_or(u32::MAX));
@@ -227,18 +190,4 @@ impl Relay {
             }
         }
     }
-}
-
-/// Deletes confirmed events and defers those that were refused or not answered in time. Fails if others were not published.
-async fn settle_claim(claim: Claim, published: Published<'_>) -> Result<(), Unavailable> {
-    let Published { confirmed, refused, outage } = published;
-    confirmed.iter().copied().for_each(record_published);
-    let deferred = refused.iter().map(|(event, cause)| {
-        let delay = deferral(event.refusals, cause);
-        warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
-        (event.id, delay)
-    });
-    let deferred: Vec<_> = deferred.collect();
-    claim.finish(&confirmed.iter().map(|event| event.id).collect::<Vec<_>>(), &deferred).await?;
-    outage.map_or(Ok(()), |cause| Err(cause.into()))
 }

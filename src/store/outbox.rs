@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -17,11 +17,14 @@ use super::{Error, MAX_BINDS, Store, Transaction};
 use crate::domain::event::Event;
 use crate::domain::timestamp::Timestamp;
 
+/// Which events were never deferred. It must be the text of the partial index, or PostgreSQL does not use that.
+pub(super) const NEW: &str = "refusals < 1";
+
 /// Which events to claim. New and deferred events are claimed apart, so that deferred ones hold up no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due<'a> {
-    /// Events that were never deferred.
-    New,
+    /// Events that were never deferred, appended at this time or later; at any time if it is `None`.
+    New(Option<DateTime<Utc>>),
     /// Events of this type that were refused or not answered in time, and whose delay is over.
     Deferred(&'a str),
 }
@@ -53,6 +56,8 @@ pub struct PendingEvent {
     pub received_at: DateTime<Utc>,
     /// How often the event was deferred so far: refused, or not answered in time.
     pub refusals: i32,
+    /// When it was appended.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Events that this relay claimed: on PostgreSQL no other relay can claim them meanwhile. Dropping it releases them.
@@ -127,6 +132,12 @@ pub async fn next_deferred_type(store: &Store, last_type: &str) -> Result<Option
 }
 
 impl Claim {
+    /// Whether no other claim can contain these events: not on SQLite.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.locks.is_some()
+    }
+
     /// Deletes the events in `published`, defers those in `deferred` by the delay beside each, and releases the rest.
     ///
     /// # Errors
@@ -174,27 +185,6 @@ async fn delete_and_defer(
     Ok(())
 }
 
-/// The number of events in the outbox, and when the oldest was appended.
-///
-/// # Errors
-/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn backlog(store: &Store) -> Result<(u64, Option<DateTime<Utc>>), Error> {
-    let select = Entity::find().select_only().expr(Column::Id.count()).expr(Column::CreatedAt.min());
-    let row: Option<(i64, _)> = store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await?;
-    let (pending, oldest) = row.unwrap_or_default();
-    Ok((pending.unsigned_abs(), oldest))
-}
-
-/// The number of events that were refused or not answered in time, and wait to be published again.
-///
-/// # Errors
-/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn deferred(store: &Store) -> Result<u64, Error> {
-    store
-        .read(async |connection| Ok(Entity::find().filter(Column::RetryAt.is_not_null()).count(connection).await?))
-        .await
-}
-
 /// Appends an event, for a probe that rolls back.
 pub(super) async fn probe(transaction: &Transaction) -> Result<(), Error> {
     let json = RawValue::NULL.to_owned();
@@ -209,13 +199,25 @@ pub(super) async fn probe_delete(transaction: &Transaction) -> Result<(), Error>
 }
 
 async fn select_due(connection: &impl ConnectionTrait, due: Due<'_>, limit: u64) -> Result<Vec<PendingEvent>, Error> {
-    let columns =
-        [Column::Id, Column::EventType, Column::RoutingKey, Column::Traceparent, Column::ReceivedAt, Column::Refusals];
+    let columns = [
+        Column::Id,
+        Column::EventType,
+        Column::RoutingKey,
+        Column::Traceparent,
+        Column::ReceivedAt,
+        Column::Refusals,
+        Column::CreatedAt,
+    ];
     let select =
         Entity::find().select_only().columns(columns).expr_as(Expr::col(Column::Payload).cast_as("text"), "json");
     let select = match due {
-        // The text must be that of the partial index, or PostgreSQL does not use it.
-        Due::New => select.filter(Expr::cust("refusals < 1")).order_by_asc(Column::CreatedAt),
+        Due::New(from) => {
+            let is_recent = from.map(|from| Column::CreatedAt.gte(from));
+            select
+                .filter(Expr::cust(NEW))
+                .filter(Condition::all().add_option(is_recent))
+                .order_by_asc(Column::CreatedAt)
+        }
         Due::Deferred(event_type) => select
             .filter(Column::EventType.eq(event_type))
             .filter(Column::RetryAt.lte(Utc::now()))

@@ -1,0 +1,122 @@
+//! Claims events, publishes them, and deletes or defers them.
+
+use std::pin::pin;
+use std::time::Instant;
+
+use futures_util::future::FusedFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tracing::warn;
+
+use super::publish::{Published, deferral, max_deferral, publish_all};
+use super::report::record_published;
+use super::{Relay, Unavailable};
+use crate::broker::{self, Publisher};
+use crate::failpoints::failpoint;
+use crate::store::outbox::{self, Claim, Due};
+
+/// Maximum number of events in one claim.
+const MAX_CLAIMED: u64 = 512;
+/// Maximum number of claims that are published at the same time.
+const MAX_PUBLISHING: usize = 2;
+/// Maximum number of event types among the deferred events that are looked at together. There are three.
+const MAX_TYPES: usize = 16;
+
+impl Relay {
+    /// Publishes new events until a claim is not full. On PostgreSQL, the next claims are made while some are being published: their
+    /// locks keep them apart. After an error, those are finished, but no more are made.
+    pub(super) async fn publish_new(&self) -> Result<usize, Unavailable> {
+        let (mut claimed, mut goes_on, mut result) = (0, false, Ok(()));
+        let mut publishing = FuturesUnordered::new();
+        let mut claiming = pin!(self.claim_new().fuse());
+        loop {
+            tokio::select! {
+                biased;
+                Some(settled) = publishing.next() => result = result.and(settled),
+                claim = &mut claiming, if !claiming.is_terminated() => match claim {
+                    Ok(claim) => {
+                        claimed += claim.events.len();
+                        goes_on = is_full(&claim) && claim.is_locked();
+                        publishing.push(publish_and_settle(&self.publisher, claim, |_| {}));
+                    }
+                    Err(cause) => result = Err(cause),
+                },
+                else => return result.map(|()| claimed),
+            }
+            let has_room = publishing.len() < MAX_PUBLISHING && claiming.is_terminated();
+            if goes_on && has_room && result.is_ok() && !self.stop.is_cancelled() {
+                claiming.set(self.claim_new().fuse());
+            }
+        }
+    }
+
+    async fn claim_new(&self) -> Result<Claim, Unavailable> {
+        self.publisher.connection().ready()?;
+        let start = self.claim_start().next(Instant::now());
+        let claim = outbox::claim(&self.store, Due::New(start.from), MAX_CLAIMED).await?;
+        // Without locks, an event may be claimed again until it is deleted.
+        if claim.is_locked() {
+            let last = claim.events.last().map(|event| event.created_at);
+            self.claim_start().claimed(start, last, is_full(&claim), Instant::now());
+        }
+        Ok(claim)
+    }
+
+    /// Publishes deferred events that are due, of each type as many as its gate lets through.
+    pub(super) async fn publish_deferred(&self) -> Result<usize, Unavailable> {
+        let (mut claimed, mut last_type) = (0, String::new());
+        for _ in 0..MAX_TYPES {
+            self.deferred_publisher.connection().ready()?;
+            let Some(event_type) = outbox::next_deferred_type(&self.deferred_store, &last_type).await? else { break };
+            let limit = self.gates.limit(&event_type, MAX_CLAIMED);
+            if limit > 0 {
+                let claim = outbox::claim(&self.deferred_store, Due::Deferred(&event_type), limit).await?;
+                claimed += claim.events.len();
+                let update_gate = |published: &Published<'_>| self.update_gate(&event_type, published);
+                publish_and_settle(&self.deferred_publisher, claim, update_gate).await?;
+            }
+            last_type = event_type;
+        }
+        Ok(claimed)
+    }
+
+    /// An event that is at fault itself says nothing about the others.
+    fn update_gate(&self, event_type: &str, published: &Published<'_>) {
+        let is_of_its_queues = |cause: &&broker::Error| !matches!(cause, broker::Error::Precondition(_));
+        match published.refused.iter().map(|(_, cause)| cause).find(is_of_its_queues) {
+            Some(cause) => self.gates.refused(event_type, max_deferral(cause)),
+            None if published.confirmed.is_empty() => {}
+            None => self.gates.taken(event_type),
+        }
+    }
+}
+
+fn is_full(claim: &Claim) -> bool {
+    claim.events.len() as u64 >= MAX_CLAIMED
+}
+
+/// Publishes the claimed events, passes what became of them to `observe`, deletes those that were confirmed and defers those that
+/// were refused or not answered in time. Fails if others were not published.
+async fn publish_and_settle(
+    publisher: &Publisher,
+    mut claim: Claim,
+    observe: impl FnOnce(&Published<'_>),
+) -> Result<(), Unavailable> {
+    if claim.events.is_empty() {
+        return Ok(());
+    }
+    let events = std::mem::take(&mut claim.events);
+    let published = publish_all(publisher, &events).await;
+    failpoint("before deleting");
+    observe(&published);
+    let Published { confirmed, refused, outage } = published;
+    confirmed.iter().copied().for_each(record_published);
+    let deferred = refused.iter().map(|(event, cause)| {
+        let delay = deferral(event.refusals, cause);
+        warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
+        (event.id, delay)
+    });
+    let deferred: Vec<_> = deferred.collect();
+    claim.finish(&confirmed.iter().map(|event| event.id).collect::<Vec<_>>(), &deferred).await?;
+    outage.map_or(Ok(()), |cause| Err(cause.into()))
+}
