@@ -3,6 +3,7 @@
 //! It neither parses bodies nor uses the database.
 
 mod problem;
+mod report;
 mod senders;
 mod signature;
 mod webhooks;
@@ -23,6 +24,7 @@ pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
 use crate::broker::Publisher;
 use crate::readiness::{Readiness, running};
 use crate::server::{self, TrackedBody};
+use report::Metrics;
 
 /// The settings of the ingress.
 pub struct Settings {
@@ -73,6 +75,7 @@ impl Default for Limits {
 pub struct Ingress {
     settings: Settings,
     publisher: Publisher,
+    metrics: Metrics,
     /// One permit for each publish that may be unconfirmed at the same time.
     publish_permits: Semaphore,
     /// Memory for large bodies, in KiB.
@@ -85,13 +88,13 @@ impl Ingress {
     #[must_use]
     pub fn new(settings: Settings, publisher: Publisher, stop: CancellationToken) -> Self {
         let publish_permits = Semaphore::new(settings.max_in_flight);
-        let body_budget = Semaphore::new(webhooks::BODY_BUDGET_KIB);
-        Self { settings, publisher, publish_permits, body_budget, stop }
+        let body_budget = Semaphore::new(webhooks::body_budget_kib(settings.max_body_bytes));
+        let metrics = Metrics::register(settings.keys.count());
+        Self { settings, publisher, metrics, publish_permits, body_budget, stop }
     }
 
     /// Serves webhooks on `listener` until `stop`, then returns once the requests in progress are answered.
     pub async fn run(self: Arc<Self>, listener: TcpListener) {
-        webhooks::register_metrics(self.settings.keys.count());
         let (limits, stop) = (self.settings.limits.server, self.stop.clone());
         let router = webhooks::router(self);
         let handler = move |client: SocketAddr, mut request: Request<TrackedBody>| {

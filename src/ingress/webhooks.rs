@@ -15,8 +15,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use serde_json::json;
+use metrics::Gauge;
+use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span, warn};
@@ -27,8 +27,10 @@ use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry;
 
-/// Memory for large bodies, in KiB: 256 MiB. A request that does not fit is answered 503.
-pub(super) const BODY_BUDGET_KIB: usize = 256 * 1024;
+/// How many bodies of the maximum size fit into the memory for large bodies. A request that does not fit is answered 503.
+const LARGEST_BODIES: usize = 128;
+/// Maximum memory for large bodies, in KiB: 256 MiB.
+const MAX_BODY_BUDGET_KIB: usize = 256 * 1024;
 /// Bodies up to this size do not count against the budget. Lean's webhooks are far below it.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
 /// How much of a body that is too large is read after the limit.
@@ -40,8 +42,10 @@ type BudgetedBody<'a> = (Bytes, Option<SemaphorePermit<'a>>);
 pub(super) fn router(ingress: Arc<Ingress>) -> Router {
     Router::new()
         .route("/webhooks/lean", post(receive))
-        .method_not_allowed_fallback(async || respond(Err(Rejection::MethodNotAllowed)))
-        .fallback(async || respond(Err(Rejection::NotFound)))
+        .method_not_allowed_fallback(async |State(ingress): State<Arc<Ingress>>| {
+            ingress.respond(Err(Rejection::MethodNotAllowed))
+        })
+        .fallback(async |State(ingress): State<Arc<Ingress>>| ingress.respond(Err(Rejection::NotFound)))
         .with_state(ingress)
 }
 
@@ -56,13 +60,17 @@ async fn receive(
     let result = async {
         let (body, _budget) = ingress.check(client, request).await?;
         // Only now, because a stranger must not make spans or choose their trace.
-        let span = info_span!("receive webhook");
-        telemetry::set_parent(&span, traceparent.as_deref());
+        let span = telemetry::traced(traceparent.as_deref(), || info_span!("receive webhook"));
         ingress.publish(body, traceparent.as_deref()).instrument(span).await
     };
-    let response = respond(result.await);
-    histogram!("banklink_ingress_request_duration_seconds").record(started.elapsed());
+    let response = ingress.respond(result.await);
+    ingress.metrics.request_duration.record(started.elapsed());
     response
+}
+
+/// The memory for large bodies, in KiB, if none may be larger than this.
+pub(super) fn body_budget_kib(max_body_bytes: usize) -> usize {
+    (LARGEST_BODIES * max_body_bytes.div_ceil(1024)).min(MAX_BODY_BUDGET_KIB)
 }
 
 impl Ingress {
@@ -84,7 +92,7 @@ impl Ingress {
             return Err(Rejection::EmptyBody);
         }
         let key = self.settings.keys.verify(&head.headers, &body);
-        counter!("banklink_ingress_signatures_total", "key" => key_label(key)).increment(1);
+        self.metrics.count_signature(key);
         key.map(|_| (body, budget)).ok_or(Rejection::InvalidSignature)
     }
 
@@ -131,10 +139,16 @@ impl Ingress {
         Rejection::BodyTooLarge
     }
 
+    fn respond(&self, result: Result<String, Rejection>) -> Response {
+        let response = result.map(|message_id| Json(Accepted { message_id })).into_response();
+        self.metrics.count_request(response.status());
+        response
+    }
+
     /// Publishes the body and waits for RabbitMQ's confirm. Returns the message's id.
     async fn publish(&self, body: Bytes, traceparent: Option<&str>) -> Result<String, Rejection> {
         let _permit = self.publish_permits.try_acquire().map_err(|_| Rejection::Overloaded)?;
-        let _in_flight = InFlight::start();
+        let _in_flight = InFlight::start(&self.metrics.in_flight);
         let message = Message::received(body, Timestamp::now(), telemetry::traceparent(traceparent));
         let outgoing = Outgoing::webhook(self.publisher.connection().topology(), &message);
         match self.publisher.publish(outgoing, self.settings.confirm_deadline).await {
@@ -151,51 +165,23 @@ impl Ingress {
 }
 
 /// Counts a publish as unconfirmed. A guard, because a request's future is dropped when its client disconnects.
-struct InFlight;
+struct InFlight<'a>(&'a Gauge);
 
-impl InFlight {
-    fn start() -> Self {
-        gauge!("banklink_ingress_in_flight").increment(1);
-        Self
+impl<'a> InFlight<'a> {
+    fn start(gauge: &'a Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        gauge!("banklink_ingress_in_flight").decrement(1);
+        self.0.decrement(1);
     }
 }
 
-fn respond(result: Result<String, Rejection>) -> Response {
-    let response = result.map(|id| Json(json!({ "message_id": id }))).into_response();
-    counter!("banklink_ingress_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
-    response
-}
-
-fn key_label(key: Option<usize>) -> String {
-    key.map_or_else(|| "none".to_owned(), |index| index.to_string())
-}
-
-/// Describes the metrics and shows those with known labels before the first request.
-pub(super) fn register_metrics(keys: usize) {
-    describe_counter!("banklink_ingress_requests_total", Unit::Count, "Requests answered, by HTTP status");
-    describe_histogram!(
-        "banklink_ingress_request_duration_seconds",
-        Unit::Seconds,
-        "Time from a request's headers to its answer, RabbitMQ's confirm included"
-    );
-    describe_gauge!("banklink_ingress_in_flight", Unit::Count, "Messages published and not yet confirmed");
-    describe_counter!(
-        "banklink_ingress_signatures_total",
-        Unit::Count,
-        "Signatures verified, by the index of the secret in LEAN_WEBHOOK_SECRETS that matched, or none"
-    );
-    for status in ["200", "400", "401", "403", "404", "405", "408", "413", "503"] {
-        counter!("banklink_ingress_requests_total", "status" => status).absolute(0);
-    }
-    for key in (0..keys).map(Some).chain([None]) {
-        counter!("banklink_ingress_signatures_total", "key" => key_label(key)).absolute(0);
-    }
-    gauge!("banklink_ingress_in_flight").set(0);
-    let _ = histogram!("banklink_ingress_request_duration_seconds");
+/// The answer 200.
+#[derive(Serialize)]
+struct Accepted {
+    message_id: String,
 }

@@ -5,7 +5,9 @@
 
 mod traces;
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::TextMapPropagator;
@@ -59,6 +61,9 @@ pub enum Traces<'a> {
     To(Option<&'a str>),
 }
 
+/// Whether traces are exported. While they are not, spans would only cost time.
+static TRACED: AtomicBool = AtomicBool::new(false);
+
 /// Running telemetry. Call [`finish`](Self::finish) before the program ends, or the last traces are lost.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
@@ -90,6 +95,7 @@ pub fn start(format: LogFormat, level: LevelFilter, traces: Traces<'_>) -> Resul
         .with(spans)
         .try_init()
         .map_err(|error| error.to_string())?;
+    TRACED.store(traces.is_some(), Ordering::Relaxed);
     Ok(Telemetry { traces })
 }
 
@@ -121,20 +127,28 @@ pub fn valid_traceparent(header: &str) -> Option<&str> {
     (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
 }
 
+/// The span that `span` makes, as a child of the span in a `traceparent` header; none while traces are not exported.
+pub fn traced(traceparent: Option<&str>, span: impl FnOnce() -> Span) -> Span {
+    if !TRACED.load(Ordering::Relaxed) {
+        return Span::none();
+    }
+    let span = span();
+    if let Some(traceparent) = traceparent {
+        let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+    }
+    span
+}
+
 /// The current span as a `traceparent` header; `received` if traces are not exported, to continue the sender's trace.
 #[must_use]
 pub fn traceparent(received: Option<&str>) -> Option<String> {
-    let mut carrier = std::collections::HashMap::new();
+    if !TRACED.load(Ordering::Relaxed) {
+        return received.map(str::to_owned);
+    }
+    let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
     carrier.remove("traceparent").or_else(|| received.map(str::to_owned))
-}
-
-/// Makes `span` a child of the span in a `traceparent` header.
-pub fn set_parent(span: &Span, traceparent: Option<&str>) {
-    if let Some(traceparent) = traceparent {
-        let carrier = std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
-        let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
-    }
 }
 
 /// Whether a line may be logged: see the module's documentation.
