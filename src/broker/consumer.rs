@@ -8,10 +8,8 @@
 //! higher prefetch is one more consumer, and a lower one takes a new channel. One consumer that is cancelled and started
 //! again would do once lapin passes on such deliveries.
 
-use std::pin::Pin;
-
-use futures_util::stream::{SelectAll, once};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::stream::SelectAll;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ChannelStatus};
@@ -22,27 +20,27 @@ use super::connection::Connection;
 use super::delivery::{Delivery, is_full_batch, take_batch};
 use super::error::{Error, within};
 use super::prefetch::Prefetch;
-
-/// What arrives from one consumer: a delivery, an error, or `None` at its end. `SelectAll` drops a stream that has ended without
-/// a word; but when RabbitMQ 4.3 and later cancel one of two consumers, for example at the consumer timeout, the channel stays
-/// open, and the other one goes on with its own prefetch only.
-type Received = Option<lapin::Result<lapin::message::Delivery>>;
+use super::streams::{Received, Streams, until_end};
 
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
     connection: Connection,
     queue: String,
     channel: Channel,
+    /// How many channels this consumer has had.
+    channel_number: u32,
     /// The deliveries of every consumer on the channel.
-    streams: SelectAll<Pin<Box<dyn Stream<Item = Received> + Send + Sync>>>,
+    streams: Streams,
     consumer_tags: Vec<ShortString>,
     prefetch: Prefetch,
     /// Received, but in no batch yet; in order of arrival.
     buffer: Vec<Delivery>,
+    /// Received on this channel and not acknowledged.
+    unacknowledged: usize,
     acks: AckTracker,
 }
 
-/// The state of the channel that a [`Consumer`] had when it was asked.
+/// Tells whether the channel that a [`Consumer`] had is still open.
 pub struct ConsumerStatus(ChannelStatus);
 
 impl Consumer {
@@ -51,18 +49,25 @@ impl Consumer {
     /// # Errors
     /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection, queue: &str, max_prefetch: u16) -> Result<Self, Error> {
-        Self::open_with(connection, queue, Prefetch::new(max_prefetch)).await
+        Self::open_channel(connection, queue, 1, Prefetch::new(max_prefetch)).await
     }
 
-    async fn open_with(connection: &Connection, queue: &str, prefetch: Prefetch) -> Result<Self, Error> {
+    async fn open_channel(
+        connection: &Connection,
+        queue: &str,
+        channel_number: u32,
+        prefetch: Prefetch,
+    ) -> Result<Self, Error> {
         let mut consumer = Self {
             connection: connection.clone(),
             queue: queue.to_owned(),
             channel: connection.channel().await?,
+            channel_number,
             streams: SelectAll::new(),
             consumer_tags: Vec::new(),
             prefetch,
             buffer: Vec::new(),
+            unacknowledged: 0,
             acks: AckTracker::default(),
         };
         consumer.start_consumer(1).await?;
@@ -96,16 +101,16 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next_batch`].
     pub async fn next_full_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        loop {
-            if !self.prefetch.is_settled() {
-                return std::future::pending().await;
-            }
-            if is_full_batch(&self.buffer, limit) {
+        let mut bytes: usize = self.buffer.iter().map(|delivery| delivery.message.body.len()).sum();
+        while self.prefetch.allows_overlap() && !self.consumer_tags.is_empty() {
+            if is_full_batch(self.buffer.len(), bytes, limit) {
                 return Ok(take_batch(&mut self.buffer, limit));
             }
             let received = self.streams.next().await;
             self.receive(received.flatten())?;
+            bytes += self.buffer.last().map_or(0, |delivery| delivery.message.body.len());
         }
+        std::future::pending().await
     }
 
     /// Cancels the consumer, and returns what it has already received: one batch per call, until an empty one.
@@ -117,12 +122,13 @@ impl Consumer {
         Ok(take_batch(&mut self.buffer, limit))
     }
 
-    /// Acknowledges exactly these deliveries.
+    /// Acknowledges exactly these deliveries; those of an earlier channel have returned to the queue.
     ///
     /// # Errors
     /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
     pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
-        let deliveries: Vec<&Delivery> = deliveries.into_iter().collect();
+        let deliveries: Vec<&Delivery> = deliveries.into_iter().filter(|delivery| self.owns(delivery)).collect();
+        self.unacknowledged -= deliveries.len();
         let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
         self.handled(deliveries);
         for (tag, multiple) in self.acks.acknowledge(&tags) {
@@ -130,6 +136,18 @@ impl Consumer {
             within(self.connection.deadline, sent).await?;
         }
         Ok(())
+    }
+
+    /// Whether the delivery can still be acknowledged. Those of an earlier channel cannot: RabbitMQ delivers them again.
+    #[must_use]
+    pub fn owns(&self, delivery: &Delivery) -> bool {
+        delivery.channel == self.channel_number
+    }
+
+    /// The prefetch while no message is suspected to crash the worker.
+    #[must_use]
+    pub fn usual_prefetch(&self) -> u16 {
+        self.prefetch.usual()
     }
 
     /// Notes that these deliveries were handled without a crash, so that the prefetch may rise. [`Consumer::ack`] notes it too.
@@ -153,19 +171,21 @@ impl Consumer {
         }
     }
 
-    /// Raises the prefetch with one more consumer; lowers it on a new channel, once every delivery is handed out.
+    /// Raises the prefetch with one more consumer; lowers it on a new channel, once every delivery is handed out. Not while the caller
+    /// holds deliveries: closing their channel would return them to the queue.
     async fn adjust_prefetch(&mut self) -> Result<(), Error> {
         let (current, wanted) = (self.prefetch.current, self.prefetch.wanted());
-        if wanted > current {
-            self.start_consumer(wanted - current).await?;
-        } else if wanted < current {
+        let is_cancelled = self.consumer_tags.is_empty();
+        if is_cancelled || (wanted < current && self.unacknowledged == self.buffer.len()) {
             self.cancel_consumers().await?;
             if self.buffer.is_empty() {
                 let closed = self.channel.close(200, "lowering the prefetch".into());
                 within(self.connection.deadline, closed).await?;
-                let prefetch = self.prefetch.restarted();
-                *self = Self::open_with(&self.connection, &self.queue, prefetch).await?;
+                let (number, prefetch) = (self.channel_number + 1, self.prefetch.restarted());
+                *self = Self::open_channel(&self.connection, &self.queue, number, prefetch).await?;
             }
+        } else if wanted > current {
+            self.start_consumer(wanted - current).await?;
         }
         Ok(())
     }
@@ -201,7 +221,9 @@ impl Consumer {
 
     /// Buffers a delivery. `None` is the end of the stream.
     fn receive(&mut self, delivery: Received) -> Result<(), Error> {
-        let delivery = Delivery::read(delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??);
+        let delivery = delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??;
+        let delivery = Delivery::read(delivery, self.channel_number);
+        self.unacknowledged += 1;
         self.prefetch.delivered(&delivery);
         self.buffer.push(delivery);
         Ok(())
@@ -213,26 +235,5 @@ impl ConsumerStatus {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.0.connected()
-    }
-}
-
-/// The items of `stream`, and `None` at its end.
-fn until_end<S: Stream>(stream: S) -> impl Stream<Item = Option<S::Item>> {
-    stream.map(Some).chain(once(std::future::ready(None)))
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::stream::{iter, pending};
-
-    use super::*;
-
-    #[test]
-    fn the_end_of_one_of_two_streams_is_reported_although_the_other_goes_on() {
-        let mut streams = SelectAll::new();
-        streams.push(until_end(iter([1, 2])).boxed());
-        streams.push(until_end(pending()).boxed());
-        let received: Vec<_> = std::iter::from_fn(|| streams.next().now_or_never()).collect();
-        assert_eq!(received, [Some(Some(1)), Some(Some(2)), Some(None)]);
     }
 }

@@ -16,17 +16,19 @@ pub struct Delivery {
     pub message: Message,
     properties: BasicProperties,
     pub(super) tag: u64,
+    /// The number of the consumer's channel that it arrived on. A tag means something on that channel only.
+    pub(super) channel: u32,
     /// Whether RabbitMQ has delivered the message before without receiving an ack (`x-delivery-count` above 0).
     pub(super) is_redelivered: bool,
 }
 
 impl Delivery {
-    /// Reads a delivery that has just arrived.
-    pub(super) fn read(delivery: lapin::message::Delivery) -> Self {
+    /// Reads a delivery that has just arrived on the channel with this number.
+    pub(super) fn read(delivery: lapin::message::Delivery, channel: u32) -> Self {
         let count = Headers::of(&delivery.properties).number("x-delivery-count");
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
         let (tag, is_redelivered) = (delivery.delivery_tag, count.is_some_and(|count| count > 0));
-        Self { message, properties: delivery.properties, tag, is_redelivered }
+        Self { message, properties: delivery.properties, tag, channel, is_redelivered }
     }
 
     /// Why the message is on the dead queue, for a delivery from there, as [`Death::read`] says.
@@ -83,10 +85,9 @@ fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
 /// copied into statements, and its bodies into copies.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Whether more deliveries would not fit in the batch that [`take_batch`] takes, if none is repeated.
-pub(super) fn is_full_batch(buffer: &[Delivery], limit: usize) -> bool {
-    let bytes = || buffer.iter().map(|delivery| delivery.message.body.len()).sum::<usize>();
-    buffer.len() >= limit || bytes() > MAX_BATCH_BYTES
+/// Whether so many deliveries with bodies of `bytes` in all are more than [`take_batch`] takes, if none is repeated.
+pub(super) fn is_full_batch(deliveries: usize, bytes: usize, limit: usize) -> bool {
+    deliveries >= limit || bytes > MAX_BATCH_BYTES
 }
 
 /// Takes up to `limit` deliveries that are not repeated, and of several no more than [`MAX_BATCH_BYTES`]; if there are none, one
@@ -117,7 +118,7 @@ mod tests {
     fn large_delivery(tag: u64, count: i64, bytes: usize) -> Delivery {
         let mut delivery = lapin::message::Delivery::mock(tag, "".into(), "".into(), false, vec![b'x'; bytes]);
         delivery.properties = BasicProperties::default().with_headers(table([("x-delivery-count", count.into())]));
-        Delivery::read(delivery)
+        Delivery::read(delivery, 1)
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod message;
 mod prefetch;
 mod publish_request;
 mod publisher;
+mod streams;
 mod supervisor;
 mod topology;
 

@@ -9,11 +9,11 @@ use super::delivery::Delivery;
 
 /// The prefetch while bodies are large: 32 MiB of the largest that the ingress takes by default.
 const MODERATE: u16 = 128;
-/// A mean above this is large,
+/// Bodies are large when their mean size exceeds this.
 const LARGE_BODY_BYTES: usize = 64 * 1024;
-/// and one below this is small. In between, nothing changes.
+/// Bodies are small again when their mean size is below this.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
-/// About how many bodies the mean is of.
+/// The mean is about that of the last 64 bodies: each new one counts for a 64th.
 const MEAN_OF: usize = 64;
 
 /// The prefetch of a consumer, and what it depends on.
@@ -29,7 +29,7 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
-    /// Nothing is consumed yet. Bodies count as large until the first few are known.
+    /// Nothing is consumed yet. Bodies count as large until about 90 were small.
     pub(super) fn new(max: u16) -> Self {
         Self { max, current: 0, is_trusted: false, mean_body_bytes: LARGE_BODY_BYTES, has_large_bodies: true }
     }
@@ -41,15 +41,16 @@ impl Prefetch {
 
     /// What the prefetch should be now.
     pub(super) fn wanted(&self) -> u16 {
-        match (self.is_trusted, self.has_large_bodies) {
-            (false, _) => 1,
-            (true, true) => MODERATE.min(self.max),
-            (true, false) => self.max,
-        }
+        if self.is_trusted { self.usual() } else { 1 }
+    }
+
+    /// What it should be while no message is suspected.
+    pub(super) fn usual(&self) -> u16 {
+        if self.has_large_bodies { MODERATE.min(self.max) } else { self.max }
     }
 
     /// Whether several batches may be in flight: nothing is to be changed, and no message is suspected.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn allows_overlap(&self) -> bool {
         self.is_trusted && self.current == self.wanted()
     }
 

@@ -90,19 +90,19 @@ impl Worker {
         held: &mut HeldDeliveries,
     ) -> Result<(), BatchReleased> {
         let WrittenBatch { started, mut unsettled } = batch;
-        let (deliveries, mut backoff) = (unsettled.len(), OutageBackoff::new(&self.gate, &self.stop));
+        let (deliveries, status) = (unsettled.len(), consumer.status());
+        let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
         failpoint("before settling");
         while !unsettled.is_empty() {
             let settled = self.settle(consumer, &mut unsettled).await;
             settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
             settled.acknowledged?;
             if let Some(outage) = settled.outage {
-                if self.is_alarm(&outage) && held.have_room(unsettled.len(), self.settings.prefetch) {
+                if self.is_alarm(&outage) && held.have_room(unsettled.len(), consumer.usual_prefetch()) {
                     consumer.handled(unsettled.iter().map(|delivery| &delivery.parsed.delivery));
                     held.hold(std::mem::take(&mut unsettled));
                     break;
                 }
-                let status = consumer.status();
                 backoff.wait(&outage, &status).await.inspect_err(|_| self.gate.require_publishing())?;
             }
         }

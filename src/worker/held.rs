@@ -62,6 +62,8 @@ impl Worker {
             }
             return Ok(());
         }
+        // Those of an earlier channel have returned to the queue; a copy would double them.
+        held.deliveries.retain(|delivery| consumer.owns(&delivery.parsed.delivery));
         let settled = self.settle(consumer, &mut held.deliveries).await;
         settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
         settled.acknowledged?;

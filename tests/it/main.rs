@@ -31,6 +31,7 @@ mod overlap;
 mod permissions;
 mod pgbouncer;
 mod postgres_settings;
+mod prefetch;
 mod properties;
 mod refused_row;
 mod relay;
