@@ -4,9 +4,9 @@
 //! session left idle. Claims that all start at the oldest entry would read every event again that was published since that transaction
 //! began. So a claim starts where the one before ended.
 //!
-//! Events can appear behind that place: their transaction took longer, or the clock of their worker is behind, or another relay claimed
-//! and released them. Some claims, *sweeps*, therefore start earlier, and take at most a twentieth of the time. Events that are older
-//! still are found when the outbox is counted.
+//! Events can appear behind that position: their transaction took longer, or the clock of their worker is behind, or another relay
+//! claimed and released them. Some claims therefore start earlier: *sweeps*, which take a twentieth of the time, or come every 2 s.
+//! Events that are older still are found when the outbox is counted.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,13 @@ const SWEEP_PAUSE: u32 = 20;
 /// The longest time until the next sweep.
 const MAX_SWEEP_PAUSE: Duration = Duration::from_secs(2);
 
-/// The place, and when to sweep next. Cleared by an error: then it is unknown what was claimed.
+/// The position of the next claim, and when to sweep next.
 #[derive(Debug, Default)]
 pub(super) struct ClaimStart {
     /// The time of the last event of the claim before. `None`: start with the oldest event.
     last: Option<DateTime<Utc>>,
+    /// The oldest new event when the outbox was counted, if no claim has begun since.
+    counted: Option<DateTime<Utc>>,
     /// When to sweep next; `None`: now.
     next_sweep: Option<Instant>,
 }
@@ -35,14 +37,17 @@ pub(super) struct Start {
     pub(super) from: Option<DateTime<Utc>>,
     is_sweep: bool,
     at: Instant,
+    time: DateTime<Utc>,
 }
 
 impl ClaimStart {
-    /// The start of a claim that is made `now`.
-    pub(super) fn next(&self, now: Instant) -> Start {
-        let is_sweep = self.next_sweep.is_none_or(|next| next <= now);
+    /// The start of a claim that is made at `at`, when the clock shows `time`.
+    pub(super) fn next(&mut self, at: Instant, time: DateTime<Utc>) -> Start {
+        let is_sweep = self.next_sweep.is_none_or(|next| next <= at);
         let from = if is_sweep { self.last.map(|last| last - SWEEP_WINDOW) } else { self.last };
-        Start { from, is_sweep, at: now }
+        let counted = self.counted.take();
+        let from = from.map(|from| counted.map_or(from, |counted| counted.min(from)));
+        Start { from, is_sweep, at, time }
     }
 
     /// Notes the result of a claim: the time of its last event, if it found any, and whether it may have left some.
@@ -51,13 +56,24 @@ impl ClaimStart {
             let pause = (SWEEP_PAUSE * now.saturating_duration_since(start.at)).min(MAX_SWEEP_PAUSE);
             self.next_sweep = Some(now + pause);
         }
-        // A full sweep leaves events behind the place of the claim before.
-        self.last = if is_full { last } else { self.last.max(last) };
+        // A clock that is ahead must not move the position beyond the events of the others.
+        let last = last.map(|last| last.min(start.time));
+        self.last = match (last, self.last) {
+            // It may have left events between its last one and the end of the claim before.
+            (Some(last), _) if is_full => Some(last),
+            (None, None) => Some(start.time - SWEEP_WINDOW),
+            (last, before) => last.max(before),
+        };
     }
 
-    /// Notes the time of the oldest new event, so that the next claim starts there at the latest.
+    /// Notes that the events of a claim may not have been published: the next claim starts where that one did.
+    pub(super) fn released(&mut self, start: Start) {
+        self.last = self.last.min(start.from);
+    }
+
+    /// Notes the time of the oldest new event.
     pub(super) fn counted(&mut self, oldest: DateTime<Utc>) {
-        self.last = self.last.map(|last| last.min(oldest));
+        self.counted = Some(oldest);
     }
 }
 
@@ -67,57 +83,79 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn at(seconds: i64) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0)
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
-    /// A place at which the claim that began at `began` and took 1 ms ended.
-    fn after_a_claim(began: Instant) -> ClaimStart {
-        let mut place = ClaimStart::default();
-        let first = place.next(began);
-        assert_eq!(first.from, None, "the first claim starts with the oldest event");
-        place.claimed(first, at(100), true, began + MS);
-        place
+    /// A claim that begins at `began`, takes 1 ms and claims as many events as it may, up to that of `last` seconds.
+    fn claim(position: &mut ClaimStart, began: Instant, last: i64) -> Start {
+        let start = position.next(began, at(1000));
+        position.claimed(start, Some(at(last)), true, began + MS);
+        start
     }
 
     #[test]
     fn a_claim_starts_where_the_one_before_ended() {
-        let began = Instant::now();
-        let mut place = after_a_claim(began);
-        let second = place.next(began + 2 * MS);
-        assert_eq!(second.from, at(100));
-        place.claimed(second, None, false, began + 3 * MS);
-        assert_eq!(place.next(began + 4 * MS).from, at(100), "an empty claim changes nothing");
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        assert_eq!(claim(&mut position, began, 100).from, None, "the first claim starts with the oldest event");
+        let second = position.next(began + 2 * MS, at(1000));
+        assert_eq!(second.from, Some(at(100)));
+        position.claimed(second, None, false, began + 3 * MS);
+        assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(100)), "an empty claim changes nothing");
     }
 
     #[test]
     fn a_sweep_follows_after_twenty_times_its_duration_but_within_two_seconds() {
-        let began = Instant::now();
-        let mut place = after_a_claim(began);
-        assert_eq!(place.next(began + 20 * MS).from, at(100));
-        let sweep = place.next(began + 21 * MS);
-        assert_eq!(sweep.from, at(90));
-        place.claimed(sweep, None, false, sweep.at + Duration::from_secs(3));
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        claim(&mut position, began, 100);
+        assert_eq!(position.next(began + 20 * MS, at(1000)).from, Some(at(100)));
+        let sweep = position.next(began + 21 * MS, at(1000));
+        assert_eq!(sweep.from, Some(at(90)));
+        position.claimed(sweep, None, false, sweep.at + Duration::from_secs(3));
         let next = sweep.at + Duration::from_secs(5);
-        assert_eq!([next - MS, next].map(|now| place.next(now).from), [at(100), at(90)]);
+        assert_eq!([next - MS, next].map(|now| position.next(now, at(1000)).from), [Some(at(100)), Some(at(90))]);
     }
 
     #[test]
     fn a_full_sweep_moves_back_so_that_nothing_is_skipped() {
-        let began = Instant::now();
-        let mut place = after_a_claim(began);
-        let sweep = place.next(began + 100 * MS);
-        place.claimed(sweep, at(95), true, began + 101 * MS);
-        assert_eq!(place.next(began + 102 * MS).from, at(95));
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        claim(&mut position, began, 100);
+        claim(&mut position, began + 100 * MS, 95);
+        assert_eq!(position.next(began + 102 * MS, at(1000)).from, Some(at(95)));
     }
 
     #[test]
-    fn an_older_event_that_was_counted_is_claimed_next() {
-        let began = Instant::now();
-        let mut place = after_a_claim(began);
-        place.counted(at(120).unwrap());
-        assert_eq!(place.next(began + 2 * MS).from, at(100));
-        place.counted(at(-1000).unwrap());
-        assert_eq!(place.next(began + 2 * MS).from, at(-1000));
+    fn an_older_event_that_was_counted_is_claimed_next_even_if_a_claim_was_under_way() {
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        claim(&mut position, began, 100);
+        let under_way = position.next(began + 2 * MS, at(1000));
+        position.counted(at(3));
+        position.claimed(under_way, Some(at(110)), true, began + 3 * MS);
+        assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(3)));
+        assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(110)), "once");
+        position.counted(at(200));
+        assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(110)), "a newer one is not skipped to");
+    }
+
+    #[test]
+    fn the_events_of_a_claim_that_failed_are_claimed_again() {
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        let first = claim(&mut position, began, 100);
+        let second = claim(&mut position, began + 2 * MS, 110);
+        claim(&mut position, began + 4 * MS, 120);
+        position.released(second);
+        assert_eq!(position.next(began + 6 * MS, at(1000)).from, Some(at(100)));
+        position.released(first);
+        assert_eq!(position.next(began + 6 * MS, at(1000)).from, None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_hides_no_events_of_others_and_an_empty_outbox_is_read_once() {
+        let (mut position, began) = (ClaimStart::default(), Instant::now());
+        let empty = position.next(began, at(1000));
+        position.claimed(empty, None, false, began + MS);
+        assert_eq!(position.next(began + 2 * MS, at(1000)).from, Some(at(990)));
+        claim(&mut position, began + 2 * MS, 1030);
+        assert_eq!(position.next(began + 3 * MS, at(1000)).from, Some(at(1000)));
     }
 }

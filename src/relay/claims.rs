@@ -1,13 +1,12 @@
 //! Claims events, publishes them, and deletes or defers them.
 
-use std::pin::pin;
 use std::time::Instant;
 
-use futures_util::future::FusedFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use chrono::Utc;
+use futures_util::future::OptionFuture;
 use tracing::warn;
 
+use super::claim_start::Start;
 use super::publish::{Published, deferral, max_deferral, publish_all};
 use super::report::record_published;
 use super::{Relay, Unavailable};
@@ -17,49 +16,39 @@ use crate::store::outbox::{self, Claim, Due};
 
 /// Maximum number of events in one claim.
 const MAX_CLAIMED: u64 = 512;
-/// Maximum number of claims that are published at the same time.
-const MAX_PUBLISHING: usize = 2;
 /// Maximum number of event types among the deferred events that are looked at together. There are three.
 const MAX_TYPES: usize = 16;
 
 impl Relay {
-    /// Publishes new events until a claim is not full. On PostgreSQL, the next claims are made while some are being published: their
-    /// locks keep them apart. After an error, those are finished, but no more are made.
+    /// Publishes new events, claim by claim, until a claim is not full. On PostgreSQL the next claim is made while one is published: its
+    /// locks keep them apart. Only one is published at a time, because an event that makes RabbitMQ close the channel is looked
+    /// for among those that were published together.
     pub(super) async fn publish_new(&self) -> Result<usize, Unavailable> {
-        let (mut claimed, mut goes_on, mut result) = (0, false, Ok(()));
-        let mut publishing = FuturesUnordered::new();
-        let mut claiming = pin!(self.claim_new().fuse());
-        loop {
-            tokio::select! {
-                biased;
-                Some(settled) = publishing.next() => result = result.and(settled),
-                claim = &mut claiming, if !claiming.is_terminated() => match claim {
-                    Ok(claim) => {
-                        claimed += claim.events.len();
-                        goes_on = is_full(&claim) && claim.is_locked();
-                        publishing.push(publish_and_settle(&self.publisher, claim, |_| {}));
-                    }
-                    Err(cause) => result = Err(cause),
-                },
-                else => return result.map(|()| claimed),
-            }
-            let has_room = publishing.len() < MAX_PUBLISHING && claiming.is_terminated();
-            if goes_on && has_room && result.is_ok() && !self.stop.is_cancelled() {
-                claiming.set(self.claim_new().fuse());
-            }
+        let (mut claimed, mut next) = (0, Some(self.claim_new().await?));
+        while let Some((claim, start)) = next {
+            claimed += claim.events.len();
+            let goes_on = is_full(&claim) && claim.is_locked() && !self.stop.is_cancelled();
+            let (settled, following) = tokio::join!(
+                publish_and_settle(&self.publisher, claim, |_| {}),
+                OptionFuture::from(goes_on.then(|| self.claim_new()))
+            );
+            settled.inspect_err(|_| self.claim_start().released(start))?;
+            next = following.transpose()?;
         }
+        Ok(claimed)
     }
 
-    async fn claim_new(&self) -> Result<Claim, Unavailable> {
+    /// Claims new events, and notes where the next claim starts.
+    async fn claim_new(&self) -> Result<(Claim, Start), Unavailable> {
         self.publisher.connection().ready()?;
-        let start = self.claim_start().next(Instant::now());
+        let start = self.claim_start().next(Instant::now(), Utc::now());
         let claim = outbox::claim(&self.store, Due::New(start.from), MAX_CLAIMED).await?;
         // Without locks, an event may be claimed again until it is deleted.
         if claim.is_locked() {
             let last = claim.events.last().map(|event| event.created_at);
             self.claim_start().claimed(start, last, is_full(&claim), Instant::now());
         }
-        Ok(claim)
+        Ok((claim, start))
     }
 
     /// Publishes deferred events that are due, of each type as many as its gate lets through.

@@ -156,14 +156,14 @@ impl Relay {
         }
     }
 
-    /// Claims, publishes and deletes events until a claim finds fewer than 512 new ones or, once for each type, up to 512 that
-    /// were deferred; returns how many it claimed.
+    /// Claims, publishes and deletes events, and returns how many it claimed: new ones in claims of up to 512, until one is not full (on
+    /// SQLite one claim); deferred ones in one claim of up to 512 for each type.
     ///
     /// # Errors
     /// [`Unavailable`] if the database or RabbitMQ is. Events that were published may be published again, under the same ids.
     pub async fn step(&self, events: Events) -> Result<usize, Unavailable> {
         match events {
-            Events::New => self.publish_new().await.inspect_err(|_| *self.claim_start() = ClaimStart::default()),
+            Events::New => self.publish_new().await,
             Events::Deferred => self.publish_deferred().await,
         }
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::post_some;
 
 /// More silences than the pool has places.
-const SILENCES: usize = 10;
+const SILENCES: usize = 12;
 
 #[rstest]
 #[case::plain("test-silence", "disable")]
