@@ -2,7 +2,8 @@
 //!
 //! sqlx pings a connection when it is acquired and when it is released. The ping on release has no deadline: a connection whose
 //! server vanished silently keeps its place in the pool, until no place is left
-//! (<https://github.com/transact-rs/sqlx/issues/4349>). The hooks here ping with a deadline first. A connection that falls
+//! (<https://github.com/transact-rs/sqlx/issues/4349>). The hooks here ping with a deadline first, on acquiring only what was idle
+//! for a while: a connection that died within the last second fails its transaction, which is repeated. A connection that falls
 //! silent between the hook and sqlx's own ping still keeps its place until TCP gives up; the keepalive settings bound that.
 //! Remove the hooks when that issue is fixed.
 

@@ -15,7 +15,7 @@ use crate::failpoints;
 pub struct Deadlines {
     /// The wait for a connection, be it a new one or a free one of the pool. Default 3 s.
     pub connect: Duration,
-    /// The ping of a connection before and after each use. Default 1 s.
+    /// The ping of a connection after each use, and before the next one if that is later than this. Default 1 s.
     pub health_check: Duration,
     /// The wait of one statement for a lock: `lock_timeout` of PostgreSQL, `busy_timeout` of SQLite. Default 2 s, longer than a
     /// batch of another worker takes, so that only locks of other programs exceed it. Other rows can still be written:
