@@ -11,10 +11,12 @@ use crate::ledger::{Answer, Post};
 use crate::load::Webhook;
 
 /// How long a stalled worker may hold the webhook that creates a link, while reconnects of that link use up their attempts.
-const MAX_STALL: Duration = Duration::from_secs(60);
-/// How long before the deletion of a queue a webhook may have been posted that was still on it, and how long afterwards there may be
-/// no queue for a webhook.
-const DELETION_WINDOW: Duration = Duration::from_secs(30);
+const MAX_STALL: Duration = Duration::from_secs(120);
+/// How long before the deletion of a queue a webhook may have been posted that was still on it, in the hands of a worker or on its way
+/// back from a retry: the fault before may have stopped all of them for nearly a minute.
+const DELETED_AFTER: Duration = Duration::from_secs(120);
+/// How long after the deletion there may be no queue for a webhook.
+const UNROUTED_AFTER: Duration = Duration::from_secs(30);
 
 pub(crate) struct Case<'a> {
     pub(crate) evidence: &'a Evidence,
@@ -57,13 +59,13 @@ impl<'a> Case<'a> {
 
     /// Whether the message may have been deleted with its queue. A webhook that was posted after the deletion is not excused.
     pub(crate) fn may_be_deleted(&self, post: &Post) -> bool {
-        let deleted = |at: &Instant| post.started <= *at && post.ended + DELETION_WINDOW >= *at;
+        let deleted = |at: &Instant| post.started <= *at && post.ended + DELETED_AFTER >= *at;
         self.evidence.queue_deletions.iter().any(deleted)
     }
 
     /// Whether there may have been no queue for the message, so that it became a dead letter.
     pub(crate) fn may_be_unrouted(&self, post: &Post) -> bool {
-        let near = |at: &Instant| post.started <= *at + DELETION_WINDOW && post.ended + DELETION_WINDOW >= *at;
+        let near = |at: &Instant| post.started <= *at + UNROUTED_AFTER && post.ended + DELETED_AFTER >= *at;
         self.evidence.queue_deletions.iter().any(near)
     }
 }
