@@ -33,7 +33,7 @@ const LARGEST_BODIES: usize = 128;
 const MAX_BODY_BUDGET_KIB: usize = 256 * 1024;
 /// Bodies up to this size do not count against the budget. Lean's webhooks are far below it.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
-/// How much of a body that is too large is read after the limit.
+/// How much is read of a body that is refused, after that.
 const LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
 /// A body, and the part of the body budget that it occupies.
@@ -105,27 +105,30 @@ impl Ingress {
             if headers.contains_key(EXPECT) {
                 return Err(Rejection::BodyTooLarge);
             }
-            return Err(self.reject_too_large(body).await);
+            return Err(self.read_on(body, Rejection::BodyTooLarge).await);
         }
         let (mut bytes, mut budget) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Rejection::BodyInterrupted)?.into_data() else { continue };
             let length = bytes.len() + data.len();
             if length > limit {
-                return Err(self.reject_too_large(body).await);
+                return Err(self.read_on(body, Rejection::BodyTooLarge).await);
             }
             if length > SMALL_BODY_BYTES && budget.is_none() {
                 // Takes the maximum at once: bodies that grow their share step by step could block each other.
                 let max_kib = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
-                budget = Some(self.body_budget.try_acquire_many(max_kib).map_err(|_| Rejection::Overloaded)?);
+                budget = self.body_budget.try_acquire_many(max_kib).ok();
+                if budget.is_none() {
+                    return Err(self.read_on(body, Rejection::Overloaded).await);
+                }
             }
             bytes.extend_from_slice(&data);
         }
         Ok((bytes.freeze(), budget))
     }
 
-    /// Reads on for a moment: if the connection closed at once, a sender that still writes would not see the answer.
-    async fn reject_too_large(&self, mut body: Body) -> Rejection {
+    /// Reads on for a moment: if the connection closed at once, a sender that still writes would not see the answer. Returns `rejection`.
+    async fn read_on(&self, mut body: Body, rejection: Rejection) -> Rejection {
         let read_on = async {
             let mut read = 0;
             while let Some(Ok(frame)) = body.frame().await {
@@ -136,7 +139,7 @@ impl Ingress {
             }
         };
         let _ = timeout(self.settings.limits.lingering_timeout, read_on).await;
-        Rejection::BodyTooLarge
+        rejection
     }
 
     fn respond(&self, result: Result<String, Rejection>) -> Response {

@@ -74,6 +74,8 @@ async fn large_bodies_share_a_budget_and_leave_room_for_small_ones() {
         (signed.status == 503).then_some(signed)
     });
     refused.await.assert_refused(503);
+    // Its sender still writes when it is refused, and sees the answer nevertheless.
+    app.post_bytes(&vec![b'x'; 6_000_000]).await.assert_refused(503);
     assert_valid_posts_are_accepted(&app.url).await;
 
     drop(large);
