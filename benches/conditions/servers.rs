@@ -80,7 +80,8 @@ fn script(directory: &Path) -> Command {
     command
 }
 
-/// An authority of its own, and a certificate for 127.0.0.1 that it signed.
+/// An authority of its own, and a certificate for 127.0.0.1 that it signed. The tests have the same in testkit, which the bench cannot
+/// use: it switches `failpoints` on.
 fn create_certificates(directory: &Path) -> Result<()> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

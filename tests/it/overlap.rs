@@ -19,7 +19,7 @@ async fn with_a_slow_batch(entity: Uuid, body: &str) -> TestApp {
         database.execute_unprepared(sql).await.unwrap();
     }
     app.start_worker();
-    // Only with a full prefetch can a batch be full, and that begins after the first delivery.
+    // Until a first delivery is settled, the prefetch is 1, and batches follow each other.
     let first = Uuid::new_v4();
     app.publish_webhook(&fixtures::created(first)).await;
     app.until_link(first).await;

@@ -13,10 +13,10 @@ use testkit::{On, TestApp, amqp_url, fixtures};
 use uuid::Uuid;
 
 /// A consumer of the app's work queue.
-async fn consumer(app: &TestApp) -> Consumer {
+pub(crate) async fn consumer(app: &TestApp, max_prefetch: u16) -> Consumer {
     let address = Address::parse(&amqp_url()).unwrap();
     let connection = Connection::connect_once(&address, Arc::clone(&app.topology), Purpose::Consume).await.unwrap();
-    Consumer::open(&connection, &app.topology.webhooks(), 1).await.unwrap()
+    Consumer::open(&connection, &app.topology.webhooks(), max_prefetch).await.unwrap()
 }
 
 #[rstest]
@@ -26,7 +26,7 @@ async fn consumer(app: &TestApp) -> Consumer {
 async fn a_batch_writes_the_row_with_its_event_and_a_claim_publishes_the_event(#[case] on: On) {
     let app = TestApp::builder(on).workers(0).relays(0).build().await;
     let (worker, relay) = (app.worker(), app.relay());
-    let mut consumer = consumer(&app).await;
+    let mut consumer = consumer(&app, 1).await;
     let entity = Uuid::new_v4();
     app.publish_webhook(&fixtures::created(entity)).await;
 
@@ -46,7 +46,7 @@ async fn a_batch_writes_the_row_with_its_event_and_a_claim_publishes_the_event(#
 async fn applied_ignored_failed_and_malformed_deliveries_are_settled_differently() {
     let app = TestApp::builder(On::Sqlite).workers(0).relays(0).schedule("1h").unsubscribed().build().await;
     let worker = app.worker();
-    let mut consumer = consumer(&app).await;
+    let mut consumer = consumer(&app, 1).await;
     let malformed = b"{\"type\"";
     app.publish_webhook(&fixtures::created(Uuid::new_v4())).await;
     app.publish_webhook(&json!({ "type": "results.ready" })).await;

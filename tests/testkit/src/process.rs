@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::http;
-use crate::waiting::{eventually, until, within};
+use crate::waiting::{eventually, named_within, until, within};
 
 /// How much of a process's log is printed when a test fails.
 const LOG_BYTES: usize = 8 * 1024;
@@ -97,7 +97,8 @@ impl Invocation {
         if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
             tokio::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut stdin, &input).await });
         }
-        let output = within(child.wait_with_output()).await.expect("the output of the program");
+        let what = format!("{:?}", command.as_std().get_args());
+        let output = named_within(&what, child.wait_with_output()).await.expect("the output of the program");
         Output {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),

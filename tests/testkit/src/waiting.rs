@@ -25,5 +25,12 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 /// Awaits `work`, and panics if it does not end before the deadline.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.expect("it ends before the deadline")
+    named_within("it", work).await
+}
+
+/// Like [`within`]; the panic names `what`.
+pub async fn named_within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(DEADLINE, work).await;
+    assert!(ended.is_ok(), "{what} does not end within {DEADLINE:?}");
+    ended.expect("checked above")
 }
