@@ -19,7 +19,7 @@ use crate::readiness::Readiness;
 use crate::server::{self, TrackedBody};
 
 /// The roles that a process may run.
-const ROLES: [&str; 3] = ["ingress", "worker", "relay"];
+const ROLES: [&str; 4] = ["ingress", "worker", "relay", "api"];
 /// Maximum number of connections: probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
 

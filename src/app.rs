@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::{self, Api};
 use crate::broker::{self, Address, Connection, Publisher, Purpose, Supervisor, Topology};
 use crate::ingress::{self, Ingress};
 use crate::relay::Relay;
@@ -58,6 +59,12 @@ impl App {
     pub fn relay(&self, store: &Store, stop: CancellationToken) -> Arc<Relay> {
         let (store, events_written) = (store.clone(), Arc::clone(&self.events_written));
         Arc::new(Relay::new(store, self.publisher(), self.publisher(), events_written, stop))
+    }
+
+    /// The read API on `store`, which answers until `stop`.
+    #[must_use]
+    pub fn api(&self, settings: api::Settings, store: &Store, stop: CancellationToken) -> Arc<Api> {
+        Arc::new(Api::new(settings, store.clone(), self.supervisor.spawn(Purpose::Subscribe), stop))
     }
 
     /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.

@@ -49,6 +49,6 @@ BEGIN
   GRANT SELECT, INSERT ON dead_letter_history TO banklink_operator;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_operator;
 
-  -- For programs that read links from the database.
+  -- The read API, and other programs that read links from the database.
   GRANT SELECT ON bank_links TO banklink_api;
 END $$;

@@ -88,6 +88,8 @@ pub enum Purpose {
     /// it, and upstream considers such a string invalid (<https://github.com/amqp-rs/amq-protocol/issues/28>). Recording
     /// can share the connection for consuming once such a message costs lapin at most a channel.
     Record,
+    /// Consuming events, as a subscriber.
+    Subscribe,
 }
 
 impl Purpose {
@@ -97,6 +99,7 @@ impl Purpose {
             Self::Publish => "publish",
             Self::Consume => "consume",
             Self::Record => "record",
+            Self::Subscribe => "subscribe",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A minimal event subscriber: a queue of its own, bound to the event exchange, and an ack after each event.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -19,6 +20,8 @@ pub struct EventSubscription {
     channel: Channel,
     deadline: Duration,
     stream: lapin::Consumer,
+    /// Completes when the connection is lost, which an idle consumer does not report.
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The delivery tag of the last event that [`EventSubscription::next`] returned.
     unacknowledged: Option<u64>,
 }
@@ -29,7 +32,7 @@ impl EventSubscription {
     /// # Errors
     /// Those of [opening a channel](Error).
     pub async fn open(connection: &Connection) -> Result<Self, Error> {
-        let (channel, deadline) = (connection.channel().await?, connection.deadline);
+        let ((channel, lost), deadline) = (connection.channel_and_loss().await?, connection.deadline);
         let options = QueueDeclareOptions::exclusive().auto_delete();
         let declared = within(deadline, channel.queue_declare("".into(), options, FieldTable::default())).await?;
         let (queue, events) = (declared.name().clone(), connection.topology().events());
@@ -39,7 +42,7 @@ impl EventSubscription {
         within(deadline, channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
         let consumed = channel.basic_consume(queue, "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let stream = within(deadline, consumed).await?;
-        Ok(Self { channel, deadline, stream, unacknowledged: None })
+        Ok(Self { channel, deadline, stream, lost: Box::pin(lost), unacknowledged: None })
     }
 
     /// Acknowledges the event it returned before, waits for the next one without a deadline, and returns its body.
@@ -50,7 +53,11 @@ impl EventSubscription {
         if let Some(tag) = self.unacknowledged.take() {
             within(self.deadline, self.channel.basic_ack(tag, BasicAckOptions::default())).await?;
         }
-        let event = self.stream.next().await.ok_or(Error::Disconnected)??;
+        let event = tokio::select! {
+            biased;
+            event = self.stream.next() => event.ok_or(Error::Disconnected)??,
+            () = self.lost.as_mut() => return Err(Error::Disconnected),
+        };
         self.unacknowledged = Some(event.delivery_tag);
         Ok(event.data)
     }

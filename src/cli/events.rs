@@ -32,7 +32,7 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
     let retrying =
         |cause: &anyhow::Error, delay: Duration| output::print_note(&format!("{cause:#}; retrying in {delay:?}"));
     let subscribe = async || {
-        let connection = Connection::connect_once(&address, topology.clone(), Purpose::Consume).await?;
+        let connection = Connection::connect_once(&address, topology.clone(), Purpose::Subscribe).await?;
         anyhow::Ok((EventSubscription::open(&connection).await?, connection))
     };
     let waiting = format!("waiting for events on {}", topology.events());

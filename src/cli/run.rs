@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::flags::{Flags, setting_args};
 use super::run_settings::{Role, RunSettings};
 use super::{CommandError, migrate, settings};
+use crate::api::Api;
 use crate::app::App;
 use crate::ingress::Ingress;
 use crate::readiness::Readiness;
@@ -39,6 +40,13 @@ struct Roles {
     ingress: Option<Arc<Ingress>>,
     worker: Option<Arc<Worker>>,
     relay: Option<Arc<Relay>>,
+    api: Option<Arc<Api>>,
+}
+
+/// The listeners of the roles that serve HTTP.
+struct Listeners {
+    ingress: Option<TcpListener>,
+    api: Option<TcpListener>,
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
@@ -61,9 +69,9 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
     let stop = shutdown::on_signal().context("cannot watch for signals")?;
     let admin_listener = listen(&settings.admin_listen).await?;
-    let (listener, ingress) = match settings.ingress {
-        Some((address, settings)) => (Some(listen(&address).await?), Some(settings)),
-        None => (None, None),
+    let listeners = Listeners {
+        ingress: listen_for(settings.ingress.as_ref()).await?,
+        api: listen_for(settings.api.as_ref()).await?,
     };
     let store = match &settings.database_url {
         Some(url) => {
@@ -77,9 +85,10 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     let (address, topology) = settings.broker;
     let app = App::new(address, topology);
     let roles = Roles {
-        ingress: ingress.map(|settings| app.ingress(settings, stop.clone())),
+        ingress: settings.ingress.map(|(_, settings)| app.ingress(settings, stop.clone())),
         worker: store.as_ref().zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
         relay: store.as_ref().filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
+        api: store.as_ref().zip(settings.api).map(|(store, (_, settings))| app.api(settings, store, stop.clone())),
     };
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
     let (reported, stop_admin) = (roles.clone(), CancellationToken::new());
@@ -87,9 +96,13 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin::run(admin_listener, metrics, readiness, stop_admin.clone()));
 
     let mut running = JoinSet::new();
-    if let (Some(ingress), Some(listener)) = (&roles.ingress, listener) {
+    if let (Some(ingress), Some(listener)) = (&roles.ingress, listeners.ingress) {
         info!(listen = %listener.local_addr()?, "accepting webhooks at /webhooks/lean");
         running.spawn(Arc::clone(ingress).run(listener));
+    }
+    if let (Some(api), Some(listener)) = (&roles.api, listeners.api) {
+        info!(listen = %listener.local_addr()?, "answering at /v1");
+        running.spawn(Arc::clone(api).run(listener));
     }
     let database = store.as_ref().map(|store| (store, settings.migrate));
     let ended = tokio::select! {
@@ -151,9 +164,14 @@ impl Roles {
         let ingress = self.ingress.as_ref().filter(|_| is_asked("ingress")).map(|ingress| ingress.readiness());
         let worker = self.worker.as_ref().filter(|_| is_asked("worker")).map(|worker| worker.readiness());
         let relay = self.relay.as_ref().filter(|_| is_asked("relay")).map(|relay| relay.readiness());
-        let (ingress, worker, relay) =
-            tokio::join!(OptionFuture::from(ingress), OptionFuture::from(worker), OptionFuture::from(relay));
-        [ingress, worker, relay].into_iter().flatten().collect()
+        let api = self.api.as_ref().filter(|_| is_asked("api")).map(|api| api.readiness());
+        let (ingress, worker, relay, api) = tokio::join!(
+            OptionFuture::from(ingress),
+            OptionFuture::from(worker),
+            OptionFuture::from(relay),
+            OptionFuture::from(api),
+        );
+        [ingress, worker, relay, api].into_iter().flatten().collect()
     }
 }
 
@@ -175,6 +193,14 @@ async fn until_migrated(store: &Store, migrate: bool) -> anyhow::Result<()> {
             Err(anyhow!("the database lacks {step}: run `banklink migrate up`, or set BANKLINK_MIGRATE=true"))
         }
         None => Ok(()),
+    }
+}
+
+/// Listens on the address of a role, if the role runs.
+async fn listen_for<T>(role: Option<&(String, T)>) -> anyhow::Result<Option<TcpListener>> {
+    match role {
+        Some((address, _)) => listen(address).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::flags::{Flags, Problems};
 use super::settings;
 use crate::broker::{Address, Topology};
-use crate::{ingress, telemetry, worker};
+use crate::{api, ingress, telemetry, worker};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
@@ -17,7 +17,12 @@ pub(super) enum Role {
     Worker,
     /// Publishes events from the outbox
     Relay,
+    /// Answers which banks a customer has linked, and tells of changes
+    Api,
 }
+
+/// The roles of the main job: those that run if none is named.
+const DEFAULT_ROLES: [Role; 3] = [Role::Ingress, Role::Worker, Role::Relay];
 
 /// What the roles of a process need, and nothing else.
 pub(super) struct RunSettings {
@@ -27,26 +32,31 @@ pub(super) struct RunSettings {
     /// The address that receives webhooks, and the ingress's own settings.
     pub(super) ingress: Option<(String, ingress::Settings)>,
     pub(super) database_url: Option<String>,
-    /// Whether to migrate the schema before worker and relay start.
+    /// Whether to migrate the schema before the roles on it start.
     pub(super) migrate: bool,
     pub(super) worker: Option<worker::Settings>,
     pub(super) relay: bool,
+    /// The address of the read API, and its own settings.
+    pub(super) api: Option<(String, api::Settings)>,
 }
 
 impl RunSettings {
-    /// Reads the settings of `roles`; none means all roles.
+    /// Reads the settings of `roles`; none means [`DEFAULT_ROLES`].
     pub(super) fn resolve(flags: &Flags, roles: &[Role]) -> Result<Self, Problems> {
-        let runs = |role| roles.is_empty() || roles.contains(&role);
-        let uses_database = runs(Role::Worker) || runs(Role::Relay);
+        let roles = if roles.is_empty() { &DEFAULT_ROLES } else { roles };
+        let runs = |role| roles.contains(&role);
+        let migrates = runs(Role::Worker) || runs(Role::Relay);
+        let uses_database = migrates || runs(Role::Api);
         flags.resolve(|values| Self {
             broker: settings::broker(values),
             telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
             admin_listen: values.get(&settings::BANKLINK_ADMIN_LISTEN),
             ingress: runs(Role::Ingress).then(|| settings::ingress(values)),
             database_url: uses_database.then(|| values.get(&settings::DATABASE_URL)),
-            migrate: uses_database && values.get(&settings::BANKLINK_MIGRATE),
+            migrate: migrates && values.get(&settings::BANKLINK_MIGRATE),
             worker: runs(Role::Worker).then(|| settings::worker(values)),
             relay: runs(Role::Relay),
+            api: runs(Role::Api).then(|| settings::api(values)),
         })
     }
 }
@@ -61,7 +71,10 @@ mod tests {
         // An empty flag is invalid or the default itself; an invalid one is replaced by its default.
         let empty = settings::ALL.iter().map(|setting| format!("--{}=", flag(setting.variable)));
         let command = clap::Command::new("test").no_binary_name(true).args(setting_args(settings::ALL));
-        let problems = RunSettings::resolve(&Flags::of_subcommand(command.get_matches_from(empty)), &[]).err().unwrap();
+        let problems =
+            RunSettings::resolve(&Flags::of_subcommand(command.get_matches_from(empty)), Role::value_variants())
+                .err()
+                .unwrap();
         assert!(problems.to_string().contains("BANKLINK_EVENT_SOURCE: expected a URI reference"), "{problems}");
     }
 }

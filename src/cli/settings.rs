@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flags::{Resolver, Setting, SettingInfo};
+use crate::api::{self, MIN_TOKEN_LENGTH, Tokens};
 use crate::broker::{Address, Topology};
 use crate::domain::retry::Schedule;
 use crate::ingress::{self, Keys, Network, Senders, parse_networks};
@@ -67,6 +68,11 @@ settings! {
         "1 to 1000000", |text| within(text, 1..=1_000_000);
     BANKLINK_MAX_CONNECTIONS: usize = "16384", "Maximum connections to the ingress; when full, the slowest gives way",
         "1 to 1000000", |text| within(text, 1..=1_000_000);
+    BANKLINK_API_LISTEN: String = "127.0.0.1:8081", "Address of the read API",
+        "an address and a port", address;
+    BANKLINK_API_TOKENS: Vec<String> [secret required] = "--------------------------------",
+        "Bearer tokens of the read API; more than one during a rotation",
+        "one or more tokens of at least 32 characters each, comma separated, of letters, digits and -._~+/=", tokens;
     BANKLINK_EVENT_SOURCE: String = "/banklink", "CloudEvents source of published events",
         "a URI reference", uri_reference;
     BANKLINK_LOG_FORMAT: LogFormat = "", "text or json; unset: text on a terminal, else json. RUST_LOG sets the filter",
@@ -117,6 +123,13 @@ pub(super) fn ingress(settings: &mut Resolver<'_>) -> (String, ingress::Settings
     (settings.get(&BANKLINK_LISTEN), ingress)
 }
 
+/// The address of the read API, and its settings.
+pub(super) fn api(settings: &mut Resolver<'_>) -> (String, api::Settings) {
+    let tokens = settings.get(&BANKLINK_API_TOKENS);
+    let tokens = Tokens::new(tokens.iter().map(String::as_str));
+    (settings.get(&BANKLINK_API_LISTEN), api::Settings::with_tokens(tokens))
+}
+
 pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
     worker::Settings {
         batch_size: settings.get(&BANKLINK_BATCH_SIZE),
@@ -128,6 +141,14 @@ pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
 fn namespace(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     ((1..=100).contains(&text.len()) && text.chars().all(allowed)).then(|| text.to_owned())
+}
+
+/// The characters are those of a bearer token: RFC 6750, section 2.1.
+fn tokens(text: &str) -> Option<Vec<String>> {
+    let tokens: Vec<String> = text.split(',').map(|token| token.trim().to_owned()).collect();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let is_token = |token: &String| token.len() >= MIN_TOKEN_LENGTH && token.chars().all(allowed);
+    tokens.iter().all(is_token).then_some(tokens)
 }
 
 fn boolean(text: &str) -> Option<bool> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bank_link::BankLink;
 use super::field::Field;
-use super::timestamp::Timestamp;
+use super::link_data::LinkData;
 
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -85,27 +85,7 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
         time: link.version.rfc3339_micros(),
         datacontenttype: "application/json",
         dataschema: format!("urn:banklink:{event_type}:1"),
-        data: Data {
-            entity_id: link.entity_id,
-            customer_id,
-            app_user_id: link.get(Field::AppUserId),
-            revision: link.revision,
-            version: link.version.nanos(),
-            bank: Bank {
-                identifier: link.get(Field::BankIdentifier),
-                name: link.get(Field::BankName),
-                logo: link.get(Field::BankLogo),
-                main_color: link.get(Field::BankMainColor),
-                background_color: link.get(Field::BankBackgroundColor),
-                swift_code: link.get(Field::BankSwiftCode),
-                account_type: link.get(Field::BankAccountType),
-                bank_type: link.get(Field::BankType),
-            },
-            permissions: link.get(Field::Permissions).and_then(|names| serde_json::from_str(names).ok()),
-            end_user_id: link.get(Field::EndUserId),
-            linked_at: link.linked_at.map(Timestamp::rfc3339_micros),
-            reconnected_at: link.reconnected_at.map(Timestamp::rfc3339_micros),
-        },
+        data: link.into(),
     };
     let json = to_raw_value(&envelope).unwrap_or_else(|_| RawValue::NULL.to_owned());
     Event { id, event_type, entity_id: link.entity_id, json }
@@ -124,32 +104,5 @@ struct Envelope<'a> {
     time: String,
     datacontenttype: &'static str,
     dataschema: String,
-    data: Data<'a>,
-}
-
-#[derive(Serialize)]
-struct Data<'a> {
-    entity_id: Uuid,
-    customer_id: Option<&'a str>,
-    app_user_id: Option<&'a str>,
-    revision: i64,
-    version: i64,
-    bank: Bank<'a>,
-    permissions: Option<&'a RawValue>,
-    end_user_id: Option<&'a str>,
-    linked_at: Option<String>,
-    reconnected_at: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Bank<'a> {
-    identifier: Option<&'a str>,
-    name: Option<&'a str>,
-    logo: Option<&'a str>,
-    main_color: Option<&'a str>,
-    background_color: Option<&'a str>,
-    swift_code: Option<&'a str>,
-    account_type: Option<&'a str>,
-    #[serde(rename = "type")]
-    bank_type: Option<&'a str>,
+    data: LinkData<'a>,
 }

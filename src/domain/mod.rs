@@ -9,6 +9,7 @@ pub mod event;
 pub mod failure;
 pub mod field;
 pub mod json;
+pub mod link_data;
 pub mod optional_fields;
 pub mod outcome;
 pub mod retry;

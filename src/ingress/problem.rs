@@ -1,15 +1,11 @@
 //! The errors that a sender gets, as `application/problem+json` (RFC 9457).
 
-use axum::Json;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use crate::broker;
-
-/// When a sender may try again, in seconds.
-const RETRY_AFTER_SECONDS: &str = "5";
+use crate::server::problem;
 
 /// Why a request is rejected. The variants are in the order of the checks (docs/CONTRACT.md#4-http).
 #[derive(Debug)]
@@ -54,20 +50,9 @@ impl Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let (status, detail) = self.status_and_detail();
-        let problem = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": detail,
-        });
-        let mut response = (status, Json(problem)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-        }
+        let mut response = problem(status, detail).into_response();
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
         response
     }

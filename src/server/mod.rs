@@ -4,6 +4,7 @@
 //! for each new one.
 
 mod connections;
+mod problem;
 mod tracked_body;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use connections::{Connections, Place};
+pub use problem::problem;
 pub use tracked_body::TrackedBody;
 
 /// Maximum size of a request's headers, and of what is read ahead of the body or of the next request.

@@ -7,18 +7,18 @@
 //! cost; it gets one parameter for each value.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::sea_query::postgres_array::NotU8;
 use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, Value};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::MAX_BINDS;
 
 /// Whether `column` is one of `ids`. On SQLite the caller must not exceed [`MAX_BINDS`].
-pub(super) fn id_in(
+pub(super) fn id_in<V: Into<Value> + NotU8>(
     connection: &impl ConnectionTrait,
     column: impl ColumnTrait,
-    ids: impl IntoIterator<Item = Uuid>,
+    ids: impl IntoIterator<Item = V>,
 ) -> Expr {
     match connection.get_database_backend() {
         DbBackend::Postgres => column.eq_any(ids),

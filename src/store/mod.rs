@@ -12,6 +12,7 @@ mod error;
 mod forwarder;
 mod generation;
 pub mod letters;
+pub mod link_reads;
 mod locks;
 pub mod outbox;
 pub mod outbox_counts;

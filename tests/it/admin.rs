@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use testkit::app::API_TOKEN;
 use testkit::process::until_answers;
 use testkit::waiting::eventually;
-use testkit::{On, TestApp, http};
+use testkit::{On, SECRET, TestApp, http};
 
 /// The metrics of docs/CONTRACT.md, section 8.
 fn documented_metrics() -> Vec<String> {
@@ -18,7 +19,8 @@ fn documented_metrics() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_metric_has_help_and_a_series_before_the_first_webhook() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
-    let running = app.all_roles().start();
+    let every_role = app.command(&["run", "ingress", "worker", "relay", "api"]).on_free_ports();
+    let running = every_role.env("LEAN_WEBHOOK_SECRETS", SECRET).env("BANKLINK_API_TOKENS", API_TOKEN).start();
     let admin = running.admin().await;
     until_answers(&admin, "/readyz", 200).await;
     let documented = documented_metrics();

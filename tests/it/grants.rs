@@ -1,6 +1,7 @@
 //! PostgreSQL with a user for each role, which has the rights of `deploy/postgres/grants.sql` and no others.
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use testkit::app::ApiClient;
 use testkit::process::until_answers;
 use testkit::services::Services;
 use testkit::waiting::until;
@@ -34,6 +35,7 @@ async fn each_role_works_with_the_rights_of_its_user() {
     let (services, admin) = server_with_users("test-grants", &app).await;
     let mut worker = app.role("worker").env("DATABASE_URL", url_of(&services, "worker")).start();
     let mut relay = app.role("relay").env("DATABASE_URL", url_of(&services, "relay")).start();
+    let mut api = app.api_process().env("DATABASE_URL", url_of(&services, "api")).start();
     until_answers(&worker.admin().await, "/readyz", 200).await;
     until_answers(&relay.admin().await, "/readyz", 200).await;
     let exists = async |query: &str| {
@@ -47,6 +49,8 @@ async fn each_role_works_with_the_rights_of_its_user() {
     until("two letters", async || exists("SELECT 1 FROM dead_letters HAVING count(*) = 2").await).await;
     app.post(&fixtures::created(entity)).await.assert_accepted();
     until("a link", async || exists("SELECT 1 FROM bank_links").await).await;
+    let found = ApiClient::at(&api.api().await).answer(&format!("/v1/bank-links/{entity}")).await;
+    assert_eq!(found.status, 200, "{found:?}");
     until("a published event", async || !exists("SELECT 1 FROM outbox_events").await).await;
     for (expected, arguments) in [
         (0, ["check"].as_slice()),
@@ -63,7 +67,7 @@ async fn each_role_works_with_the_rights_of_its_user() {
     }
     until("a reconnected link", async || exists("SELECT 1 FROM bank_links WHERE reconnected_at IS NOT NULL").await)
         .await;
-    for process in [&mut worker, &mut relay] {
+    for process in [&mut worker, &mut relay, &mut api] {
         assert_eq!(process.terminate().await, 0, "{}", process.log());
         assert!(!process.log().contains("permission denied"), "{}", process.log());
     }
@@ -91,9 +95,6 @@ async fn no_role_has_more_than_it_needs() {
         assert!(refused.contains("permission denied"), "{role}: {forbidden}: {refused}");
         connection.close().await.unwrap();
     }
-    let api = Database::connect(url_of(&services, "api")).await.unwrap();
-    api.execute_unprepared("SELECT 1 FROM bank_links").await.unwrap();
-    api.close().await.unwrap();
     admin.close().await.unwrap();
     app.finish_with_leftovers().await;
 }

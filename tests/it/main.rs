@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod api;
 mod bank_links;
 mod chaos_judge;
 mod commands;

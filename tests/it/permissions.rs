@@ -11,7 +11,7 @@ use testkit::waiting::within;
 use testkit::{On, TestApp, fixtures, repository};
 use uuid::Uuid;
 
-const ROLES: [&str; 5] = ["ingress", "worker", "relay", "operator", "topology"];
+const ROLES: [&str; 6] = ["ingress", "worker", "relay", "api", "operator", "topology"];
 const PASSWORD: &str = "a-password";
 
 /// A broker on which each role has a user of its own, named like the role.
@@ -44,8 +44,10 @@ async fn each_role_works_with_the_rights_of_its_user_and_declares_nothing() {
     assert_eq!(with_rights(app.command(&["topology", "apply"]), "topology").run().await.code, 0);
     let mut worker = without_declaring(app.role("worker"), "worker").start();
     let mut relay = without_declaring(app.role("relay"), "relay").start();
+    let mut api = without_declaring(app.api_process(), "api").start();
+    api.until_log("hearing of changes by events").await;
     let (url, admin) = (ingress.url().await, ingress.admin().await);
-    for admin in [admin, worker.admin().await, relay.admin().await] {
+    for admin in [admin, worker.admin().await, relay.admin().await, api.admin().await] {
         until_answers(&admin, "/readyz", 200).await;
     }
 
@@ -61,7 +63,7 @@ async fn each_role_works_with_the_rights_of_its_user_and_declares_nothing() {
     app.until_outbox_is_empty().await;
     let check = without_declaring(app.command(&["check"]), "worker").run().await;
     assert_eq!(check.code, 0, "{check:?}");
-    for process in [&mut ingress, &mut worker, &mut relay] {
+    for process in [&mut ingress, &mut worker, &mut relay, &mut api] {
         assert_eq!(process.terminate().await, 0, "{}", process.log());
     }
     app.finish_with_leftovers().await;

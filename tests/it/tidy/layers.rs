@@ -4,7 +4,7 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 22] = [
     ("bisect", 0),
     ("domain", 0),
     ("failpoints", 0),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 21] = [
     ("broker", 1),
     ("store", 1),
     ("admin", 2),
+    ("api", 2),
     ("dead_letters", 2),
     ("ingress", 2),
     ("relay", 2),

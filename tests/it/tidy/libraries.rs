@@ -2,9 +2,9 @@
 
 use super::sources;
 
-/// Libraries and the modules that may use them. axum has two homes, each of which serves an address.
+/// Libraries and the modules that may use them. axum has several homes, each of which serves an address.
 const HOMES: [(&str, &[&str]); 6] = [
-    ("axum::", &["ingress", "admin"]),
+    ("axum::", &["admin", "api", "ingress"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),

@@ -59,7 +59,9 @@ impl Invocation {
 
     /// Listens on free ports, which the log names.
     pub fn on_free_ports(self) -> Self {
-        self.env("BANKLINK_LISTEN", "127.0.0.1:0").env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
+        ["BANKLINK_LISTEN", "BANKLINK_ADMIN_LISTEN", "BANKLINK_API_LISTEN"]
+            .into_iter()
+            .fold(self, |invocation, variable| invocation.env(variable, "127.0.0.1:0"))
     }
 
     /// Divides the long deadlines of RabbitMQ and the database, so that the test need not wait for all of them.
@@ -189,6 +191,11 @@ impl Running {
     /// The address of its probes and metrics, once it listens.
     pub async fn admin(&self) -> String {
         self.address("serving probes and metrics").await
+    }
+
+    /// The address of its read API, once it listens.
+    pub async fn api(&self) -> String {
+        self.address("answering at /v1").await
     }
 
     /// The URL that it takes webhooks at, once it listens.

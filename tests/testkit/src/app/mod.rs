@@ -1,5 +1,6 @@
 //! banklink in the test's own process, with its own namespace and database.
 
+mod api;
 mod broker;
 mod builder;
 mod cleanup;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::http::Answer;
 use crate::waiting::until;
 use crate::{SECRET, amqp_url, fixtures, http};
+pub use api::{API_TOKEN, ApiClient};
 pub use broker::channel;
 pub use builder::TestAppBuilder;
 use database::TestDatabase;
