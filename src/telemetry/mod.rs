@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
@@ -113,10 +114,15 @@ impl Telemetry {
 /// # Errors
 /// [`BuildError::FailedToSetGlobalRecorder`] when it was called before.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)?
-        .install_recorder()
+        .install_recorder()?;
+    describe_gauge!("banklink_build_info", "Always 1; the labels say which version runs.");
+    // Set at build time, to the commit that is built.
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("BANKLINK_REVISION").unwrap_or("unknown"));
+    gauge!("banklink_build_info", "version" => version, "revision" => revision).set(1);
+    Ok(handle)
 }
 
 /// Returns `header` if it is a `traceparent` (W3C Trace Context, version 00).

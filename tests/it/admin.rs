@@ -12,6 +12,7 @@ use testkit::{On, SECRET, TestApp, http};
 fn documented_metrics() -> Vec<String> {
     let contract = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONTRACT.md")).unwrap();
     let (_, section) = contract.split_once("## 8. Metrics").unwrap();
+    let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next());
     rows.map(str::to_owned).collect()
 }
