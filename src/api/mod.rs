@@ -32,6 +32,7 @@ use crate::broker::Connection;
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::server::{self, TrackedBody};
 use crate::store::{self, Store};
+use parameters::MAX_WAIT;
 use report::Metrics;
 use watchers::Watchers;
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub tokens: Tokens,
     /// Maximum number of requests that wait, streams included.
     pub max_waiting: usize,
+    /// Longest time that a request waits, whatever it asks for.
+    pub max_wait: Duration,
     /// How often a stream without events carries a comment, so that proxies do not close it.
     pub comment_interval: Duration,
 }
@@ -56,7 +59,7 @@ impl Settings {
     /// The settings of the program, with these tokens.
     #[must_use]
     pub fn with_tokens(tokens: Tokens) -> Self {
-        Self { tokens, max_waiting: 10_000, comment_interval: Duration::from_secs(15) }
+        Self { tokens, max_waiting: 10_000, max_wait: MAX_WAIT, comment_interval: Duration::from_secs(15) }
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 
-/// Maximum time that a request may wait.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Maximum time that a request may ask to wait.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Maximum length of a customer's id, in characters: that of a webhook (docs/CONTRACT.md#what-a-webhook-must-have).
 const MAX_CUSTOMER_ID: usize = 128;
 

@@ -35,7 +35,7 @@ impl Api {
     /// [`Problem::TooManyWaiting`], or [`Problem::Database`] if it is unavailable at the end of the time.
     async fn wait(&self, customer: &str, WaitFor { wait, cursor }: WaitFor) -> Result<List, Problem> {
         let _place = self.place_to_wait()?;
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(self.settings.max_wait);
         let cursor = cursor.unwrap_or_else(empty_cursor);
         // Before the first look, so that no change is missed in between.
         let mut watch = self.watchers.watch(customer);

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod raw_http;
 pub mod services;
 pub mod tls;
+pub mod tool;
 pub mod waiting;
 
 use std::path::{Path, PathBuf};
