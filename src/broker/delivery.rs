@@ -25,7 +25,7 @@ pub struct Delivery {
 impl Delivery {
     /// Reads a delivery that has just arrived on the channel with this number.
     pub(super) fn read(delivery: lapin::message::Delivery, channel: u32) -> Self {
-        let count = Headers::of(&delivery.properties).number("x-delivery-count");
+        let count = Headers::of(&delivery.properties).number::<u32>("x-delivery-count");
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
         let (tag, is_redelivered) = (delivery.delivery_tag, count.is_some_and(|count| count > 0));
         Self { message, properties: delivery.properties, tag, channel, is_redelivered }

@@ -28,8 +28,8 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// A header that is an integer of any AMQP type, or text of one.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
+    /// A header that is an integer of any AMQP type, or text of one, and fits.
+    pub(super) fn number<N: TryFrom<i64>>(&self, name: &str) -> Option<N> {
         let number: i64 = match self.get(name)? {
             AMQPValue::ShortShortInt(number) => (*number).into(),
             AMQPValue::ShortShortUInt(number) => (*number).into(),
@@ -40,7 +40,7 @@ impl<'a> Headers<'a> {
             AMQPValue::LongLongInt(number) => *number,
             _ => self.text(name)?.parse().ok()?,
         };
-        u32::try_from(number).ok()
+        N::try_from(number).ok()
     }
 
     /// The first table of a header that is an array of tables; without one, an empty table.

@@ -69,6 +69,12 @@ impl Topology {
         format!("{}.events", self.namespace)
     }
 
+    /// The stream that keeps events.
+    #[must_use]
+    pub fn event_log(&self) -> String {
+        format!("{}.log", self.events())
+    }
+
     /// The retry schedule.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
@@ -80,7 +86,7 @@ impl Topology {
     /// nevertheless, the alternate exchange routes webhooks to the dead queue.
     pub(super) fn declarations(&self) -> Vec<Declaration> {
         let (dead, work, retry, events) = (self.dead(), self.webhooks(), self.retry(), self.events());
-        let log = format!("{events}.log");
+        let log = self.event_log();
         let work_arguments = dead_lettering(&dead, "x-delivery-limit", self.delivery_limit);
         // A stream that keeps at least a week, so that a new subscriber can start in the past. Its segments are small
         // because RabbitMQ deletes only whole ones.

@@ -7,6 +7,7 @@ mod command_error;
 mod events;
 mod flags;
 mod letter_commands;
+mod link_commands;
 mod migrate;
 mod output;
 mod run;
@@ -56,6 +57,9 @@ enum Command {
     /// Inspect, replay and discard dead letters
     #[command(subcommand)]
     DeadLetters(letter_commands::Command),
+    /// Show bank links
+    #[command(subcommand)]
+    Links(link_commands::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -102,6 +106,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::Send(args) => send::run(args, flags).await,
         Command::Events(command) => events::run(command, flags).await,
         Command::DeadLetters(command) => letter_commands::run(command, flags).await,
+        Command::Links(command) => link_commands::run(command, flags).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);

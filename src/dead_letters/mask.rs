@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::domain::field::Field;
+
 /// Replaces a masked value, and the name of an unknown member.
 const MASK: &str = "***";
 /// Members of a webhook whose texts are shown, up to [`MAX_SHOWN_BYTES`].
@@ -71,6 +73,20 @@ pub fn render(body: &[u8], masking: Masking) -> String {
             format!("not JSON: {} bytes, sha256 {}", body.len(), hex::encode(Sha256::digest(body)))
         }
         (Err(_), Masking::Revealed) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+/// The value of a bank link's field as JSON: permissions as an array, everything else as text.
+#[must_use]
+pub fn field_value(field: Field, value: &str, masking: Masking) -> Value {
+    let value = match field {
+        Field::Permissions => serde_json::from_str(value).unwrap_or_default(),
+        _ => value.into(),
+    };
+    match (masking, field) {
+        (Masking::Revealed, _) | (_, Field::LastEventId) => value,
+        (Masking::Masked, Field::Permissions) => masked_permissions(value),
+        (Masking::Masked, _) => masked_value(value),
     }
 }
 

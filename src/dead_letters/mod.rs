@@ -7,7 +7,7 @@ mod replay;
 mod replay_outcomes;
 
 pub use dry_run::{DryRun, DryRunAction, DryRunResult};
-pub use mask::{Masking, render};
+pub use mask::{Masking, field_value, render};
 pub use replay::{ReplayEnd, ReplayOptions, replay};
 pub use replay_outcomes::ReplayTotals;
 

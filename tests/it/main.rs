@@ -20,6 +20,7 @@ mod grants;
 mod ingress;
 mod invalid_webhooks;
 mod lenient_webhooks;
+mod link_commands;
 mod locked_letters;
 mod log_privacy;
 mod merge;

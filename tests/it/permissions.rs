@@ -61,6 +61,9 @@ async fn each_role_works_with_the_rights_of_its_user_and_declares_nothing() {
     assert_eq!(without_declaring(replay, "operator").run().await.code, 0);
     app.until_reconnected(&[entity]).await;
     app.until_outbox_is_empty().await;
+    let show = app.command(&["links", "show", &entity.to_string(), "--json"]);
+    let show = without_declaring(show, "operator").run().await;
+    assert!(show.code == 0 && show.stdout.contains("customer.bank_linked"), "{show:?}");
     let check = without_declaring(app.command(&["check"]), "worker").run().await;
     assert_eq!(check.code, 0, "{check:?}");
     for process in [&mut ingress, &mut worker, &mut relay, &mut api] {

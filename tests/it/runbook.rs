@@ -67,6 +67,7 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
             .replace("MESSAGE_ID", &id.to_string())
             .replace("FINGERPRINT", &letter.fingerprint)
             .replace("ENTITY_ID", &entity.to_string())
+            .replace("CUSTOMER_ID", "6bc2336a-6d74-4e59-a492-65313423a8f8")
             .replace("NEW_BODY.json", body.path().to_str().unwrap())
             .replace("LINKS.jsonl", links.path().to_str().unwrap())
             .replace("PAGE.json", page.path().to_str().unwrap())

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::store::letters::{HistoryEntry, Letter, state_now};
 
 /// The letter's state now.
-pub(super) fn state(letter: &Letter) -> &str {
+pub(in crate::cli) fn state(letter: &Letter) -> &str {
     state_now(letter).map_or(letter.state.as_str(), |state| state.as_str())
 }
 
 /// The letter without its body.
-pub(super) fn object(letter: &Letter) -> Value {
+pub(in crate::cli) fn object(letter: &Letter) -> Value {
     json!({
         "message_id": letter.message_id,
         "source": letter.source,
@@ -50,12 +50,12 @@ pub(super) fn entry(entry: &HistoryEntry) -> Value {
 }
 
 /// RFC 3339 with microseconds.
-pub(super) fn time(time: DateTime<Utc>) -> String {
+pub(in crate::cli) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// The age of `time` in its largest unit: `5s`, `12m`, `3h`, `20d`.
-pub(super) fn age(time: DateTime<Utc>) -> String {
+pub(in crate::cli) fn age(time: DateTime<Utc>) -> String {
     let seconds = (Utc::now() - time).num_seconds().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -2,7 +2,7 @@
 
 mod discard_prune;
 mod edit_command;
-mod letter_format;
+pub(super) mod letter_format;
 mod read_commands;
 mod replay_command;
 
@@ -176,7 +176,7 @@ async fn database(flags: &Flags) -> Result<Store, CommandError> {
 }
 
 /// Opens the database at `url`, which must exist and have all tables.
-async fn open(url: &str) -> Result<Store, CommandError> {
+pub(super) async fn open(url: &str) -> Result<Store, CommandError> {
     let store = Store::connect(url, IfMissing::Refuse).await?;
     migrate::require(&store).await?;
     Ok(store)
@@ -221,7 +221,7 @@ fn confirm(question: &str, confirmed: bool) -> Result<(), CommandError> {
 }
 
 /// The name for the history: `by`, else the user of the operating system.
-fn actor(by: Option<String>) -> String {
+pub(super) fn actor(by: Option<String>) -> String {
     by.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty())).unwrap_or_else(|| "unknown".to_owned())
 }
 
