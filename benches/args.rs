@@ -56,10 +56,12 @@ pub(crate) enum Section {
     Startup,
     /// Drain, replay, ingress and post to event over TLS, over a distance, with a slow disk, beside a foreign transaction
     Conditions,
+    /// The read API: from the post to the answer of a waiting request, and the memory of many that wait
+    Api,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Drain,
         Self::Ingress,
         Self::EndToEnd,
@@ -68,6 +70,7 @@ impl Section {
         Self::Memory,
         Self::Startup,
         Self::Conditions,
+        Self::Api,
     ];
 }
 

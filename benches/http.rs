@@ -52,6 +52,16 @@ impl Client {
         Ok((status, std::str::from_utf8(&self.buffer[body..]).context("the response is not UTF-8")?))
     }
 
+    /// Sends a request, and returns the status of its response. There is no deadline.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<u16> {
+        Ok(self.exchange(request).await?.0)
+    }
+
+    /// Sends a request and does not wait for the response.
+    pub(crate) async fn begin(&mut self, request: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(request).await?)
+    }
+
     /// Sends a request and reads the response. Returns its status, and where its body begins in the buffer.
     async fn exchange(&mut self, request: &[u8]) -> Result<(u16, usize)> {
         self.stream.write_all(request).await?;

@@ -4,6 +4,7 @@
 //! banklink is measured from outside: the release binary runs as processes and is observed through its metrics. Each
 //! run has its own namespace and database, which are deleted afterwards, even after Ctrl-C. No figure is ever asserted.
 
+mod api;
 mod args;
 mod bench;
 mod broker;
@@ -102,6 +103,7 @@ async fn measure(bench: &Bench, section: Section) -> Result<Vec<Figure>> {
         Section::Memory => memory::measure(bench).await,
         Section::Startup => startup::measure(bench).await,
         Section::Conditions => conditions::measure(bench).await,
+        Section::Api => api::measure(bench).await,
     }
 }
 

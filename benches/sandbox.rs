@@ -13,7 +13,7 @@ use url::Url;
 use crate::args::Database;
 use crate::endpoints::{Endpoints, Urls};
 use crate::settings::Settings;
-use crate::{broker, process, webhook};
+use crate::{api, broker, process, webhook};
 
 /// Deadline of a database statement. The longest one is to vacuum millions of rows.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
@@ -128,6 +128,8 @@ impl Sandbox {
             .envs(self.endpoints.root_certificate.iter().map(|file| ("SSL_CERT_FILE", file)))
             .env("BANKLINK_NAMESPACE", &self.namespace)
             .env("BANKLINK_LISTEN", "127.0.0.1:0")
+            .env("BANKLINK_API_LISTEN", "127.0.0.1:0")
+            .env("BANKLINK_API_TOKENS", api::TOKEN)
             .env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_LOG_FORMAT", "json")
             .env("LEAN_WEBHOOK_SECRETS", webhook::SECRET)

@@ -33,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) large: u32,
     /// Webhooks in one run beside a foreign transaction, in ascending order.
     pub(crate) foreign: [u32; 3],
+    /// Requests to the read API that wait, one after the other.
+    pub(crate) waits: u32,
+    /// Requests to the read API that wait at the same time.
+    pub(crate) waiting: u32,
     pub(crate) json: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) amqp_url: String,
@@ -63,6 +67,8 @@ impl Settings {
             letters: if args.quick { 2_000 } else { 100_000 },
             large: if args.quick { 300 } else { 2_000 },
             foreign: if args.quick { [2_000, 4_000, 8_000] } else { [50_000, 200_000, 400_000] },
+            waits: if args.quick { 50 } else { 500 },
+            waiting: if args.quick { 1_000 } else { 10_000 },
             json: args.json,
             program,
             amqp_url,

@@ -23,7 +23,7 @@ use crate::domain::link_data::LinkData;
 use crate::store;
 use crate::store::link_reads::{self, StoredLink};
 
-/// Maximum time for a read, including the wait for its turn.
+/// Maximum time for reading one link.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A link in an answer: the `data` of its events, and when its row was last written.
@@ -63,26 +63,13 @@ impl List {
 }
 
 impl Api {
-    /// The result of `read`, of which only some run at the same time.
-    ///
-    /// # Errors
-    /// [`Problem::Database`].
-    async fn read<T>(&self, read: impl Future<Output = Result<T, store::Error>>) -> Result<T, Problem> {
-        let permitted = async {
-            // The semaphore is never closed.
-            let _permit = self.reads.acquire().await;
-            read.await
-        };
-        timeout(READ_DEADLINE, permitted).await.unwrap_or(Err(store::Error::TimedOut)).map_err(Problem::Database)
-    }
-
     /// The list of `customer`: its announced links. A row whose `entity.created` has not arrived yet is in no event and in no list.
     ///
     /// # Errors
     /// [`Problem::Database`].
     pub(super) async fn list(&self, customer: &str) -> Result<List, Problem> {
-        let links = self.read(link_reads::of_customer(&self.store, customer)).await?;
-        let links: Vec<_> = links.into_iter().filter(|stored| stored.link.linked_at.is_some()).collect();
+        let links: Vec<_> =
+            self.reader.links(customer).await?.into_iter().filter(|stored| stored.link.linked_at.is_some()).collect();
         let cursor = cursor(&links);
         Ok(List { links, cursor })
     }
@@ -115,7 +102,9 @@ pub(super) async fn link(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(entity_id) = entity_id.map_err(|_| Problem::UnknownLink)?;
-    let stored = api.read(link_reads::of_entity(&api.store, entity_id)).await?.ok_or(Problem::UnknownLink)?;
+    let found = timeout(READ_DEADLINE, link_reads::of_entity(&api.store, entity_id)).await;
+    let found = found.unwrap_or(Err(store::Error::TimedOut)).map_err(|error| Problem::Database(error.class()))?;
+    let stored = found.ok_or(Problem::UnknownLink)?;
     let etag = format!("\"{}\"", stored.link.revision);
     let is_known = headers.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &etag));
     let mut response =

@@ -9,6 +9,7 @@ mod links;
 mod parameters;
 mod paths;
 mod problem;
+mod reader;
 mod report;
 mod router;
 mod sse;
@@ -33,13 +34,12 @@ use crate::readiness::{CachedCheck, Readiness, running};
 use crate::server::{self, TrackedBody};
 use crate::store::{self, Store};
 use parameters::MAX_WAIT;
+use reader::Reader;
 use report::Metrics;
 use watchers::Watchers;
 
 /// Places for connections: more than may wait, so that requests that do not wait get one, too.
 const MAX_CONNECTIONS: usize = 16_384;
-/// Maximum number of reads at the same time. More would wait for a connection of the pool, and some of them too long.
-const MAX_READS: usize = 8;
 /// How often the list is read while RabbitMQ is unavailable, and how soon again when the database was.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -73,8 +73,7 @@ pub struct Api {
     metrics: Metrics,
     /// One permit for each request that may wait.
     waiting: Arc<Semaphore>,
-    /// One permit for each read.
-    reads: Semaphore,
+    reader: Reader,
     database: CachedCheck,
     stop: CancellationToken,
 }
@@ -86,12 +85,12 @@ impl Api {
         let waiting = Arc::new(Semaphore::new(settings.max_waiting));
         Self {
             settings,
+            reader: Reader::new(store.clone()),
             store,
             events,
             watchers: Arc::default(),
             metrics: Metrics::register(),
             waiting,
-            reads: Semaphore::new(MAX_READS),
             database: CachedCheck::default(),
             stop,
         }
@@ -104,7 +103,11 @@ impl Api {
         let router = router::router(Arc::clone(&self));
         let handler = move |_, request: Request<TrackedBody>| router.clone().call(request);
         let limits = server::Limits::with_max_connections(MAX_CONNECTIONS);
-        tokio::join!(feed::run(&self), server::serve(listener, limits, handler, stop));
+        let serving = async { tokio::join!(feed::run(&self), server::serve(listener, limits, handler, stop)) };
+        tokio::select! {
+            _ = serving => {}
+            () = self.reader.run() => {}
+        }
     }
 
     /// How many requests wait for a change, streams included.

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::tokens::Refused;
 use crate::server::problem;
-use crate::store;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -20,8 +19,8 @@ pub(super) enum Problem {
     Invalid(&'static str),
     /// Too many requests wait already.
     TooManyWaiting,
-    /// The database did not answer.
-    Database(store::Error),
+    /// The database did not answer; the class of its error.
+    Database(&'static str),
 }
 
 impl IntoResponse for Problem {
@@ -36,7 +35,7 @@ impl IntoResponse for Problem {
             Self::Unauthorized(Refused::WrongToken) => (StatusCode::UNAUTHORIZED, "the token is not accepted"),
             Self::Invalid(expected) => (StatusCode::BAD_REQUEST, *expected),
             Self::TooManyWaiting => (StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting"),
-            Self::Database(error) => (StatusCode::SERVICE_UNAVAILABLE, error.class()),
+            Self::Database(class) => (StatusCode::SERVICE_UNAVAILABLE, *class),
         };
         let mut response = problem(status, detail).into_response();
         if let Self::Unauthorized(refused) = self {

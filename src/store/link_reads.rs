@@ -12,6 +12,7 @@ use super::bank_link_columns::from_row;
 use super::bulk_statements::id_in;
 use super::{Error, MAX_BINDS, Store};
 use crate::domain::bank_link::BankLink;
+use crate::domain::field::Field;
 
 /// A bank link as it is stored.
 #[derive(Clone, Debug)]
@@ -33,13 +34,23 @@ pub async fn of_entity(store: &Store, entity_id: Uuid) -> Result<Option<StoredLi
     Ok(select(store, Column::EntityId.eq(entity_id)).await?.pop())
 }
 
-/// The bank links of `customer_id`, by when they were linked, oldest first; those that no `entity.created` has been about are last.
+/// The bank links of each of `customers` that has any, by when they were linked, oldest first; those that no `entity.created` has
+/// been about are last.
 ///
 /// # Errors
 /// As [`of_entity`].
-pub async fn of_customer(store: &Store, customer_id: &str) -> Result<Vec<StoredLink>, Error> {
-    let mut links = select(store, Column::CustomerId.eq(customer_id)).await?;
-    links.sort_by_key(|stored| (stored.link.linked_at.is_none(), stored.link.linked_at, stored.link.entity_id));
+pub async fn of_customers(store: &Store, customers: &[String]) -> Result<HashMap<String, Vec<StoredLink>>, Error> {
+    let mut links: HashMap<String, Vec<StoredLink>> = HashMap::new();
+    for customers in customers.chunks(MAX_BINDS) {
+        let is_asked_for = id_in(&store.connection(), Column::CustomerId, customers.iter().cloned());
+        for stored in select(store, is_asked_for).await? {
+            let customer = stored.link.get(Field::CustomerId).unwrap_or_default().to_owned();
+            links.entry(customer).or_default().push(stored);
+        }
+    }
+    for links in links.values_mut() {
+        links.sort_by_key(|stored| (stored.link.linked_at.is_none(), stored.link.linked_at, stored.link.entity_id));
+    }
     Ok(links)
 }
 

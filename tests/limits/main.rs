@@ -1,14 +1,23 @@
-//! The ingress at its limits of connections and open files. These tests change the limits of their own process and open
+//! Ingress and read API at their limits of connections, open files and waiting requests. These tests change the limits of their own process and open
 //! thousands of sockets, so they have a program of their own. `make test` runs it.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use testkit::process::{Running, until_answers};
+use testkit::app::{API_TOKEN, ApiClient};
+use testkit::process::{Running, metric, until_answers};
 use testkit::raw_http::{REQUEST_HEAD, assert_valid_posts_are_accepted, is_open, read_to_end, send};
+use testkit::waiting::until;
 use testkit::{On, TestApp};
 use tokio::io::AsyncWriteExt;
+
+/// Lets this process hold the other ends of more than ten thousand connections.
+fn raise_own_limit() {
+    let files = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).unwrap();
+    assert!(files.is_none_or(|files| files > 11_000), "the limit of {files:?} open files is too low for this test");
+}
 
 /// Starts the ingress as a process under a limit of open files.
 async fn ingress_limited(app: &TestApp, ulimit: &'static str) -> (Running, String) {
@@ -21,11 +30,7 @@ async fn ingress_limited(app: &TestApp, ulimit: &'static str) -> (Running, Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn valid_posts_are_accepted_beside_ten_thousand_idle_connections() {
     const CONNECTIONS: usize = 10_000;
-    // This process holds the other ends.
-    let files = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).unwrap();
-    assert!(files.is_none_or(|files| files > 11_000), "the limit of {files:?} open files is too low for this test");
-
+    raise_own_limit();
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n").await;
     let half_a_body = format!("{REQUEST_HEAD}content-length: 100000\r\n\r\n{}", "x".repeat(1_000));
@@ -119,5 +124,30 @@ async fn the_ingress_raises_its_soft_limit_of_open_files_to_the_hard_limit() {
     assert!(is_open(&idle[0]), "no connection had to be closed");
     drop(idle);
     assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_requests_may_wait_in_less_than_200_megabytes_and_one_more_is_refused() {
+    const REQUESTS: usize = 10_000;
+    raise_own_limit();
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let mut process = app.api_process().start();
+    let (admin, api) = (process.admin().await, ApiClient::at(&process.api().await));
+    process.until_log("hearing of changes by events").await;
+    // Streams, because they wait as long as this takes.
+    let mut streams = Vec::new();
+    for number in 0..REQUESTS {
+        let head = format!("GET /v1/customers/{number}/bank-links/events HTTP/1.1\r\nhost: x\r\n");
+        streams.push(send(&api.origin, format!("{head}authorization: Bearer {API_TOKEN}\r\n\r\n")).await);
+    }
+    let waiting = async || metric(&admin, "banklink_api_waiting").await == Some(REQUESTS as f64);
+    until("ten thousand waiting requests", waiting).await;
+    api.answer("/v1/customers/one-more/bank-links?wait=60s").await.assert_refused(503);
+    assert_eq!(api.list("one-more", "").await["bank_links"], serde_json::json!([]));
+    let megabytes = process.resident_megabytes();
+    assert!(megabytes < 200, "{megabytes} MB");
+    assert_eq!(process.terminate().await, 0, "{}", process.log());
+    drop(streams);
     app.finish_with_leftovers().await;
 }

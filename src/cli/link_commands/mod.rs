@@ -85,7 +85,8 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
 
 async fn list(args: List, flags: &Flags) -> Result<(), CommandError> {
     let store = open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await?;
-    let links = link_reads::of_customer(&store, &args.customer_id).await?;
+    let mut of_customers = link_reads::of_customers(&store, std::slice::from_ref(&args.customer_id)).await?;
+    let links = of_customers.remove(&args.customer_id).unwrap_or_default();
     let ids: Vec<Uuid> = links.iter().map(|stored| stored.link.entity_id).collect();
     let masking = args.display.masking(&store, &ids).await?;
     if args.display.json {

@@ -203,6 +203,14 @@ impl Running {
         format!("http://{}/webhooks/lean", self.address("accepting webhooks at /webhooks/lean").await)
     }
 
+    /// The memory that it occupies now, in MB.
+    #[must_use]
+    pub fn resident_megabytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        kibibytes.and_then(|text| text.trim().parse::<u64>().ok()).expect("VmRSS") * 1024 / 1_000_000
+    }
+
     /// Waits until the log contains `text`.
     pub async fn until_log(&self, text: &str) {
         until(&format!("{text:?} in the log"), async || self.log().contains(text)).await;
