@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test bench chaos lint doc fuzz down tools
 
+# What `make bench` measures: figures mean something in a release build only.
+PROFILE ?= release
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 600
 
@@ -21,8 +23,8 @@ test: tools ## Start RabbitMQ and PostgreSQL and run every test
 	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((cores < 4 ? 4 : cores))} cargo test --workspace
 
 bench: tools ## Measure throughput and latency, and the limits of this machine (BENCH="--quick --only drain ...")
-	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --release --features bench; \
-	  exec target/release/banklink-bench $(BENCH)
+	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --profile $(PROFILE) --features bench; \
+	  exec target/$(subst dev,debug,$(PROFILE))/banklink-bench $(BENCH)
 
 chaos: tools ## Inject faults and check that no webhook or event is lost or duplicated: 30 minutes (ARGS=--quick: 2 minutes)
 	cargo test --test chaos -- $(ARGS)
