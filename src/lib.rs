@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | 4 | [`cli`]: the program's commands |
 //! | 3 | [`app`]: builds the roles from their settings |
-//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`admin`]: probes and metrics; [`dead_letters`]: what operators do |
+//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`admin`]: probes and metrics; [`dead_letters`]: what operators do; [`simulator`]: a stand-in for Lean |
 //! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
 //! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`], [`stack`], [`bisect`] |
 //!
@@ -41,6 +41,7 @@ pub mod reconnect;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
+pub mod simulator;
 pub mod stack;
 pub mod store;
 pub mod telemetry;

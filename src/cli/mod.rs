@@ -14,6 +14,7 @@ mod run;
 mod run_settings;
 mod send;
 mod settings;
+mod simulate;
 mod topology_command;
 mod webhook_formats;
 mod webhook_source;
@@ -51,6 +52,9 @@ enum Command {
     Check(check::Args),
     /// Sign webhooks and post them to an ingress
     Send(send::Args),
+    /// Run a stand-in for Lean: a shop's page, the SDK, webhooks, and Lean's API, without an account
+    #[command(long_about = simulate::ABOUT)]
+    Simulate(simulate::Args),
     /// Follow downstream events
     #[command(subcommand)]
     Events(events::Command),
@@ -104,6 +108,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::Topology(args) => topology_command::run(args, flags).await,
         Command::Check(args) => check::run(args, flags).await,
         Command::Send(args) => send::run(args, flags).await,
+        Command::Simulate(args) => simulate::run(args, flags).await,
         Command::Events(command) => events::run(command, flags).await,
         Command::DeadLetters(command) => letter_commands::run(command, flags).await,
         Command::Links(command) => link_commands::run(command, flags).await,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::flags::{Flags, setting_args};
 use super::webhook_source::WebhookSource;
 use super::{CommandError, output, settings};
-use crate::ingress::{Keys, SIGNATURE_HEADER};
+use crate::domain::signature::{HEADER as SIGNATURE_HEADER, Keys};
 use crate::rate_limiter::RateLimiter;
 
 /// Maximum number of concurrent requests.

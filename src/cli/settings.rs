@@ -9,7 +9,8 @@ use super::flags::{Resolver, Setting, SettingInfo};
 use crate::api::{self, MIN_TOKEN_LENGTH, Tokens};
 use crate::broker::{Address, Topology};
 use crate::domain::retry::Schedule;
-use crate::ingress::{self, Keys, Network, Senders, parse_networks};
+use crate::domain::signature::Keys;
+use crate::ingress::{self, Network, Senders, parse_networks};
 use crate::store::Store;
 use crate::telemetry::LogFormat;
 use crate::worker;
@@ -93,6 +94,8 @@ pub(super) const BROKER: &[&SettingInfo] = &[
 ];
 /// For commands that sign webhooks.
 pub(super) const SECRETS: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info];
+/// For `simulate`.
+pub(super) const SIMULATOR: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info, &BANKLINK_API_TOKENS.info];
 
 /// The address of RabbitMQ and what is declared there.
 pub(super) fn broker(settings: &mut Resolver<'_>) -> (Address, Arc<Topology>) {

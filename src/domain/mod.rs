@@ -13,5 +13,6 @@ pub mod link_data;
 pub mod optional_fields;
 pub mod outcome;
 pub mod retry;
+pub mod signature;
 pub mod timestamp;
 pub mod webhook;

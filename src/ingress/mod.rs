@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub use senders::{Network, Senders, parse_networks};
-pub use signature::{HEADER as SIGNATURE_HEADER, Keys};
+pub use signature::verify;
 
 use crate::broker::Publisher;
+use crate::domain::signature::Keys;
 use crate::readiness::{Readiness, running};
 use crate::server::{self, TrackedBody};
 use report::Metrics;

@@ -23,6 +23,7 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use super::Ingress;
 use super::problem::Rejection;
+use super::signature::verify;
 use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry;
@@ -91,7 +92,7 @@ impl Ingress {
         if body.is_empty() {
             return Err(Rejection::EmptyBody);
         }
-        let key = self.settings.keys.verify(&head.headers, &body);
+        let key = verify(&self.settings.keys, &head.headers, &body);
         self.metrics.count_signature(key);
         key.map(|_| (body, budget)).ok_or(Rejection::InvalidSignature)
     }

@@ -4,7 +4,7 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("bisect", 0),
     ("domain", 0),
     ("failpoints", 0),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("dead_letters", 2),
     ("ingress", 2),
     ("relay", 2),
+    ("simulator", 2),
     ("worker", 2),
     ("app", 3),
     ("cli", 4),

@@ -4,7 +4,7 @@ use super::sources;
 
 /// Libraries and the modules that may use them. axum has several homes, each of which serves an address.
 const HOMES: [(&str, &[&str]); 6] = [
-    ("axum::", &["admin", "api", "ingress"]),
+    ("axum::", &["admin", "api", "ingress", "simulator"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),

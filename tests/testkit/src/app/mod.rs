@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use banklink::app::App;
 use banklink::broker::{Address, Topology};
 use banklink::domain::retry::Schedule;
+use banklink::domain::signature::Keys;
 use banklink::ingress;
 use banklink::relay::Relay;
 use banklink::store::{IfMissing, Store};
@@ -98,7 +99,7 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/webhooks/lean", listener.local_addr().expect("an address"));
         let settings = ingress::Settings {
-            keys: ingress::Keys::parse(builder.keys).expect("secrets"),
+            keys: Keys::parse(builder.keys).expect("secrets"),
             senders: builder.senders,
             max_body_bytes: builder.max_body_bytes,
             confirm_deadline: builder.confirm_deadline,
