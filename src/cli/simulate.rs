@@ -85,6 +85,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
         time_scale: args.time_scale,
         seed: args.seed.unwrap_or_else(random_seed),
         api,
+        answer_deadline: simulator::Settings::ANSWER_DEADLINE,
         token_lifetime: simulator::Settings::TOKEN_LIFETIME,
     };
     let stop = shutdown::on_signal().context("cannot watch for signals")?;

@@ -1,4 +1,4 @@
-//! Posts webhooks, as Lean does: signed, with 10 s for the answer, and again on the timetable unless the answer is 200.
+//! Posts webhooks, as Lean does: signed, with a deadline for the answer, and again on the timetable unless the answer is 200.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,6 @@ use super::queue::{Next, Post};
 use super::state::Shared;
 use crate::domain::signature::HEADER;
 
-/// Maximum wait for an answer, the same as Lean's. Not divided by the time scale: it is the receiver's time.
-pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Maximum number of posts in progress.
 const MAX_CONCURRENT: usize = 32;
 /// How long a post holds back the next one, so that webhooks arrive in order as long as each is answered this fast.
@@ -92,7 +90,8 @@ async fn send(shared: &Shared, post: &Post) -> Result<(), String> {
     let body = post.webhook.body.clone();
     let signature = shared.settings.keys.sign(&body).unwrap_or_default();
     let request = shared.http.post(shared.settings.webhook_url.clone()).header(HEADER, signature);
-    let request = request.header("content-type", "application/json").timeout(ANSWER_DEADLINE).body(body);
+    let request =
+        request.header("content-type", "application/json").timeout(shared.settings.answer_deadline).body(body);
     match request.send().await {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
         Ok(response) => Err(format!("answered {}", response.status())),

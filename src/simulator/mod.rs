@@ -38,7 +38,7 @@ use axum::http::StatusCode;
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use reqwest::redirect;
@@ -112,9 +112,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/sdk.js", get(async || assets::SDK_SCRIPT))
         .route("/sdk.css", get(async || assets::SDK_STYLE))
         .route("/sdk/banks", get(sdk::banks))
-        .route("/sdk/links", post(sdk::connect))
-        .route("/sdk/reconnects", post(sdk::reconnect))
-        .layer(from_fn(sdk::allow_any_origin));
+        .route("/sdk/links", post(sdk::connect).options(sdk::preflight))
+        .route("/sdk/reconnects", post(sdk::reconnect).options(sdk::preflight))
+        .layer(map_response(sdk::allow_any_origin));
     let shop = Router::new()
         .route("/shop/config", get(shop::config))
         .route("/shop/bank-links", get(shop::bank_links))

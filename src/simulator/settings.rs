@@ -24,11 +24,15 @@ pub struct Settings {
     pub seed: u64,
     /// The read API that the shop asks for bank links.
     pub api: Option<ReadApi>,
+    /// Maximum wait for the answer to a webhook. It is the receiver's time, so the time scale does not divide it.
+    pub answer_deadline: Duration,
     /// How long an access token is valid.
     pub token_lifetime: Duration,
 }
 
 impl Settings {
+    /// Lean's own: 10 s for the answer to a webhook.
+    pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
     /// Lean's own: access tokens are valid for 3599 s.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(3599);
 }

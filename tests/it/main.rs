@@ -40,6 +40,7 @@ mod relay;
 mod runbook;
 mod send;
 mod settings;
+mod simulator;
 mod steps;
 mod store;
 mod tidy;

@@ -129,8 +129,14 @@
       const permissions = fieldset("Allow access to", "lean-permissions", ...options.permissions.map(permissionChoice));
       const chosen = () => offered.find((bank) => bank.identifier === choices.querySelector("input:checked").value);
       const boxes = [...permissions.querySelectorAll("input")];
-      // What the bank does not offer cannot be granted.
-      const adapt = () => boxes.forEach((box) => { box.disabled = !chosen().permissions.includes(box.value); });
+      // What the bank does not offer cannot be granted. It is offered again, as it was, at a bank that does.
+      const adapt = () => boxes.forEach((box) => {
+        const isOffered = chosen().permissions.includes(box.value);
+        if (isOffered === !box.disabled) return;
+        box.disabled = !isOffered;
+        box.parentElement.title = isOffered ? "" : "This bank does not offer it";
+        [box.checked, box.dataset.wanted] = isOffered ? [box.dataset.wanted === "yes", ""] : [false, box.checked ? "yes" : ""];
+      });
       choices.addEventListener("change", adapt);
       adapt();
       const submit = () => ask("/sdk/links", {
