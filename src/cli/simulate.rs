@@ -19,7 +19,7 @@ It serves a small shop's page, whose customers connect mock banks through a Link
 can load it from /sdk.js. It posts the signed webhooks that follow, to banklink or to your own backend, and it answers Lean's \
 token endpoint, Events API and entities API. Webhooks can be duplicated, reordered and dropped, the same ones for the same seed.
 
-It is a tool for development: whoever reaches its address can create links. It stores nothing on disk, so it may be killed at any \
+It is a tool for development: every client that reaches its address can create links. It stores nothing on disk, so it may be killed at any \
 moment; its links are then gone, and no webhook is posted again.";
 
 #[derive(clap::Args)]
@@ -111,7 +111,7 @@ fn introduction(address: SocketAddr, settings: &simulator::Settings) -> String {
     let warning = if address.ip().is_loopback() {
         ""
     } else {
-        "\nWarning: this address is not loopback. Whoever reaches it can create links, and read bank links if an API is set."
+        "\nWarning: this address is not loopback. Every client that reaches it can create links, and read bank links if an API is set."
     };
     let (dialect, seed, webhook_url) = (settings.dialect.name(), settings.seed, &settings.webhook_url);
     format!(
