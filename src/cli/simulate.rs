@@ -19,8 +19,8 @@ It serves a small shop's page, whose customers connect mock banks through a Link
 can load it from /sdk.js. It posts the signed webhooks that follow, to banklink or to your own backend, and it answers Lean's \
 token endpoint, Events API and entities API. Webhooks can be duplicated, reordered and dropped, the same ones for the same seed.
 
-It is a tool for development: every client that reaches its address can create links. It stores nothing on disk, so it may be killed at any \
-moment; its links are then gone, and no webhook is posted again.";
+It is a tool for development: every client that reaches its address can create links. It stores nothing on disk, so it may be \
+killed at any moment; its links are then gone, and no webhook is posted again.";
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::SIMULATOR))]
@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// Determines ids, and which webhooks are duplicated, reordered and dropped; random by default, and printed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Address of banklink's read API, which the page's backend asks for bank links; needs BANKLINK_API_TOKENS
+    /// Address of banklink's read API, which the page's backend asks for bank links, with the first of BANKLINK_API_TOKENS
     #[arg(long, value_name = "URL", value_parser = http_url)]
     api_url: Option<Url>,
 }
@@ -63,17 +63,15 @@ enum Dialect {
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
-    let (keys, tokens) = flags
-        .resolve(|values| (values.get(&settings::LEAN_WEBHOOK_SECRETS), values.get(&settings::BANKLINK_API_TOKENS)))?;
+    let (keys, api) = flags.resolve(|values| {
+        let api = args.api_url.map(|url| (url, values.get(&settings::BANKLINK_API_TOKENS)));
+        (values.get(&settings::LEAN_WEBHOOK_SECRETS), api)
+    })?;
+    let api = api.and_then(|(url, tokens)| Some(ReadApi { url, token: tokens.into_iter().next()? }));
     let mut webhook_url = args.webhook_url;
     if webhook_url.path() == "/" {
         webhook_url.set_path("/webhooks/lean");
     }
-    let api = match (args.api_url, tokens.into_iter().next()) {
-        (Some(url), Some(token)) => Some(ReadApi { url, token }),
-        (Some(_), None) => return Err(CommandError::Usage("--api-url needs BANKLINK_API_TOKENS".to_owned())),
-        (None, _) => None,
-    };
     let settings = simulator::Settings {
         webhook_url,
         keys,

@@ -86,8 +86,8 @@ async fn an_address_that_is_not_loopback_is_warned_of() {
 #[case::credentials(&["--api-url", "http://user:password@127.0.0.1"])]
 #[case::no_tokens(&["--api-url", "http://127.0.0.1:8081"])]
 #[case::short_token(&["--api-url", "http://127.0.0.1:8081", "--api-tokens", "short"])]
-#[case::empty_token(&["--api-tokens", "a-token-of-thirty-two-characters,"])]
-#[case::two_lines(&["--api-tokens", "a-token-of-thirty-two-characters\na-token-of-thirty-two-characters"])]
+#[case::empty_token(&["--api-url", "http://127.0.0.1:8081", "--api-tokens", "a-token-of-thirty-two-characters,"])]
+#[case::two_lines(&["--api-url", "http://127.0.0.1:8081", "--api-tokens", "a-token-of-thirty-two-characters\na-token-of-thirty-two-characters"])]
 #[tokio::test]
 async fn wrong_usage_exits_2(#[case] arguments: &[&str]) {
     let run = simulate(arguments).run().await;

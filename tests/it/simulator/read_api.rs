@@ -1,4 +1,4 @@
-//! What the shop's backend asks the read API, which a stub stands in for.
+//! What the shop's backend asks the read API: the real one, and for failures a stub.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,8 +9,10 @@ use http_body_util::Full;
 use hyper::{Request, Response};
 use rstest::rstest;
 use serde_json::{Value, json};
+use testkit::app::API_TOKEN;
 use testkit::http::Answer;
 use testkit::waiting::{until, within};
+use testkit::{On, TestApp};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -54,6 +56,25 @@ impl Api {
 async fn shop(api: &str) -> Simulated {
     let api = ReadApi { url: api.parse().unwrap(), token: TOKEN.to_owned() };
     Simulated::start(Settings { api: Some(api), ..settings("http://127.0.0.1:9") }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_bank_is_shown_whether_the_page_asks_before_or_after_the_webhook() {
+    let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
+    let api = app.start_api(|settings| settings).await;
+    let api = ReadApi { url: api.origin.parse().unwrap(), token: API_TOKEN.to_owned() };
+    let shop = Simulated::start(Settings { api: Some(api), ..settings(&app.url) }).await;
+    let at_first = shop.get("/shop/bank-links?customer=c").await.body;
+    assert_eq!(at_first["bank_links"], json!([]));
+
+    let question = format!("/shop/bank-links?customer=c&wait=60s&cursor={}", at_first["cursor"].as_str().unwrap());
+    let (before, connected) = tokio::join!(shop.get(&question), shop.connect("c", "LEANMB2", &["accounts"]));
+    assert_eq!(connected.status, 200);
+    let bank = &before.body["bank_links"][0]["bank"];
+    assert_eq!((&bank["name"], &bank["main_color"]), (&json!("Lean Mock Bank"), &json!("#1beb75")));
+    assert_ne!(before.body["cursor"], at_first["cursor"]);
+    assert_eq!(shop.get(&question).await.body, before.body, "asked after the webhook");
+    shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
