@@ -8,16 +8,12 @@ use uuid::Uuid;
 
 use super::{Simulated, settings};
 
-async fn app() -> TestApp {
-    TestApp::builder(On::Sqlite).unsubscribed().build().await
-}
-
 #[rstest]
 #[case::uae(Dialect::Uae)]
 #[case::ksa(Dialect::Ksa)]
 #[tokio::test(flavor = "multi_thread")]
 async fn links_without_a_browser_become_bank_links(#[case] dialect: Dialect) {
-    let app = app().await;
+    let app = TestApp::start(On::Sqlite).await;
     let lean = Simulated::start(Settings { dialect, ..settings(&app.url) }).await;
     let entities = lean.create_links(5).await;
     app.until_links(5).await;
@@ -32,12 +28,13 @@ async fn links_without_a_browser_become_bank_links(#[case] dialect: Dialect) {
     let counts = lean.settled().await;
     assert_eq!((&counts["created"], &counts["sent"], &counts["accepted"]), (&json!(5), &json!(5), &json!(5)));
     assert!(app.dead_letters().await.is_empty());
+    app.wait_until_processed().await;
     lean.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connecting_again_changes_the_permissions_and_reconnecting_reconnects() {
-    let app = app().await;
+    let app = TestApp::start(On::Sqlite).await;
     let lean = Simulated::of(&app).await;
     let customer = "6bc2336a-6d74-4e59-a492-65313423a8f";
     let connected = lean.connect(customer, "LEANMB2", &["accounts", "balance"]).await;
@@ -70,12 +67,13 @@ async fn connecting_again_changes_the_permissions_and_reconnecting_reconnects() 
     assert_eq!(kinds, ["entity.created", "entity.updated", "entity.reconnected"]);
     let last = lean.events().await.pop().unwrap();
     assert_eq!(last["payload"], json!({ "id": link.entity_id, "reconnect_id": reconnect["reconnect_id"] }));
+    app.wait_until_processed().await;
     lean.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicated_and_reordered_webhooks_lead_to_the_same_links() {
-    let app = app().await;
+    let app = TestApp::start(On::Sqlite).await;
     let odds = Odds { duplicate: 50, reorder: 50, drop: 0 };
     let lean = Simulated::start(Settings { odds, ..settings(&app.url) }).await;
     let entities = lean.create_links(40).await;
@@ -83,17 +81,19 @@ async fn duplicated_and_reordered_webhooks_lead_to_the_same_links() {
     assert_eq!(counts["accepted"], 40);
     assert!(counts["duplicated"].as_u64() > Some(5) && counts["reordered"].as_u64() > Some(5), "{counts}");
     app.until_links(entities.len()).await;
+    app.wait_until_processed().await;
     lean.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_links_of_one_request_may_be_of_one_customer() {
-    let app = app().await;
+    let app = TestApp::start(On::Sqlite).await;
     let lean = Simulated::of(&app).await;
     let answer = lean.post("/simulate/links", &json!({ "count": 3, "customer_id": "one" })).await;
     assert_eq!(answer.status, 200);
     app.until_links(3).await;
     assert!(app.bank_links().await.iter().all(|link| link.customer_id == "one"));
+    app.wait_until_processed().await;
     lean.stop().await;
 }
 

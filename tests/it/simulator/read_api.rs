@@ -60,7 +60,7 @@ async fn shop(api: &str) -> Simulated {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connected_bank_is_shown_whether_the_page_asks_before_or_after_the_webhook() {
-    let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
+    let app = TestApp::start(On::Sqlite).await;
     let api = app.start_api(|settings| settings).await;
     let api = ReadApi { url: api.origin.parse().unwrap(), token: API_TOKEN.to_owned() };
     let shop = Simulated::start(Settings { api: Some(api), ..settings(&app.url) }).await;
@@ -74,6 +74,7 @@ async fn a_connected_bank_is_shown_whether_the_page_asks_before_or_after_the_web
     assert_eq!((&bank["name"], &bank["main_color"]), (&json!("Lean Mock Bank"), &json!("#1beb75")));
     assert_ne!(before.body["cursor"], at_first["cursor"]);
     assert_eq!(shop.get(&question).await.body, before.body, "asked after the webhook");
+    app.wait_until_processed().await;
     shop.stop().await;
 }
 
