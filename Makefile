@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 600
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: tools ## Build and run banklink with RabbitMQ and SQLite, send it one webhook, keep it running until Ctrl-C
+run: tools ## Build and run banklink with RabbitMQ and SQLite, a webhook, and a simulated Lean with a page to try, until Ctrl-C
 	@urls=$$(deploy/services up rabbitmq); export $$urls; cargo build; exec deploy/demo
 
 test: tools ## Start RabbitMQ and PostgreSQL and run every test

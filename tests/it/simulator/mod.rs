@@ -1,5 +1,6 @@
 //! `banklink simulate`: a stand-in for Lean (docs/CONTRACT.md#11-the-simulator).
 
+mod browser;
 mod delivery;
 mod determinism;
 mod entities;

@@ -8,6 +8,7 @@
 )]
 
 pub mod app;
+pub mod browser;
 pub mod fixtures;
 pub mod http;
 pub mod model;

@@ -12,9 +12,14 @@ use crate::repository;
 /// # Panics
 /// If it cannot be installed; the script has said why.
 pub async fn tool(name: &str) -> PathBuf {
+    find_tool(name).await.unwrap_or_else(|| panic!("tests/tool {name} failed; its messages are above"))
+}
+
+/// As [`tool`]; `None` if it cannot be installed.
+pub async fn find_tool(name: &str) -> Option<PathBuf> {
     // Without a deadline: it may download much.
     let called = Command::new(repository().join("tests/tool")).arg(name).stderr(Stdio::inherit()).output().await;
     let output = called.expect("tests/tool can be run");
-    assert!(output.status.success(), "tests/tool {name} failed; its messages are above");
-    String::from_utf8(output.stdout).expect("a path").trim().into()
+    let path = String::from_utf8(output.stdout).expect("a path");
+    output.status.success().then(|| path.trim().into())
 }
