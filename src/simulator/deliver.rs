@@ -19,7 +19,7 @@ use crate::domain::signature::HEADER;
 /// Maximum number of posts in progress.
 const MAX_CONCURRENT: usize = 32;
 /// How long a post holds back the next one, so that webhooks arrive in order as long as each is answered this fast.
-const IN_ORDER: Duration = Duration::from_millis(250);
+const IN_ORDER: Duration = Duration::from_secs(1);
 
 /// Posts what becomes due, until the simulator stops.
 pub(super) struct Deliverer {
