@@ -86,7 +86,7 @@ struct Reconnect {
 pub(super) async fn reconnect(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Problem> {
     let Reconnect { reconnect_id } = json(&body)?;
     shared.reconnect(reconnect_id)?;
-    Ok(success("RECONNECT", "Customer reconnected entity successfully"))
+    Ok(success("LINK", "Customer reconnected entity successfully"))
 }
 
 /// What the SDK passes on to its callback.

@@ -3,8 +3,8 @@
 //   Lean.connect({ app_token, customer_id, permissions, bank_identifier?, sandbox?, callback })
 //   Lean.reconnect({ app_token, reconnect_id, sandbox?, callback })
 //
-// Each opens a dialog. The callback gets { status, method, message }: status SUCCESS, CANCELLED or ERROR, method LINK or
-// RECONNECT, and never an entity id, which only the webhook carries.
+// Each opens a dialog. The callback gets { status, method, message }: status SUCCESS, CANCELLED or ERROR, method LINK,
+// and never an entity id, which only the webhook carries.
 "use strict";
 
 (() => {
@@ -149,7 +149,7 @@
   }
 
   function reconnect(options) {
-    return void run("RECONNECT", options, ["app_token", "reconnect_id"], async () => {
+    return void run("LINK", options, ["app_token", "reconnect_id"], async () => {
       const text = element("p", { textContent: "Your bank asks you to log in again. What you allowed stays as it is." });
       const submit = () => ask("/sdk/reconnects", { reconnect_id: options.reconnect_id });
       return { title: "Log in to your bank again", body: [text], submit };

@@ -59,7 +59,7 @@ async fn connecting_again_changes_the_permissions_and_reconnecting_reconnects() 
     let offer = json!({ "customer_id": customer, "entity_id": link.entity_id });
     let reconnect = lean.post("/shop/reconnects", &offer).await.body;
     let reconnected = lean.post("/sdk/reconnects", &reconnect).await;
-    assert_eq!((&reconnected.body["status"], &reconnected.body["method"]), (&json!("SUCCESS"), &json!("RECONNECT")));
+    assert_eq!((&reconnected.body["status"], &reconnected.body["method"]), (&json!("SUCCESS"), &json!("LINK")));
     app.until_reconnected(&[link.entity_id]).await;
     assert_eq!(lean.post("/sdk/reconnects", &reconnect).await.status, 404, "an offer is good for one reconnect");
 
