@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Api};
 use crate::broker::{self, Address, Connection, Publisher, Purpose, Supervisor, Topology};
 use crate::ingress::{self, Ingress};
+use crate::lean;
+use crate::reconcile::{self, Reconciler};
 use crate::relay::Relay;
 use crate::store::Store;
 use crate::worker::{self, Worker};
@@ -65,6 +67,18 @@ impl App {
     #[must_use]
     pub fn api(&self, settings: api::Settings, store: &Store, stop: CancellationToken) -> Arc<Api> {
         Arc::new(Api::new(settings, store.clone(), self.supervisor.spawn(Purpose::Subscribe), stop))
+    }
+
+    /// A reconciler on `store`, which runs until `stop`.
+    #[must_use]
+    pub fn reconciler(
+        &self,
+        settings: reconcile::Settings,
+        client: lean::Client,
+        store: &Store,
+        stop: CancellationToken,
+    ) -> Arc<Reconciler> {
+        Arc::new(Reconciler::new(settings, store.clone(), client, self.publisher(), stop))
     }
 
     /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.

@@ -3,7 +3,7 @@
 //! `backoff` is required by the product's owner and unmaintained (RUSTSEC-2025-0012), so it is confined to this module.
 //! Its default gives up after 15 minutes; the policy here has no time limit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
@@ -17,21 +17,63 @@ pub struct Backoff(ExponentialBackoff);
 
 impl Default for Backoff {
     fn default() -> Self {
-        let policy = ExponentialBackoffBuilder::new()
-            .with_initial_interval(Duration::from_millis(100))
-            .with_multiplier(2.0)
-            .with_randomization_factor(0.5)
-            .with_max_interval(MAX_INTERVAL)
-            .with_max_elapsed_time(None)
-            .build();
-        Self(policy)
+        Self::up_to(MAX_INTERVAL)
     }
 }
 
 impl Backoff {
-    /// The next delay: about 100 ms at first, at most 1.5 s.
+    /// About 100 ms at first, growing to `max_interval`, and with jitter to half as much again.
+    #[must_use]
+    pub fn up_to(max_interval: Duration) -> Self {
+        let policy = ExponentialBackoffBuilder::new()
+            .with_initial_interval(Duration::from_millis(100))
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.5)
+            .with_max_interval(max_interval)
+            .with_max_elapsed_time(None)
+            .build();
+        Self(policy)
+    }
+
+    /// The next delay: about 100 ms at first; by default at most 1.5 s.
     pub fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(MAX_INTERVAL)
+    }
+}
+
+/// How long a request is repeated while what it needs is unavailable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryLimit {
+    /// For this long: for commands.
+    For(Duration),
+    /// Until it succeeds: for roles.
+    Unlimited,
+}
+
+/// The delays between the attempts at one request, within a [`RetryLimit`].
+pub struct Retries {
+    backoff: Backoff,
+    /// When the last attempt may begin.
+    end: Option<Instant>,
+}
+
+impl RetryLimit {
+    /// Begins to count; delays grow to `max_interval`.
+    #[must_use]
+    pub fn start(self, max_interval: Duration) -> Retries {
+        let end = match self {
+            Self::For(limit) => Some(Instant::now() + limit),
+            Self::Unlimited => None,
+        };
+        Retries { backoff: Backoff::up_to(max_interval), end }
+    }
+}
+
+impl Retries {
+    /// The delay before the next attempt, at least `minimum`; `None` if it would begin after the limit.
+    pub fn next_delay(&mut self, minimum: Duration) -> Option<Duration> {
+        let delay = self.backoff.next_delay().max(minimum);
+        self.end.is_none_or(|end| Instant::now() + delay <= end).then_some(delay)
     }
 }
 
@@ -57,6 +99,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retries_end_with_their_limit_or_never() {
+        let second = Duration::from_secs(1);
+        assert_eq!(RetryLimit::For(second).start(second).next_delay(2 * second), None);
+        assert!(RetryLimit::For(second).start(second).next_delay(Duration::ZERO).is_some());
+        assert_eq!(RetryLimit::Unlimited.start(second).next_delay(100 * second), Some(100 * second));
+    }
 
     #[test]
     fn delays_grow_to_at_most_a_second_and_a_half_and_never_end() {

@@ -3,4 +3,6 @@
 pub mod bank_link;
 pub mod dead_letter;
 pub mod dead_letter_history;
+pub mod lease;
 pub mod outbox_event;
+pub mod reconcile_run;

@@ -6,6 +6,7 @@ mod m20261122_000003_dead_letters;
 mod m20261122_000004_indexes;
 mod m20261127_000005_end_user_id;
 mod m20261127_000006_deferred_events;
+mod m20261127_000007_reconcile;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_indexes::Migration),
             Box::new(m20261127_000005_end_user_id::Migration),
             Box::new(m20261127_000006_deferred_events::Migration),
+            Box::new(m20261127_000007_reconcile::Migration),
         ]
     }
 }

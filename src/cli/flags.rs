@@ -58,6 +58,9 @@ impl SettingInfo {
             let help = "Preferred: a file with the value. Other users can see flags, and often variables";
             return vec![value, arg(self.file_variable(), help)];
         }
+        if self.required {
+            return vec![value];
+        }
         vec![value.default_value(self.default).hide_default_value(self.default.is_empty())]
     }
 

@@ -10,6 +10,8 @@ mod letter_commands;
 mod link_commands;
 mod migrate;
 mod output;
+mod reconcile_command;
+mod reconcile_output;
 mod run;
 mod run_settings;
 mod send;
@@ -64,6 +66,8 @@ enum Command {
     /// Show bank links
     #[command(subcommand)]
     Links(link_commands::Command),
+    /// Compare what Lean lists with what is here, and send what is missing
+    Reconcile(reconcile_command::Args),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -112,6 +116,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::Events(command) => events::run(command, flags).await,
         Command::DeadLetters(command) => letter_commands::run(command, flags).await,
         Command::Links(command) => link_commands::run(command, flags).await,
+        Command::Reconcile(args) => reconcile_command::run(args, flags).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);

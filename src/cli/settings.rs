@@ -5,15 +5,21 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use super::flags::{Resolver, Setting, SettingInfo};
 use crate::api::{self, MIN_TOKEN_LENGTH, Tokens};
 use crate::broker::{Address, Topology};
+use crate::domain::listed::Source;
 use crate::domain::retry::Schedule;
 use crate::domain::signature::Keys;
 use crate::ingress::{self, Network, Senders, parse_networks};
+use crate::lean::{self, Secret, base_url};
 use crate::store::Store;
 use crate::telemetry::LogFormat;
 use crate::worker;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Declares each setting as `VARIABLE: type [attributes] = default, help, description of valid values, parser;`.
 macro_rules! settings {
@@ -52,7 +58,7 @@ settings! {
     BANKLINK_MAX_BODY_BYTES: usize = "262144", "Maximum body size; checked before the signature is computed",
         "1 to 16000000 bytes", |text| within(text, 1..=16_000_000);
     BANKLINK_INGRESS_DEADLINE: Duration = "4s", "Maximum wait for RabbitMQ's confirm before the ingress answers 503",
-        "a duration of 1ms to 9s, below Lean's own 10 s", ingress_deadline;
+        "a duration of 1ms to 9s, below Lean's own 10 s", |text| duration(text, Duration::from_millis(1), Duration::from_secs(9));
     BANKLINK_INGRESS_MAX_IN_FLIGHT: usize = "4096", "Maximum unconfirmed publishes; further webhooks get 503 at once",
         "1 to 100000", |text| within(text, 1..=100_000);
     BANKLINK_ALLOWED_IPS: Vec<Network> = "", "Addresses and CIDR ranges that may post webhooks; empty allows all",
@@ -76,6 +82,20 @@ settings! {
         "one or more tokens of at least 32 characters each, comma separated, of letters, digits and -._~+/=", tokens;
     BANKLINK_EVENT_SOURCE: String = "/banklink", "CloudEvents source of published events",
         "a URI reference", uri_reference;
+    LEAN_API_URL: Url [required] = "https://localhost", "Base URL of Lean's API",
+        "an https:// URL without credentials; http:// only on a loopback address", base_url;
+    LEAN_AUTH_URL: Url [required] = "https://localhost", "Base URL of Lean's authorization server",
+        "an https:// URL without credentials; http:// only on a loopback address", base_url;
+    LEAN_CLIENT_ID: String [required] = "-", "Client id of the application at Lean",
+        "a text without spaces", client_id;
+    LEAN_CLIENT_SECRET: Secret [secret required] = "-", "Client secret of the application at Lean",
+        "a text without spaces or line breaks", |text| client_id(text).map(Secret::new);
+    BANKLINK_RECONCILE_EVERY: Duration = "10m", "Interval of the reconciler",
+        "a duration of 1s to 7days", |text| duration(text, Duration::from_secs(1), DAY * 7);
+    BANKLINK_RECONCILE_OVERLAP: Duration = "1h", "How far a run goes back before the last complete instant",
+        "a duration of 0s to 90days", |text| duration(text, Duration::ZERO, DAY * 90);
+    BANKLINK_RECONCILE_SOURCE: Source = "events", "What Lean is asked for: events, or entities where there is no Events API",
+        "events or entities", source;
     BANKLINK_LOG_FORMAT: LogFormat = "", "text or json; unset: text on a terminal, else json. RUST_LOG sets the filter",
         "text or json", LogFormat::parse;
     OTEL_EXPORTER_OTLP_ENDPOINT: Option<String> = "", "Receives traces by OTLP/gRPC; unset: none. OTEL_* apply",
@@ -96,6 +116,16 @@ pub(super) const BROKER: &[&SettingInfo] = &[
 pub(super) const SECRETS: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info];
 /// For `simulate`.
 pub(super) const SIMULATOR: &[&SettingInfo] = &[&LEAN_WEBHOOK_SECRETS.info, &BANKLINK_API_TOKENS.info];
+
+/// For commands that reconcile, in addition to [`DATABASE`] and [`BROKER`].
+pub(super) const LEAN: &[&SettingInfo] = &[
+    &LEAN_API_URL.info,
+    &LEAN_AUTH_URL.info,
+    &LEAN_CLIENT_ID.info,
+    &LEAN_CLIENT_SECRET.info,
+    &BANKLINK_RECONCILE_OVERLAP.info,
+    &BANKLINK_RECONCILE_SOURCE.info,
+];
 
 /// The address of RabbitMQ and what is declared there.
 pub(super) fn broker(settings: &mut Resolver<'_>) -> (Address, Arc<Topology>) {
@@ -141,6 +171,16 @@ pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
     }
 }
 
+/// Where Lean's API is.
+pub(super) fn lean(settings: &mut Resolver<'_>) -> lean::Settings {
+    lean::Settings {
+        api: settings.get(&LEAN_API_URL),
+        auth: settings.get(&LEAN_AUTH_URL),
+        client_id: settings.get(&LEAN_CLIENT_ID),
+        client_secret: settings.get(&LEAN_CLIENT_SECRET),
+    }
+}
+
 fn namespace(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     ((1..=100).contains(&text.len()) && text.chars().all(allowed)).then(|| text.to_owned())
@@ -167,9 +207,21 @@ fn address(text: &str) -> Option<String> {
     (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
 }
 
-fn ingress_deadline(text: &str) -> Option<Duration> {
-    let range = Duration::from_millis(1)..=Duration::from_secs(9);
-    humantime::parse_duration(text).ok().filter(|deadline| range.contains(deadline))
+fn duration(text: &str, min: Duration, max: Duration) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|duration| (min..=max).contains(duration))
+}
+
+fn client_id(text: &str) -> Option<String> {
+    let is_clean = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_clean.then(|| text.to_owned())
+}
+
+fn source(text: &str) -> Option<Source> {
+    match text {
+        "events" => Some(Source::Events),
+        "entities" => Some(Source::Entities),
+        _ => None,
+    }
 }
 
 fn endpoint(text: &str) -> Option<Option<String>> {

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod field;
 pub mod json;
 pub mod link_data;
+pub mod listed;
 pub mod optional_fields;
 pub mod outcome;
 pub mod retry;

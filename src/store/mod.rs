@@ -11,12 +11,14 @@ mod deadlines;
 mod error;
 mod forwarder;
 mod generation;
+pub mod leases;
 pub mod letters;
 pub mod link_reads;
 mod locks;
 pub mod outbox;
 pub mod outbox_counts;
 mod probes;
+pub mod reconcile_runs;
 mod session;
 mod tls;
 

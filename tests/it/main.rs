@@ -35,6 +35,7 @@ mod pgbouncer;
 mod postgres_settings;
 mod prefetch;
 mod properties;
+mod reconcile;
 mod refused_row;
 mod relay;
 mod runbook;

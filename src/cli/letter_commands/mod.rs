@@ -183,7 +183,7 @@ pub(super) async fn open(url: &str) -> Result<Store, CommandError> {
 }
 
 /// Connects to RabbitMQ, waits for a publisher to be ready, does `work` with it, and closes the connection.
-async fn with_publisher<T>(
+pub(super) async fn with_publisher<T>(
     (address, topology): (Address, Arc<Topology>),
     work: impl AsyncFnOnce(&Publisher) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
@@ -236,7 +236,7 @@ fn state_parser() -> impl TypedValueParser<Value = State> {
 }
 
 /// Reads an RFC 3339 time, or an age before now.
-fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
+pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }

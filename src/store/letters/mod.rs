@@ -3,6 +3,7 @@
 //! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
 mod letter_queries;
+mod listed_letters;
 mod operator_actions;
 mod record_deaths;
 mod replay_claims;
@@ -23,6 +24,7 @@ pub use letter_queries::{
     FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,
     select_dead, state_now, stats,
 };
+pub use listed_letters::{ListedKeys, of_listed};
 pub use operator_actions::{PruneMode, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;
 pub use replay_claims::{ReplayKey, claim, confirm_claims, release_claims, statuses};

@@ -4,7 +4,7 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 25] = [
     ("bisect", 0),
     ("domain", 0),
     ("failpoints", 0),
@@ -17,11 +17,13 @@ const LAYERS: [(&str, u8); 23] = [
     ("stack", 0),
     ("telemetry", 0),
     ("broker", 1),
+    ("lean", 1),
     ("store", 1),
     ("admin", 2),
     ("api", 2),
     ("dead_letters", 2),
     ("ingress", 2),
+    ("reconcile", 2),
     ("relay", 2),
     ("simulator", 2),
     ("worker", 2),

@@ -2,13 +2,15 @@
 
 use super::sources;
 
-/// Libraries and the modules that may use them. axum has several homes, each of which serves an address.
-const HOMES: [(&str, &[&str]); 6] = [
+/// Libraries and the modules that may use them. axum has several homes, each of which serves an address, and so has reqwest, each of
+/// which posts webhooks or asks another server.
+const HOMES: [(&str, &[&str]); 7] = [
     ("axum::", &["admin", "api", "ingress", "simulator"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),
     ("lapin::", &["broker"]),
+    ("reqwest::", &["cli", "lean", "simulator"]),
     ("sea_orm::", &["store"]),
 ];
 

@@ -11,6 +11,7 @@ pub mod app;
 pub mod browser;
 pub mod fixtures;
 pub mod http;
+pub mod lean_api;
 pub mod model;
 pub mod process;
 pub mod properties;

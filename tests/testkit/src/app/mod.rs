@@ -11,13 +11,14 @@ mod rows;
 use std::sync::{Arc, Mutex};
 
 use banklink::app::App;
-use banklink::broker::{Address, Topology};
+use banklink::broker::{Address, Publisher, Topology};
 use banklink::domain::retry::Schedule;
 use banklink::domain::signature::Keys;
-use banklink::ingress;
+use banklink::reconcile::{self, Reconciler};
 use banklink::relay::Relay;
 use banklink::store::{IfMissing, Store};
 use banklink::worker::{self, Worker};
+use banklink::{ingress, lean};
 use lapin::Channel;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -162,6 +163,18 @@ impl TestApp {
     pub fn start_relay(&self) {
         let relay = self.relay();
         self.roles.spawn(async move { relay.run().await });
+    }
+
+    /// A reconciler that is not running, for tests that call its steps. Drop it before the app.
+    pub fn reconciler(&self, settings: reconcile::Settings, client: lean::Client) -> Arc<Reconciler> {
+        self.banklink().reconciler(settings, client, &self.store, self.stop.clone())
+    }
+
+    /// A publisher that is ready. Drop it before the app.
+    pub async fn publisher(&self) -> Publisher {
+        let publisher = self.banklink().publisher();
+        until("a ready publisher", async || publisher.ready().is_ok()).await;
+        publisher
     }
 
     fn banklink(&self) -> &App {

@@ -1,6 +1,7 @@
 //! The program as a process, on an app's namespace and database.
 
 use super::TestApp;
+use crate::lean_api::{CLIENT_ID, CLIENT_SECRET, LeanApi};
 use crate::process::{Invocation, banklink};
 use crate::{SECRET, amqp_url};
 
@@ -13,6 +14,15 @@ impl TestApp {
             .env("BANKLINK_NAMESPACE", &self.namespace)
             .env("BANKLINK_RETRY_SCHEDULE", self.schedule)
             .env("BANKLINK_DELIVERY_LIMIT", self.delivery_limit.to_string())
+    }
+
+    /// A command, configured for this app and for a stand-in of Lean's API.
+    pub fn lean_command(&self, lean: &LeanApi, arguments: &[&str]) -> Invocation {
+        self.command(arguments)
+            .env("LEAN_API_URL", &lean.url)
+            .env("LEAN_AUTH_URL", &lean.url)
+            .env("LEAN_CLIENT_ID", CLIENT_ID)
+            .env("LEAN_CLIENT_SECRET", CLIENT_SECRET)
     }
 
     /// One role as a process, on free ports.

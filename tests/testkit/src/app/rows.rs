@@ -1,6 +1,6 @@
 //! The rows of an app's database.
 
-use entity::{bank_link, dead_letter, dead_letter_history, outbox_event};
+use entity::{bank_link, dead_letter, dead_letter_history, outbox_event, reconcile_run};
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 use uuid::Uuid;
 
@@ -65,6 +65,12 @@ impl TestApp {
     pub async fn history(&self) -> Vec<dead_letter_history::Model> {
         let history = dead_letter_history::Entity::find().order_by_asc(dead_letter_history::Column::Id);
         history.all(&self.store.connection()).await.expect("history")
+    }
+
+    /// All runs of the reconciler, the oldest first.
+    pub async fn reconcile_runs(&self) -> Vec<reconcile_run::Model> {
+        let runs = reconcile_run::Entity::find().order_by_asc(reconcile_run::Column::Id);
+        runs.all(&self.store.connection()).await.expect("runs")
     }
 
     /// All events in the outbox.

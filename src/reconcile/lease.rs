@@ -1,0 +1,66 @@
+//! The lease that lets one process at a time reconcile. It saves Lean's API and the broker double work; two processes at once would
+//! do no harm, because a webhook that is sent twice is merged twice.
+
+use std::time::Duration;
+
+use rustix::system::uname;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::Error;
+use crate::store::leases::{self, Acquired, VALIDITY};
+use crate::store::{Store, with_deadline};
+
+const NAME: &str = "reconcile";
+/// How often the lease is renewed, how long that may take, and when it is tried again.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
+const RENEW_DEADLINE: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A lease that this process holds.
+pub(super) struct Lease {
+    store: Store,
+    holder: String,
+    valid_until: Instant,
+}
+
+impl Lease {
+    /// Takes the lease. Fails with [`Error::HeldBy`] if another process has it.
+    pub(super) async fn acquire(store: &Store) -> Result<Self, Error> {
+        // The first part is for people; the id tells apart two runs of one process.
+        let host = uname();
+        let (host, id) = (host.nodename().to_string_lossy(), Uuid::new_v4().simple());
+        let holder = format!("process {} on {host} ({id})", std::process::id());
+        let begin = Instant::now();
+        match leases::acquire(store, NAME, &holder).await? {
+            Acquired::Taken => Ok(Self { store: store.clone(), holder, valid_until: begin + VALIDITY }),
+            Acquired::HeldBy(other) => Err(Error::HeldBy(other)),
+        }
+    }
+
+    /// Renews the lease until that fails for too long, or another process has taken it.
+    pub(super) async fn keep(&mut self) -> Error {
+        let mut delay = RENEW_INTERVAL;
+        loop {
+            sleep(delay).await;
+            let begin = Instant::now();
+            match with_deadline(RENEW_DEADLINE, leases::renew(&self.store, NAME, &self.holder)).await {
+                Ok(true) => (self.valid_until, delay) = (begin + VALIDITY, RENEW_INTERVAL),
+                Ok(false) => return Error::LeaseLost,
+                Err(cause) if Instant::now() < self.valid_until => {
+                    warn!(%cause, "cannot renew the lease");
+                    delay = RETRY_INTERVAL;
+                }
+                Err(_) => return Error::LeaseLost,
+            }
+        }
+    }
+
+    /// Ends the lease. If that fails, it expires.
+    pub(super) async fn release(self) {
+        if let Err(cause) = with_deadline(RENEW_DEADLINE, leases::release(&self.store, NAME, &self.holder)).await {
+            warn!(%cause, "cannot release the lease; it expires after {VALIDITY:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One run: reads Lean's list window by window, the oldest first, and remembers up to when it is complete.
+//!
+//! A window begins as the whole time asked for, and is halved while its list is long. So a run that is killed has lost little, and
+//! memory does not grow with the length of the list.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::error::Error;
+use super::reader::{IfLong, Reader, Window};
+use crate::domain::listed::Source;
+use crate::lean::Query;
+use crate::store;
+
+/// Lean remembers what it sent for 90 days.
+pub(super) const LEANS_MEMORY: TimeDelta = TimeDelta::days(90);
+
+/// Whether a run goes on where an earlier one was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuity {
+    /// It does, or it begins before Lean's memory does.
+    Joined,
+    /// There is a time between them that was never complete.
+    Gap,
+}
+
+/// What a run covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The beginning, which is not part of it.
+    pub from: DateTime<Utc>,
+    /// The end, which is.
+    pub to: DateTime<Utc>,
+    /// Whether something before `from` may be missing.
+    pub continuity: Continuity,
+}
+
+impl Range {
+    /// The range after `from` (by default the last complete instant less `overlap`, or else 90 days ago; in any case `overlap` before `to`) and up to `to` (by default now).
+    #[must_use]
+    pub fn new(
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+        complete_until: Option<DateTime<Utc>>,
+        overlap: TimeDelta,
+    ) -> Self {
+        let now = Utc::now();
+        let begin_of_memory = now - LEANS_MEMORY;
+        let resumed = complete_until.map_or(begin_of_memory, |until| (until - overlap).max(begin_of_memory));
+        let to = to.unwrap_or(now);
+        let from = from.unwrap_or(resumed.min(to - overlap));
+        let is_joined = from <= begin_of_memory || complete_until.is_some_and(|until| from <= until);
+        let continuity = if is_joined { Continuity::Joined } else { Continuity::Gap };
+        Self { from, to, continuity }
+    }
+}
+
+/// A run in progress.
+pub(super) struct Run<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) range: Range,
+    pub(super) source: Source,
+    /// Up to when all windows are complete.
+    pub(super) complete_until: Option<DateTime<Utc>>,
+}
+
+impl Run<'_> {
+    /// Reads all windows. Calls `record` after each one.
+    ///
+    /// # Errors
+    /// Any [`Error`] but those about the lease. After an entry that is not a webhook, [`Error::NotWebhooks`]; the rest is accounted for
+    /// nevertheless.
+    pub(super) async fn run(&mut self, record: impl AsyncFn(&Self) -> Result<(), store::Error>) -> Result<(), Error> {
+        let min_length = match self.source {
+            Source::Events => TimeDelta::minutes(1),
+            // Lean selects entities by whole days.
+            Source::Entities => TimeDelta::days(1),
+        };
+        let (mut from, mut length) = (self.range.from, self.range.to - self.range.from);
+        while from < self.range.to {
+            let window = Query { source: self.source, from, to: self.range.to.min(from + length) };
+            let if_long = if length > min_length { IfLong::Refuse } else { IfLong::Read };
+            match self.reader.read(&window, if_long).await? {
+                Window::TooLong => length = (length / 2).max(min_length),
+                Window::Done => {
+                    if self.reader.garbage == 0 {
+                        self.complete_until = Some(window.to);
+                    }
+                    record(self).await?;
+                    (from, length) = (window.to, (window.to - from) * 2);
+                }
+            }
+        }
+        match (self.reader.garbage, self.reader.progress.missing) {
+            (0, 0) => Ok(()),
+            (0, missing) => Err(Error::Missing(missing)),
+            (garbage, _) => Err(Error::NotWebhooks(garbage)),
+        }
+    }
+
+    /// The value of the column `complete_until`: nothing if something before the range may be missing.
+    pub(super) fn recorded_until(&self) -> Option<DateTime<Utc>> {
+        self.complete_until.filter(|_| self.range.continuity == Continuity::Joined)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_begins_before_the_last_complete_instant_or_with_leans_memory() {
+        let (now, hour) = (Utc::now(), TimeDelta::hours(1));
+        let first = Range::new(None, None, None, hour);
+        assert!(first.from <= first.to - LEANS_MEMORY && first.continuity == Continuity::Joined);
+        let next = Range::new(None, None, Some(now - hour), hour);
+        assert_eq!((next.from, next.continuity), (now - hour * 2, Continuity::Joined));
+        let after_a_long_time = Range::new(None, None, Some(now - TimeDelta::days(200)), hour);
+        assert!(after_a_long_time.from > now - TimeDelta::days(91));
+        assert_eq!(after_a_long_time.continuity, Continuity::Joined);
+    }
+
+    #[test]
+    fn a_range_that_leaves_out_a_time_never_compared_has_a_gap() {
+        let (now, hour) = (Utc::now(), TimeDelta::hours(1));
+        let continuity = |from, complete| Range::new(Some(now - from), None, complete, hour).continuity;
+        assert_eq!(continuity(hour, None), Continuity::Gap);
+        assert_eq!(continuity(hour, Some(now - hour * 2)), Continuity::Gap);
+        assert_eq!(continuity(hour, Some(now - hour)), Continuity::Joined);
+        assert_eq!(continuity(TimeDelta::days(91), None), Continuity::Joined);
+    }
+}

@@ -1,0 +1,83 @@
+//! `leases`: lets one process at a time do a piece of work. A lease ends by itself if its holder is killed.
+//!
+//! Expiry is compared with the clock of the process that asks. If clocks differ by more than [`VALIDITY`], two processes may
+//! hold the lease at once, so the work must be such that this does no harm.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use entity::lease::{ActiveModel, Column, Entity};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use super::{Error, Store};
+
+/// How long a lease is valid after it was taken or renewed.
+pub const VALIDITY: Duration = Duration::from_secs(30);
+
+/// The result of asking for a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// The lease is the caller's until [`VALIDITY`] has passed.
+    Taken,
+    /// Another holder has it: its name.
+    HeldBy(String),
+}
+
+/// Takes the lease `name` for `holder` if it is free, has expired, or is the holder's own.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
+pub async fn acquire(store: &Store, name: &str, holder: &str) -> Result<Acquired, Error> {
+    store
+        .transaction(async |transaction| {
+            let lease = ActiveModel {
+                name: Set(name.to_owned()),
+                holder: Set(holder.to_owned()),
+                expires_at: Set(Utc::now() + VALIDITY),
+            };
+            let is_free = Expr::col((Entity, Column::ExpiresAt)).lt(Utc::now());
+            let is_own = Expr::col((Entity, Column::Holder)).eq(Expr::col((Alias::new("excluded"), Column::Holder)));
+            let if_free = OnConflict::column(Column::Name)
+                .update_columns([Column::Holder, Column::ExpiresAt])
+                .action_and_where(is_free.or(is_own))
+                .to_owned();
+            let insert = Entity::insert(lease).on_conflict(if_free);
+            if insert.exec_without_returning(&transaction.connection).await? == 1 {
+                return Ok(Acquired::Taken);
+            }
+            let current = Entity::find_by_id(name).one(&transaction.connection).await?;
+            // It was deleted since: the next attempt takes it.
+            Ok(Acquired::HeldBy(
+                current.map_or_else(|| "a process that has just ended".to_owned(), |lease| lease.holder),
+            ))
+        })
+        .await
+}
+
+/// Makes the lease valid for [`VALIDITY`] from now. Returns whether `holder` still has it.
+///
+/// # Errors
+/// As [`acquire`].
+pub async fn renew(store: &Store, name: &str, holder: &str) -> Result<bool, Error> {
+    let update = Entity::update_many()
+        .col_expr(Column::ExpiresAt, Expr::value(Utc::now() + VALIDITY))
+        .filter(Column::Name.eq(name))
+        .filter(Column::Holder.eq(holder));
+    store.transaction(async |transaction| Ok(update.exec(&transaction.connection).await?.rows_affected == 1)).await
+}
+
+/// Ends the lease, if `holder` still has it.
+///
+/// # Errors
+/// As [`acquire`]. The lease then expires.
+pub async fn release(store: &Store, name: &str, holder: &str) -> Result<(), Error> {
+    let delete = Entity::delete_many().filter(Column::Name.eq(name)).filter(Column::Holder.eq(holder));
+    store
+        .transaction(async |transaction| {
+            delete.exec(&transaction.connection).await?;
+            Ok(())
+        })
+        .await
+}

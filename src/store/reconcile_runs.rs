@@ -1,0 +1,136 @@
+//! `reconcile_runs`: what each comparison with Lean's own list has found, and up to when the comparison is complete.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::reconcile_run::{ActiveModel, Column, Entity, Model};
+use sea_orm::ActiveValue::NotSet;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+
+use super::{Error, Store};
+
+/// A row of `reconcile_runs`.
+pub type Run = Model;
+
+/// Runs are deleted when they are this old and a later run is complete. As long as Lean's own memory.
+const RETENTION: TimeDelta = TimeDelta::days(90);
+/// The failure of a run that never ended.
+const ABANDONED: &str = "the process was killed, or lost its lease";
+
+/// How many listed webhooks came to which end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// A bank link already holds what they carry.
+    pub known: u64,
+    /// They were missing and are on the work queue now.
+    pub sent: u64,
+    /// They are dead letters.
+    pub dead: u64,
+    /// They are not about a bank link.
+    pub ignored: u64,
+}
+
+/// Inserts a run over the time after `from` and up to `to`, and returns its id. Runs that never ended are ended: only the holder of
+/// the lease may call this.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
+pub async fn begin(store: &Store, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<i64, Error> {
+    store
+        .transaction(async |transaction| {
+            let connection = &transaction.connection;
+            let abandoned = Entity::update_many()
+                .col_expr(Column::EndedAt, Expr::value(Utc::now()))
+                .col_expr(Column::Failure, Expr::value(ABANDONED))
+                .filter(Column::EndedAt.is_null());
+            abandoned.exec(connection).await?;
+            let run = Model { started_at: Utc::now(), from, to, ..Model::default() };
+            let run = ActiveModel { id: NotSet, ..ActiveModel::from(run) };
+            Ok(run.insert(connection).await?.id)
+        })
+        .await
+}
+
+/// Records how far the run `id` has come: the counts so far and, once a part of it is complete, up to when.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn record_progress(
+    store: &Store,
+    id: i64,
+    counts: &Counts,
+    complete_until: Option<DateTime<Utc>>,
+) -> Result<(), Error> {
+    let update = with_progress(id, counts, complete_until);
+    store
+        .transaction(async |transaction| {
+            update.exec(&transaction.connection).await?;
+            Ok(())
+        })
+        .await
+}
+
+/// Ends the run `id`. Without a `failure`, deletes runs that are older than 90 days.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn end(
+    store: &Store,
+    id: i64,
+    counts: &Counts,
+    complete_until: Option<DateTime<Utc>>,
+    failure: Option<String>,
+) -> Result<(), Error> {
+    let supersedes_others = failure.is_none() && complete_until.is_some();
+    let update = with_progress(id, counts, complete_until)
+        .col_expr(Column::EndedAt, Expr::value(Utc::now()))
+        .col_expr(Column::Failure, Expr::value(failure));
+    store
+        .transaction(async |transaction| {
+            let connection = &transaction.connection;
+            update.exec(connection).await?;
+            if supersedes_others {
+                let is_old = Column::StartedAt.lt(Utc::now() - RETENTION);
+                let holds_less = Column::CompleteUntil.is_null().or(Column::CompleteUntil.lte(complete_until));
+                Entity::delete_many().filter(is_old).filter(holds_less).exec(connection).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn with_progress(id: i64, counts: &Counts, complete_until: Option<DateTime<Utc>>) -> UpdateMany<Entity> {
+    let number = |count: u64| Expr::value(i64::try_from(count).unwrap_or(i64::MAX));
+    let update = Entity::update_many()
+        .col_expr(Column::Known, number(counts.known))
+        .col_expr(Column::Sent, number(counts.sent))
+        .col_expr(Column::Dead, number(counts.dead))
+        .col_expr(Column::Ignored, number(counts.ignored))
+        .filter(Column::Id.eq(id));
+    match complete_until {
+        Some(until) => update.col_expr(Column::CompleteUntil, Expr::value(until)),
+        None => update,
+    }
+}
+
+/// Up to when every webhook that Lean lists is accounted for; `None` if no run was complete yet.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn complete_until(store: &Store) -> Result<Option<DateTime<Utc>>, Error> {
+    let select = Entity::find()
+        .select_only()
+        .column(Column::CompleteUntil)
+        .filter(Column::CompleteUntil.is_not_null())
+        .order_by_desc(Column::CompleteUntil)
+        .limit(1);
+    store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await
+}
+
+/// The last `limit` runs, the newest first.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn latest(store: &Store, limit: u64) -> Result<Vec<Run>, Error> {
+    let select = Entity::find().order_by_desc(Column::StartedAt).order_by_desc(Column::Id).limit(limit);
+    store.read(async |connection| Ok(select.all(connection).await?)).await
+}

@@ -1,0 +1,1 @@
+//! The command and the role, as processes.

@@ -1,0 +1,245 @@
+//! A Lean that lies, fails or refuses, and that no complete instant may be derived from.
+
+use std::time::Duration;
+
+use banklink::domain::listed::Source;
+use banklink::reconcile::{Error, Inconsistency, Range, Reconciling, Report};
+use banklink::{lean, reconcile};
+use chrono::TimeDelta;
+use rstest::rstest;
+use serde_json::{Value, json};
+use testkit::lean_api::{Answer, LeanApi, Request};
+use testkit::waiting::until as wait_until;
+use testkit::{On, TestApp};
+use tokio_util::sync::CancellationToken;
+
+use super::{client_within, complete, counts, created, reconcile, until};
+
+/// An app without roles and a Lean with 250 webhooks, which are all missing.
+async fn lean_with_three_pages() -> (TestApp, LeanApi) {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    (app, LeanApi::start((0..250).map(|seconds| created(seconds + 60))).await)
+}
+
+fn edit(answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
+    if answer.status == 200 { answer.edited(edit) } else { answer }
+}
+
+/// The page `number` shows what the page before it shows.
+fn repeated(request: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| {
+        if request.number("page") == 1 {
+            body["data"] = json!((0..request.number("size")).map(|_| body["data"][0].clone()).collect::<Vec<_>>());
+        }
+    })
+}
+
+fn other_number(request: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| body["page"]["number"] = json!(request.number("page") + 1))
+}
+
+fn empty(request: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| {
+        if request.number("page") == 1 {
+            body["data"] = json!([]);
+        }
+    })
+}
+
+fn shortened(request: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| {
+        if request.number("page") == 1 {
+            body["data"].as_array_mut().unwrap().pop();
+        }
+    })
+}
+
+fn fewer_pages(_: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| body["page"]["total_pages"] = json!(1))
+}
+
+fn growing(request: &Request, answer: Answer) -> Answer {
+    edit(answer, |body| body["page"]["total_elements"] = json!(250 + request.number("page")))
+}
+
+fn endless_without_totals(request: &Request, answer: Answer) -> Answer {
+    let page = request.number("page") % 2;
+    edit(answer, |body| *body = json!({ "data": [{ "type": "results.ready", "event_id": page.to_string() }] }))
+}
+
+/// After each listing without totals, another one.
+fn unrepeatable(request: &Request, answer: Answer) -> Answer {
+    let (page, size) = (request.number("page"), request.number("size"));
+    let data = if page == 0 { json!([{ "type": "results.ready", "event_id": size.to_string() }]) } else { json!([]) };
+    edit(answer, |body| *body = json!({ "data": data }))
+}
+
+#[rstest]
+#[case::number(other_number, Inconsistency::Number)]
+#[case::repeated(repeated, Inconsistency::Count)]
+#[case::empty(empty, Inconsistency::EmptyPage)]
+#[case::shortened(shortened, Inconsistency::Count)]
+#[case::fewer_pages(fewer_pages, Inconsistency::Count)]
+#[case::growing(growing, Inconsistency::Totals)]
+#[case::endless(endless_without_totals, Inconsistency::RepeatedPage)]
+#[case::unrepeatable(unrepeatable, Inconsistency::Unrepeatable)]
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_never_fit_together_end_the_run_without_a_complete_instant(
+    #[case] lie: fn(&Request, Answer) -> Answer,
+    #[case] expected: Inconsistency,
+) {
+    let (app, lean) = lean_with_three_pages().await;
+    lean.alter(lie);
+    let report = reconcile(&app, &lean).await;
+    assert!(matches!(report.failure, Some(Error::Inconsistent(found)) if found == expected), "{report:?}");
+    assert_eq!((report.complete_until, until(&app).await), (None, None));
+    let failure = app.reconcile_runs().await[0].failure.clone().unwrap();
+    assert!(failure.starts_with("Lean's list is inconsistent: "), "{failure}");
+
+    lean.alter(|_, answer| answer);
+    complete(&reconcile(&app, &lean).await);
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_listed_while_pages_are_read_is_accounted_for_once() {
+    let (app, lean) = lean_with_three_pages().await;
+    let late = created(30);
+    let mut is_grown = false;
+    lean.alter(move |request, answer| {
+        // On top of the list, so that everything moves by one place, once the first page was read.
+        is_grown |= request.number("page") == 1;
+        let (page, size) = (request.number("page"), request.number("size"));
+        edit(answer, |body| {
+            if is_grown {
+                let data = body["data"].as_array_mut().unwrap();
+                data.insert(0, if page == 0 { late.clone() } else { json!({ "type": "moved", "event_id": page }) });
+                data.truncate(size);
+                body["page"]["total_elements"] = json!(251);
+            }
+        })
+    });
+    let report = reconcile(&app, &lean).await;
+    // The moved places hold no webhooks of the list, so the listing never fits. What was listed is sent nevertheless.
+    assert!(report.failure.is_some() && report.progress.counts.sent >= 248, "{report:?}");
+    assert_eq!(until(&app).await, None);
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_totals_is_read_twice_and_then_complete() {
+    let (app, lean) = lean_with_three_pages().await;
+    lean.alter(|_, answer| edit(answer, |body| drop(body.as_object_mut().unwrap().remove("page"))));
+    assert_eq!(complete(&reconcile(&app, &lean).await), counts(0, 250, 0, 0));
+    assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 250, "each of them once");
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_not_webhooks_keep_the_time_incomplete_and_the_rest_is_sent() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let lean = LeanApi::start([created(60), json!(null), json!(7), json!({ "event_id": "e" }), created(50)]).await;
+    let report = reconcile(&app, &lean).await;
+    assert!(matches!(report.failure, Some(Error::NotWebhooks(3))), "{report:?}");
+    assert_eq!((report.progress.counts.sent, until(&app).await), (2, None));
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lean_that_ignores_the_time_asked_for_moves_nothing_beyond_its_end() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let lean = LeanApi::start([created(60)]).await;
+    let future = created(-3_600);
+    lean.alter(move |_, answer| {
+        edit(answer, |body| {
+            body["data"].as_array_mut().unwrap().push(future.clone());
+            body["page"]["total_elements"] = json!(2);
+        })
+    });
+    let report = reconcile(&app, &lean).await;
+    assert_eq!(complete(&report), counts(0, 2, 0, 0));
+    assert!(until(&app).await <= Some(chrono::Utc::now()));
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_renewed_once_for_all_when_it_runs_out_or_is_refused() {
+    let (app, lean) = lean_with_three_pages().await;
+    let mut requests = 0;
+    lean.alter(move |_, answer| {
+        requests += 1;
+        if requests == 2 { Answer::status(401) } else { answer }
+    });
+    complete(&reconcile(&app, &lean).await);
+    assert_eq!((lean.tokens(), lean.requests().len()), (2, 4), "one page was asked for twice");
+
+    lean.set_token_lifetime(0);
+    complete(&reconcile(&app, &lean).await);
+    assert!(lean.tokens() > 2);
+    app.finish_with_leftovers().await;
+}
+
+async fn failure_of(alter: impl FnMut(&Request, Answer) -> Answer + Send + 'static) -> lean::Error {
+    let (app, lean) = lean_with_three_pages().await;
+    lean.alter(alter);
+    let (client, publisher) = (client_within(&lean, Duration::from_secs(1)), app.publisher().await);
+    let reconciling = Reconciling { store: &app.store, client: &client, source: Source::Events };
+    let range = Range::new(None, None, None, TimeDelta::hours(1));
+    let stop = CancellationToken::new();
+    let report: Report = reconciling.send_missing(range, &publisher, &stop, &mut |_| ()).await.unwrap();
+    assert_eq!(until(&app).await, None);
+    drop(publisher);
+    app.finish_with_leftovers().await;
+    match report.failure {
+        Some(reconcile::Error::Lean(error)) => error,
+        failure => panic!("{failure:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lean_refuses_for_good_ends_the_run_and_what_may_pass_is_waited_for_within_a_limit() {
+    assert_eq!(failure_of(|_, _| Answer::status(401)).await, lean::Error::Unauthorized);
+    assert_eq!(failure_of(|_, _| Answer::status(403)).await, lean::Error::Refused(403));
+    let redirect = |_: &Request, _| Answer { headers: "location: /elsewhere\r\n".to_owned(), ..Answer::status(302) };
+    assert_eq!(failure_of(redirect).await, lean::Error::Refused(302));
+    let html = |_: &Request, _| Answer { body: "<html>".to_owned(), ..Answer::status(200) };
+    assert!(matches!(failure_of(html).await, lean::Error::Unreadable(_)));
+    assert!(matches!(failure_of(|_, _| Answer::status(503)).await, lean::Error::Unavailable(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lean_that_is_busy_or_broken_for_a_while_is_waited_for() {
+    let (app, lean) = lean_with_three_pages().await;
+    let mut failures = vec![
+        Answer::status(500),
+        Answer { headers: "retry-after: 1\r\n".to_owned(), ..Answer::status(429) },
+        Answer::status(429),
+    ];
+    lean.alter(move |_, answer| failures.pop().unwrap_or(answer));
+    assert_eq!(complete(&reconcile(&app, &lean).await), counts(0, 250, 0, 0));
+    assert_eq!(lean.requests().len(), 6);
+    app.finish_with_leftovers().await;
+}
+
+/// Memory holds one page: what is missing on it is on the queue before the next one is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_page_is_accounted_for_before_the_next_one_is_asked_for() {
+    let (app, lean) = lean_with_three_pages().await;
+    let (stop, client) = (CancellationToken::new(), client_within(&lean, Duration::from_secs(60)));
+    let stopping = stop.clone();
+    lean.alter(move |request, answer| {
+        if request.number("page") == 2 {
+            stopping.cancel();
+        }
+        answer
+    });
+    let publisher = app.publisher().await;
+    let reconciling = Reconciling { store: &app.store, client: &client, source: Source::Events };
+    let range = Range::new(None, None, None, TimeDelta::hours(1));
+    let report = reconciling.send_missing(range, &publisher, &stop, &mut |_| ()).await.unwrap();
+    assert!(matches!(report.failure, Some(Error::Interrupted)), "{report:?}");
+    assert_eq!(report.progress.counts.sent, 200);
+    wait_until("two pages", async || app.ready_messages(&app.topology.webhooks()).await == 200).await;
+    drop(publisher);
+    app.finish_with_leftovers().await;
+}
