@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::bank_link::{BankLink, merge};
 use super::failure::Failure;
+use super::field::Field;
 use super::json::{self, Object};
 use super::timestamp::Timestamp;
 use super::webhook::{Parsed, Webhook, parse, peek_type_and_entity};
@@ -85,15 +86,19 @@ impl ListedWebhook {
 
     /// Whether the worker would find that `webhook`, this one parsed, changes nothing in `row`.
     ///
-    /// A webhook without a `timestamp`, and one made from an entity, have another time than the webhook that Lean sent. So if they
-    /// would only move an existing `linked_at` back, they count as held.
+    /// A webhook without a `timestamp`, and one made from an entity, have another time and id than the webhook that Lean sent. So if they
+    /// would only move an existing `linked_at` back, or add a `last_event_id`, they count as held.
     #[must_use]
     pub fn is_held(&self, row: Option<&BankLink>, webhook: &Webhook) -> bool {
         let Some(row) = row else { return false };
-        let Some(after) = merge(Some(row), [webhook]).after else { return true };
+        let Some(mut after) = merge(Some(row), [webhook]).after else { return true };
         let has_own_time = self.source == Source::Events && webhook.timestamp != Timestamp::EPOCH;
-        let with_old_times = BankLink { linked_at: row.linked_at, revision: row.revision, ..after };
-        !has_own_time && row.linked_at.is_some() && with_old_times == *row
+        if has_own_time || row.linked_at.is_none() {
+            return false;
+        }
+        (after.linked_at, after.revision) = (row.linked_at, row.revision);
+        after.fields[Field::LastEventId as usize].clone_from(&row.fields[Field::LastEventId as usize]);
+        after == *row
     }
 
     /// Whether `body`, posted or sent earlier, is the same webhook. An entity is created once, so the webhook made from it is the same
@@ -137,7 +142,6 @@ fn text(object: &Object<'_>, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::webhook::Parsed;
 
     fn listed(json: &str) -> ListedWebhook {
         ListedWebhook::from_event(Bytes::from(json.to_owned())).unwrap()
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!((webhook.clone(), at), again);
         assert_eq!(at, Timestamp::parse("2026-05-12T14:34:40.5Z").unwrap());
         let row = merge(None, [&link(&webhook)]).after.unwrap();
-        assert_eq!(row.get(crate::domain::field::Field::BankIdentifier), Some("B"));
+        assert_eq!(row.get(Field::BankIdentifier), Some("B"));
         assert!(!String::from_utf8_lossy(&webhook.body).contains("consents"));
         assert_eq!(ListedWebhook::from_entity(&Bytes::from_static(br#"{"id":"x","created_at":"soon"}"#)), None);
     }

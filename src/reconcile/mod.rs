@@ -4,6 +4,7 @@
 //! sent twice is merged twice, which changes nothing, and only complete windows move the complete instant.
 
 mod account;
+mod entry;
 mod error;
 mod lease;
 mod listing;

@@ -7,19 +7,19 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::account::account;
+use super::entry::{Content, Entry};
 use super::error::Error;
 use super::listing::{Inconsistency, Listing, Next};
 use super::progress::{Missing, Progress};
 use super::report;
 use super::send::send;
 use crate::broker::Publisher;
-use crate::domain::listed::{ListedWebhook, Source, id_of_bytes};
+use crate::domain::listed::ListedWebhook;
 use crate::lean::{Client, Query};
 use crate::reconnect::Backoff;
 use crate::store::Store;
@@ -117,9 +117,10 @@ impl Reader<'_> {
             if if_long == IfLong::Refuse && page.total_elements.is_some_and(|total| total > MAX_ENTRIES) {
                 return Ok(Attempt::TooLong);
             }
-            let keys: Vec<Uuid> = page.entries.iter().map(|entry| id_of_bytes(entry)).collect();
-            let next = listing.add(&page, &keys);
-            self.account(window, page.entries).await?;
+            let entries: Vec<Entry> = page.entries.iter().map(|bytes| Entry::read(window, bytes.clone())).collect();
+            let next = listing.add(&page, entries.iter().map(|entry| entry.id));
+            drop(page);
+            self.account(entries).await?;
             self.progress.pages += 1;
             self.progress.expected_pages = pages_before + listing.expected_pages();
             (self.on_progress)(&self.progress);
@@ -135,8 +136,8 @@ impl Reader<'_> {
     }
 
     /// Accounts for the entries of a page that were not accounted for before.
-    async fn account(&mut self, window: &Query, entries: Vec<Bytes>) -> Result<(), Error> {
-        let webhooks = entries.into_iter().filter_map(|entry| self.unseen(window, entry)).collect();
+    async fn account(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let webhooks = entries.into_iter().filter_map(|entry| self.unseen(entry)).collect();
         let accounted = account(self.store, webhooks).await?;
         let missing = accounted.missing;
         let mut counts = accounted.counts;
@@ -161,23 +162,18 @@ impl Reader<'_> {
     }
 
     /// The webhook in `entry`, unless it was accounted for before, is not in the window, or is none.
-    fn unseen(&mut self, window: &Query, entry: Bytes) -> Option<ListedWebhook> {
-        let webhook = match window.source {
-            Source::Events => ListedWebhook::from_event(entry.clone()),
-            Source::Entities => match ListedWebhook::from_entity(&entry) {
-                // Lean selects by whole days.
-                Some((_, at)) if at.to_micros() <= window.from || at.to_micros() > window.to => return None,
-                webhook => webhook.map(|(webhook, _)| webhook),
-            },
-        };
-        let id = webhook.as_ref().map_or_else(|| id_of_bytes(&entry), |webhook| webhook.message_id);
+    fn unseen(&mut self, entry: Entry) -> Option<ListedWebhook> {
         let [before, current] = &mut self.seen;
-        let is_new = current.insert(id) && !before.contains(&id);
-        if is_new && webhook.is_none() {
-            self.garbage += 1;
-            // Not its content: it may hold anything.
-            warn!(bytes = entry.len(), "an entry of Lean's list is not a webhook");
+        match entry.content {
+            Content::OutsideWindow => None,
+            _ if !current.insert(entry.id) || before.contains(&entry.id) => None,
+            Content::Webhook(webhook) => Some(webhook),
+            Content::Garbage(bytes) => {
+                self.garbage += 1;
+                // Not its content: it may hold anything.
+                warn!(bytes, "an entry of Lean's list is not a webhook");
+                None
+            }
         }
-        webhook.filter(|_| is_new)
     }
 }

@@ -257,8 +257,9 @@ impl State {
     }
 }
 
-/// One page of `entries`.
-fn page(entries: &[String], request: &Request, number: &str, size: &str) -> Answer {
+/// The page of `entries` that `request` asks for by the parameters `number` and `size`.
+#[must_use]
+pub fn page(entries: &[String], request: &Request, number: &str, size: &str) -> Answer {
     let (number, size) = (request.number(number), request.number(size).max(1));
     let (elements, pages) = (entries.len(), entries.len().div_ceil(size));
     let data: Vec<&str> = entries.iter().skip(number * size).take(size).map(String::as_str).collect();
