@@ -19,7 +19,7 @@ use crate::readiness::Readiness;
 use crate::server::{self, TrackedBody};
 
 /// The roles that a process may run.
-const ROLES: [&str; 4] = ["ingress", "worker", "relay", "api"];
+const ROLES: [&str; 5] = ["ingress", "worker", "relay", "api", "reconciler"];
 /// Maximum number of connections: probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
 

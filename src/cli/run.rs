@@ -16,7 +16,10 @@ use super::{CommandError, migrate, settings};
 use crate::api::Api;
 use crate::app::App;
 use crate::ingress::Ingress;
+use crate::lean::Client;
 use crate::readiness::Readiness;
+use crate::reconcile::Reconciler;
+use crate::reconnect::RetryLimit;
 use crate::relay::Relay;
 use crate::store::{Deadlines, IfMissing, Store};
 use crate::telemetry::{self, LevelFilter, Traces};
@@ -41,6 +44,7 @@ struct Roles {
     worker: Option<Arc<Worker>>,
     relay: Option<Arc<Relay>>,
     api: Option<Arc<Api>>,
+    reconciler: Option<Arc<Reconciler>>,
 }
 
 /// The listeners of the roles that serve HTTP.
@@ -82,6 +86,10 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         }
         None => None,
     };
+    let reconciler = match settings.reconciler {
+        Some((settings, lean)) => Some((settings, Client::new(lean, RetryLimit::Unlimited)?)),
+        None => None,
+    };
     let (address, topology) = settings.broker;
     let app = App::new(address, topology);
     let roles = Roles {
@@ -89,6 +97,10 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         worker: store.as_ref().zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
         relay: store.as_ref().filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
         api: store.as_ref().zip(settings.api).map(|(store, (_, settings))| app.api(settings, store, stop.clone())),
+        reconciler: store
+            .as_ref()
+            .zip(reconciler)
+            .map(|(store, (settings, client))| app.reconciler(settings, client, store, stop.clone())),
     };
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
     let (reported, stop_admin) = (roles.clone(), CancellationToken::new());
@@ -128,7 +140,7 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
     ended
 }
 
-/// Waits for the database (and migrates it if asked to), starts worker and relay, and ends with `stop` or any role.
+/// Waits for the database (and migrates it if asked to), starts the roles that need it, and ends with `stop` or any role.
 async fn run_until_stopped(
     roles: &Roles,
     database: Option<(&Store, bool)>,
@@ -146,6 +158,9 @@ async fn run_until_stopped(
     }
     if let Some(relay) = roles.relay.clone() {
         running.spawn(async move { relay.run().await });
+    }
+    if let Some(reconciler) = roles.reconciler.clone() {
+        running.spawn(async move { reconciler.run().await });
     }
     tokio::select! {
         biased;
@@ -165,13 +180,16 @@ impl Roles {
         let worker = self.worker.as_ref().filter(|_| is_asked("worker")).map(|worker| worker.readiness());
         let relay = self.relay.as_ref().filter(|_| is_asked("relay")).map(|relay| relay.readiness());
         let api = self.api.as_ref().filter(|_| is_asked("api")).map(|api| api.readiness());
-        let (ingress, worker, relay, api) = tokio::join!(
+        let reconciler = self.reconciler.as_ref().filter(|_| is_asked("reconciler"));
+        let reconciler = reconciler.map(|reconciler| reconciler.readiness());
+        let (ingress, worker, relay, api, reconciler) = tokio::join!(
             OptionFuture::from(ingress),
             OptionFuture::from(worker),
             OptionFuture::from(relay),
             OptionFuture::from(api),
+            OptionFuture::from(reconciler),
         );
-        [ingress, worker, relay, api].into_iter().flatten().collect()
+        [ingress, worker, relay, api, reconciler].into_iter().flatten().collect()
     }
 }
 

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::flags::{Flags, Problems};
 use super::settings;
 use crate::broker::{Address, Topology};
-use crate::{api, ingress, telemetry, worker};
+use crate::{api, ingress, lean, reconcile, telemetry, worker};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
@@ -19,6 +19,8 @@ pub(super) enum Role {
     Relay,
     /// Answers which banks a customer has linked, and tells of changes
     Api,
+    /// Compares what Lean lists with what is here, at an interval, and sends what is missing
+    Reconciler,
 }
 
 /// The roles of the main job: those that run if none is named.
@@ -38,6 +40,8 @@ pub(super) struct RunSettings {
     pub(super) relay: bool,
     /// The address of the read API, and its own settings.
     pub(super) api: Option<(String, api::Settings)>,
+    /// The settings of the reconciler, and where Lean's API is.
+    pub(super) reconciler: Option<(reconcile::Settings, lean::Settings)>,
 }
 
 impl RunSettings {
@@ -46,7 +50,7 @@ impl RunSettings {
         let roles = if roles.is_empty() { &DEFAULT_ROLES } else { roles };
         let runs = |role| roles.contains(&role);
         let migrates = runs(Role::Worker) || runs(Role::Relay);
-        let uses_database = migrates || runs(Role::Api);
+        let uses_database = migrates || runs(Role::Api) || runs(Role::Reconciler);
         flags.resolve(|values| Self {
             broker: settings::broker(values),
             telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
@@ -57,6 +61,7 @@ impl RunSettings {
             worker: runs(Role::Worker).then(|| settings::worker(values)),
             relay: runs(Role::Relay),
             api: runs(Role::Api).then(|| settings::api(values)),
+            reconciler: runs(Role::Reconciler).then(|| (settings::reconciler(values), settings::lean(values))),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::retry::Schedule;
 use crate::domain::signature::Keys;
 use crate::ingress::{self, Network, Senders, parse_networks};
 use crate::lean::{self, Secret, base_url};
+use crate::reconcile;
 use crate::store::Store;
 use crate::telemetry::LogFormat;
 use crate::worker;
@@ -168,6 +169,14 @@ pub(super) fn worker(settings: &mut Resolver<'_>) -> worker::Settings {
         batch_size: settings.get(&BANKLINK_BATCH_SIZE),
         prefetch: settings.get(&BANKLINK_PREFETCH),
         event_source: settings.get(&BANKLINK_EVENT_SOURCE),
+    }
+}
+
+pub(super) fn reconciler(settings: &mut Resolver<'_>) -> reconcile::Settings {
+    reconcile::Settings {
+        source: settings.get(&BANKLINK_RECONCILE_SOURCE),
+        every: settings.get(&BANKLINK_RECONCILE_EVERY),
+        overlap: settings.get(&BANKLINK_RECONCILE_OVERLAP),
     }
 }
 

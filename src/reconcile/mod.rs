@@ -95,14 +95,10 @@ impl Reconciling<'_> {
         lease: &mut Lease,
     ) -> Result<Report, store::Error> {
         let id = begin(self.store, range.from, range.to).await?;
-        let mut run = self.run(range, Action::Send(publisher), on_progress);
-        let record = async |run: &Run<'_>| {
-            let counts = &run.reader.progress.counts;
-            store::reconcile_runs::record_progress(self.store, id, counts, run.recorded_until()).await
-        };
+        let mut run = self.run(range, Action::Send(publisher), Some(id), on_progress);
         // Cancelling a run is harmless at any point, so the work is cancelled, too.
         let failure = tokio::select! {
-            ended = run.run(record) => ended.err(),
+            ended = run.run() => ended.err(),
             lost = lease.keep() => Some(lost),
             () = stop.cancelled() => Some(Error::Interrupted),
         };
@@ -121,9 +117,9 @@ impl Reconciling<'_> {
         on_missing: &mut (dyn FnMut(&Missing) + Send),
         on_progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Report {
-        let mut run = self.run(in_micros(range), Action::List(on_missing), on_progress);
+        let mut run = self.run(in_micros(range), Action::List(on_missing), None, on_progress);
         let failure = tokio::select! {
-            ended = run.run(async |_| Ok(())) => ended.err(),
+            ended = run.run() => ended.err(),
             () = stop.cancelled() => Some(Error::Interrupted),
         };
         report(run, failure)
@@ -133,6 +129,7 @@ impl Reconciling<'_> {
         &'r self,
         range: Range,
         action: Action<'r>,
+        id: Option<i64>,
         on_progress: &'r mut (dyn FnMut(&Progress) + Send),
     ) -> Run<'r> {
         let reader = Reader {
@@ -144,7 +141,7 @@ impl Reconciling<'_> {
             garbage: 0,
             seen: [HashSet::new(), HashSet::new()],
         };
-        Run { reader, range, source: self.source, complete_until: None }
+        Run { reader, range, source: self.source, id, complete_until: None }
     }
 }
 

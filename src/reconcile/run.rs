@@ -9,7 +9,7 @@ use super::error::Error;
 use super::reader::{IfLong, Reader, Window};
 use crate::domain::listed::Source;
 use crate::lean::Query;
-use crate::store;
+use crate::store::reconcile_runs::record_progress;
 
 /// Lean remembers what it sent for 90 days.
 pub(super) const LEANS_MEMORY: TimeDelta = TimeDelta::days(90);
@@ -59,17 +59,19 @@ pub(super) struct Run<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) range: Range,
     pub(super) source: Source,
+    /// The row in `reconcile_runs`; none in a dry run.
+    pub(super) id: Option<i64>,
     /// Up to when all windows are complete.
     pub(super) complete_until: Option<DateTime<Utc>>,
 }
 
 impl Run<'_> {
-    /// Reads all windows. Calls `record` after each one.
+    /// Reads all windows, and records each one.
     ///
     /// # Errors
     /// Any [`Error`] but those about the lease. After an entry that is not a webhook, [`Error::NotWebhooks`]; the rest is accounted for
     /// nevertheless.
-    pub(super) async fn run(&mut self, record: impl AsyncFn(&Self) -> Result<(), store::Error>) -> Result<(), Error> {
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
         let min_length = match self.source {
             Source::Events => TimeDelta::minutes(1),
             // Lean selects entities by whole days.
@@ -82,19 +84,28 @@ impl Run<'_> {
             match self.reader.read(&window, if_long).await? {
                 Window::TooLong => length = (length / 2).max(min_length),
                 Window::Done => {
-                    if self.reader.garbage == 0 {
-                        self.complete_until = Some(window.to);
-                    }
-                    record(self).await?;
+                    self.end_window(window.to).await?;
                     (from, length) = (window.to, (window.to - from) * 2);
                 }
             }
         }
+        self.end_window(self.range.to).await?;
         match (self.reader.garbage, self.reader.progress.missing) {
             (0, 0) => Ok(()),
             (0, missing) => Err(Error::Missing(missing)),
             (garbage, _) => Err(Error::NotWebhooks(garbage)),
         }
+    }
+
+    /// Everything up to `until` was listed, and is accounted for unless something was not a webhook, or is missing in a dry run.
+    async fn end_window(&mut self, until: DateTime<Utc>) -> Result<(), Error> {
+        if self.reader.garbage == 0 && self.reader.progress.missing == 0 {
+            self.complete_until = Some(until);
+        }
+        if let Some(id) = self.id {
+            record_progress(self.reader.store, id, &self.reader.progress.counts, self.recorded_until()).await?;
+        }
+        Ok(())
     }
 
     /// The value of the column `complete_until`: nothing if something before the range may be missing.
