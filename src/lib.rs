@@ -18,8 +18,8 @@
 //! | --- | --- |
 //! | 4 | [`cli`]: the program's commands |
 //! | 3 | [`app`]: builds the roles from their settings |
-//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`admin`]: probes and metrics; [`dead_letters`]: what operators do; [`simulator`]: a stand-in for Lean |
-//! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM |
+//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`reconcile`]: what Lean lists; [`admin`]: probes and metrics; [`dead_letters`]: what operators do; [`simulator`]: a stand-in for Lean |
+//! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM; [`lean`]: the client of Lean's API |
 //! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`], [`stack`], [`bisect`] |
 //!
 //! `docs/ARCHITECTURE.md` has the file-by-file tour, the reasons and a glossary; `docs/CONTRACT.md` is what others rely on.

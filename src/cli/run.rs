@@ -86,22 +86,10 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let reconciler = match settings.reconciler {
-        Some((settings, lean)) => Some((settings, Client::new(lean, RetryLimit::Unlimited)?)),
-        None => None,
-    };
-    let (address, topology) = settings.broker;
+    let (address, topology) = settings.broker.clone();
+    let migrate = settings.migrate;
     let app = App::new(address, topology);
-    let roles = Roles {
-        ingress: settings.ingress.map(|(_, settings)| app.ingress(settings, stop.clone())),
-        worker: store.as_ref().zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
-        relay: store.as_ref().filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
-        api: store.as_ref().zip(settings.api).map(|(store, (_, settings))| app.api(settings, store, stop.clone())),
-        reconciler: store
-            .as_ref()
-            .zip(reconciler)
-            .map(|(store, (settings, client))| app.reconciler(settings, client, store, stop.clone())),
-    };
+    let roles = Roles::build(&app, store.as_ref(), settings, &stop)?;
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
     let (reported, stop_admin) = (roles.clone(), CancellationToken::new());
     let readiness = move |role| reported.clone().readiness(role);
@@ -116,7 +104,7 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         info!(listen = %listener.local_addr()?, "answering at /v1");
         running.spawn(Arc::clone(api).run(listener));
     }
-    let database = store.as_ref().map(|store| (store, settings.migrate));
+    let database = store.as_ref().map(|store| (store, migrate));
     let ended = tokio::select! {
         ended = run_until_stopped(&roles, database, &mut running, &stop) => ended,
         mismatch = app.until_mismatch() => Err(mismatch.into()),
@@ -173,6 +161,26 @@ async fn run_until_stopped(
 }
 
 impl Roles {
+    /// Builds the roles that have settings.
+    fn build(
+        app: &App,
+        store: Option<&Store>,
+        settings: RunSettings,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let client = |lean| Client::new(lean, RetryLimit::Unlimited);
+        let reconciler = settings.reconciler.map(|(settings, lean)| client(lean).map(|client| (settings, client)));
+        Ok(Self {
+            ingress: settings.ingress.map(|(_, settings)| app.ingress(settings, stop.clone())),
+            worker: store.zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
+            relay: store.filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
+            api: store.zip(settings.api).map(|(store, (_, settings))| app.api(settings, store, stop.clone())),
+            reconciler: store
+                .zip(reconciler.transpose()?)
+                .map(|(store, (settings, client))| app.reconciler(settings, client, store, stop.clone())),
+        })
+    }
+
     /// The readiness of the named role, or of every role of this process.
     async fn readiness(self, role: Option<String>) -> Vec<Readiness> {
         let is_asked = |name: &str| role.as_ref().is_none_or(|role| role == name);

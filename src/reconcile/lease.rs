@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Error;
+use super::error::Error;
+use crate::failpoints::shortened_for_tests;
 use crate::store::leases::{self, Acquired, VALIDITY};
 use crate::store::{Store, with_deadline};
 
@@ -41,12 +42,13 @@ impl Lease {
 
     /// Renews the lease until that fails for too long, or another process has taken it.
     pub(super) async fn keep(&mut self) -> Error {
-        let mut delay = RENEW_INTERVAL;
+        let interval = shortened_for_tests(RENEW_INTERVAL);
+        let mut delay = interval;
         loop {
             sleep(delay).await;
             let begin = Instant::now();
             match with_deadline(RENEW_DEADLINE, leases::renew(&self.store, NAME, &self.holder)).await {
-                Ok(true) => (self.valid_until, delay) = (begin + VALIDITY, RENEW_INTERVAL),
+                Ok(true) => (self.valid_until, delay) = (begin + VALIDITY, interval),
                 Ok(false) => return Error::LeaseLost,
                 Err(cause) if Instant::now() < self.valid_until => {
                     warn!(%cause, "cannot renew the lease");

@@ -106,7 +106,7 @@ impl Reconciling<'_> {
         if let Err(cause) = end(self.store, id, counts, run.recorded_until(), text).await {
             warn!(%cause, "cannot record the end of the run; the next one will");
         }
-        Ok(report(run, failure))
+        Ok(report(&run, failure))
     }
 
     /// Lists what is missing in `range`, and writes nothing.
@@ -122,7 +122,7 @@ impl Reconciling<'_> {
             ended = run.run() => ended.err(),
             () = stop.cancelled() => Some(Error::Interrupted),
         };
-        report(run, failure)
+        report(&run, failure)
     }
 
     fn run<'r>(
@@ -150,6 +150,6 @@ fn in_micros(range: Range) -> Range {
     Range { from: range.from.trunc_subsecs(6), to: range.to.trunc_subsecs(6), ..range }
 }
 
-fn report(run: Run<'_>, failure: Option<Error>) -> Report {
+fn report(run: &Run<'_>, failure: Option<Error>) -> Report {
     Report { range: run.range, progress: run.reader.progress, complete_until: run.complete_until, failure }
 }

@@ -142,9 +142,11 @@ fn log(report: &Report) {
     let (known, sent, dead, ignored) = (counts.known, counts.sent, counts.dead, counts.ignored);
     let complete_until = report.complete_until.map(|until| until.to_rfc3339());
     match &report.failure {
-        Some(cause) => warn!(%cause, known, sent, dead, ignored, complete_until, "reconciling is not complete"),
+        Some(cause) => {
+            warn!(%cause, known, sent, dead, ignored, complete_until, "reconciling is not complete");
+        }
         None if sent > 0 => {
-            warn!(known, sent, dead, ignored, complete_until, "webhooks were missing, and are sent now")
+            warn!(known, sent, dead, ignored, complete_until, "webhooks were missing, and are sent now");
         }
         None => info!(known, sent, dead, ignored, complete_until, "reconciled"),
     }

@@ -4,14 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::reconcile_run::{ActiveModel, Column, Entity, Model};
 use sea_orm::ActiveValue::NotSet;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 
-use super::{Error, Store};
+use super::{Error, Store, Transaction};
 
 /// A row of `reconcile_runs`.
 pub type Run = Model;
 
-/// Runs are deleted when they are this old and a later run is complete. As long as Lean's own memory.
+/// Runs are deleted when they are this old: Lean itself remembers nothing older.
 const RETENTION: TimeDelta = TimeDelta::days(90);
 /// The failure of a run that never ended.
 const ABANDONED: &str = "the process was killed, or lost its lease";
@@ -29,8 +29,8 @@ pub struct Counts {
     pub ignored: u64,
 }
 
-/// Inserts a run over the time after `from` and up to `to`, and returns its id. Runs that never ended are ended: only the holder of
-/// the lease may call this.
+/// Inserts a run over the time after `from` and up to `to`, and returns its id. Runs that never ended are ended, and those
+/// older than 90 days deleted. Only the holder of the lease may call this.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
@@ -43,6 +43,7 @@ pub async fn begin(store: &Store, from: DateTime<Utc>, to: DateTime<Utc>) -> Res
                 .col_expr(Column::Failure, Expr::value(ABANDONED))
                 .filter(Column::EndedAt.is_null());
             abandoned.exec(connection).await?;
+            prune(transaction).await?;
             let run = Model { started_at: Utc::now(), from, to, ..Model::default() };
             let run = ActiveModel { id: NotSet, ..ActiveModel::from(run) };
             Ok(run.insert(connection).await?.id)
@@ -69,7 +70,7 @@ pub async fn record_progress(
         .await
 }
 
-/// Ends the run `id`. Without a `failure`, deletes runs that are older than 90 days.
+/// Ends the run `id`.
 ///
 /// # Errors
 /// As [`begin`].
@@ -80,22 +81,25 @@ pub async fn end(
     complete_until: Option<DateTime<Utc>>,
     failure: Option<String>,
 ) -> Result<(), Error> {
-    let supersedes_others = failure.is_none() && complete_until.is_some();
     let update = with_progress(id, counts, complete_until)
         .col_expr(Column::EndedAt, Expr::value(Utc::now()))
         .col_expr(Column::Failure, Expr::value(failure));
     store
         .transaction(async |transaction| {
-            let connection = &transaction.connection;
-            update.exec(connection).await?;
-            if supersedes_others {
-                let is_old = Column::StartedAt.lt(Utc::now() - RETENTION);
-                let holds_less = Column::CompleteUntil.is_null().or(Column::CompleteUntil.lte(complete_until));
-                Entity::delete_many().filter(is_old).filter(holds_less).exec(connection).await?;
-            }
+            update.exec(&transaction.connection).await?;
             Ok(())
         })
         .await
+}
+
+/// Deletes the runs that began more than 90 days ago, except one with the latest complete instant.
+async fn prune(transaction: &Transaction) -> Result<(), Error> {
+    let connection = &transaction.connection;
+    let latest: Option<DateTime<Utc>> = until_latest().into_tuple().one(connection).await?;
+    let superseded = Column::CompleteUntil.is_null().or(Column::CompleteUntil.lt(latest));
+    let is_old = Column::StartedAt.lt(Utc::now() - RETENTION);
+    Entity::delete_many().filter(is_old).filter(superseded).exec(connection).await?;
+    Ok(())
 }
 
 fn with_progress(id: i64, counts: &Counts, complete_until: Option<DateTime<Utc>>) -> UpdateMany<Entity> {
@@ -117,13 +121,17 @@ fn with_progress(id: i64, counts: &Counts, complete_until: Option<DateTime<Utc>>
 /// # Errors
 /// As [`begin`].
 pub async fn complete_until(store: &Store) -> Result<Option<DateTime<Utc>>, Error> {
-    let select = Entity::find()
+    let select = until_latest();
+    store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await
+}
+
+fn until_latest() -> Select<Entity> {
+    Entity::find()
         .select_only()
         .column(Column::CompleteUntil)
         .filter(Column::CompleteUntil.is_not_null())
         .order_by_desc(Column::CompleteUntil)
-        .limit(1);
-    store.read(async |connection| Ok(select.into_tuple().one(connection).await?)).await
+        .limit(1)
 }
 
 /// The last `limit` runs, the newest first.

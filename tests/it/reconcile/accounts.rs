@@ -103,7 +103,7 @@ async fn the_letter_of_a_webhook_that_was_posted_accounts_for_it() {
     // Another webhook about the same entity has no letter.
     let mut other = posted[2].clone();
     other["event_id"] = json!("another");
-    lean.add(other);
+    lean.add(&other);
     assert_eq!(complete(&reconcile(&app, &lean).await), counts(0, 1, 3, 0));
     app.until_dead(4).await;
 

@@ -3,6 +3,8 @@
 mod accounts;
 mod commands;
 mod lies;
+mod takeover;
+mod volume;
 
 use std::time::Duration;
 

@@ -27,8 +27,8 @@ type Alter = Box<dyn FnMut(&Request, Answer) -> Answer + Send>;
 
 /// What it knows, and what was asked of it.
 struct State {
-    /// Each webhook as it is listed, byte for byte.
-    events: Vec<String>,
+    /// Each webhook as it is listed, byte for byte, and when it was created, if that can be read.
+    events: Vec<(String, Option<DateTime<Utc>>)>,
     entities: Vec<Value>,
     /// The access token that is valid now; its number is that of the requests for tokens.
     token: Option<String>,
@@ -97,7 +97,7 @@ impl LeanApi {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(Mutex::new(State {
-            events: events.into_iter().map(|event| event.to_string()).collect(),
+            events: events.into_iter().map(|event| timed(event.to_string())).collect(),
             entities: Vec::new(),
             token: None,
             tokens: 0,
@@ -119,8 +119,8 @@ impl LeanApi {
     }
 
     /// Adds a webhook to the list, byte for byte.
-    pub fn add(&self, event: impl ToString) {
-        self.state().events.push(event.to_string());
+    pub fn add(&self, event: &impl ToString) {
+        self.state().events.push(timed(event.to_string()));
     }
 
     /// Sets the list of entities.
@@ -160,6 +160,13 @@ impl Drop for LeanApi {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// A webhook with its time.
+fn timed(event: String) -> (String, Option<DateTime<Utc>>) {
+    let value: Value = serde_json::from_str(&event).unwrap_or_default();
+    let time = value["timestamp"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    (event, time.map(|time| time.to_utc()))
 }
 
 /// Answers one request, and closes the connection.
@@ -239,12 +246,8 @@ impl State {
     /// What was created after `from` and before `to`. A webhook without a readable time is always listed.
     fn listed_events(&self, request: &Request) -> Vec<String> {
         let (from, to) = (request.time("from"), request.time("to"));
-        let is_listed = |event: &&String| {
-            let event: Value = serde_json::from_str(event).unwrap_or_default();
-            let time = event["timestamp"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-            time.is_none_or(|time| time > from && time < to)
-        };
-        self.events.iter().filter(is_listed).cloned().collect()
+        let is_listed = |time: &Option<DateTime<Utc>>| time.is_none_or(|time| time > from && time < to);
+        self.events.iter().filter(|(_, time)| is_listed(time)).map(|(event, _)| event.clone()).collect()
     }
 
     fn listed_entities(&self, request: &Request) -> Vec<String> {
