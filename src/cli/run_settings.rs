@@ -19,7 +19,7 @@ pub(super) enum Role {
     Relay,
     /// Answers which banks a customer has linked, and tells of changes
     Api,
-    /// Compares what Lean lists with what is here, at an interval, and sends what is missing
+    /// Compares what Lean lists with what is here, and sends what is missing
     Reconciler,
 }
 

@@ -1,10 +1,9 @@
-//! A Lean that lies, fails or refuses, and that no complete instant may be derived from.
+//! A Lean that lies: no complete instant may be derived from a list that does not fit together.
 
 use std::time::Duration;
 
 use banklink::domain::listed::Source;
-use banklink::reconcile::{Error, Inconsistency, Range, Reconciling, Report};
-use banklink::{lean, reconcile};
+use banklink::reconcile::{Error, Inconsistency, Range, Reconciling};
 use chrono::TimeDelta;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{client_within, complete, counts, created, reconcile, until};
 
 /// An app without roles and a Lean with 250 webhooks, which are all missing.
-async fn lean_with_three_pages() -> (TestApp, LeanApi) {
+pub(super) async fn lean_with_three_pages() -> (TestApp, LeanApi) {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     (app, LeanApi::start((0..250).map(|seconds| created(seconds + 60))).await)
 }
@@ -169,65 +168,6 @@ async fn a_lean_that_ignores_the_time_asked_for_moves_nothing_beyond_its_end() {
     let report = reconcile(&app, &lean).await;
     assert_eq!(complete(&report), counts(0, 2, 0, 0));
     assert!(until(&app).await <= Some(chrono::Utc::now()));
-    app.finish_with_leftovers().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_renewed_once_for_all_when_it_runs_out_or_is_refused() {
-    let (app, lean) = lean_with_three_pages().await;
-    let mut requests = 0;
-    lean.alter(move |_, answer| {
-        requests += 1;
-        if requests == 2 { Answer::status(401) } else { answer }
-    });
-    complete(&reconcile(&app, &lean).await);
-    assert_eq!((lean.tokens(), lean.requests().len()), (2, 4), "one page was asked for twice");
-
-    lean.set_token_lifetime(0);
-    complete(&reconcile(&app, &lean).await);
-    assert!(lean.tokens() > 2);
-    app.finish_with_leftovers().await;
-}
-
-async fn failure_of(alter: impl FnMut(&Request, Answer) -> Answer + Send + 'static) -> lean::Error {
-    let (app, lean) = lean_with_three_pages().await;
-    lean.alter(alter);
-    let (client, publisher) = (client_within(&lean, Duration::from_secs(1)), app.publisher().await);
-    let reconciling = Reconciling { store: &app.store, client: &client, source: Source::Events };
-    let range = Range::new(None, None, None, TimeDelta::hours(1));
-    let stop = CancellationToken::new();
-    let report: Report = reconciling.send_missing(range, &publisher, &stop, &mut |_| ()).await.unwrap();
-    assert_eq!(until(&app).await, None);
-    drop(publisher);
-    app.finish_with_leftovers().await;
-    match report.failure {
-        Some(reconcile::Error::Lean(error)) => error,
-        failure => panic!("{failure:?}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_lean_refuses_for_good_ends_the_run_and_what_may_pass_is_waited_for_within_a_limit() {
-    assert_eq!(failure_of(|_, _| Answer::status(401)).await, lean::Error::Unauthorized);
-    assert_eq!(failure_of(|_, _| Answer::status(403)).await, lean::Error::Refused(403));
-    let redirect = |_: &Request, _| Answer { headers: "location: /elsewhere\r\n".to_owned(), ..Answer::status(302) };
-    assert_eq!(failure_of(redirect).await, lean::Error::Refused(302));
-    let html = |_: &Request, _| Answer { body: "<html>".to_owned(), ..Answer::status(200) };
-    assert!(matches!(failure_of(html).await, lean::Error::Unreadable(_)));
-    assert!(matches!(failure_of(|_, _| Answer::status(503)).await, lean::Error::Unavailable(_)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lean_that_is_busy_or_broken_for_a_while_is_waited_for() {
-    let (app, lean) = lean_with_three_pages().await;
-    let mut failures = vec![
-        Answer::status(500),
-        Answer { headers: "retry-after: 1\r\n".to_owned(), ..Answer::status(429) },
-        Answer::status(429),
-    ];
-    lean.alter(move |_, answer| failures.pop().unwrap_or(answer));
-    assert_eq!(complete(&reconcile(&app, &lean).await), counts(0, 250, 0, 0));
-    assert_eq!(lean.requests().len(), 6);
     app.finish_with_leftovers().await;
 }
 

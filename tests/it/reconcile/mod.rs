@@ -2,6 +2,7 @@
 
 mod accounts;
 mod commands;
+mod failures;
 mod lies;
 mod takeover;
 mod volume;

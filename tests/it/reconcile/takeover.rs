@@ -110,7 +110,7 @@ async fn a_killed_run_does_no_harm_and_the_next_one_completes_it(#[case] on: On)
 async fn a_run_whose_lease_another_process_has_taken_stops() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let lean = LeanApi::start([created(60)]).await;
-    lean.alter(|_, _| Answer { headers: "retry-after: 60\r\n".to_owned(), ..Answer::status(429) });
+    lean.alter(|_, _| Answer { headers: "retry-after: 10\r\n".to_owned(), ..Answer::status(429) });
     let mut run = app.lean_command(&lean, &["reconcile"]).short_deadlines().env("RUST_LOG", "warn").start();
     run.until_log("Lean is unavailable").await;
     let taken = format!("UPDATE leases SET holder = '{HOLDER}'");

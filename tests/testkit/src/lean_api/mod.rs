@@ -1,13 +1,16 @@
 //! A stand-in for Lean's API: tokens, the Events API and the list of entities. It is honest unless a test alters its answers.
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use http::{header, serve};
 
 /// The credentials that it accepts.
 pub const CLIENT_ID: &str = "client-of-the-tests";
@@ -108,7 +111,8 @@ impl LeanApi {
         let shared = Arc::clone(&state);
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                let state = Arc::clone(&shared);
+                tokio::spawn(serve(stream, move |head, body| state.lock().expect("not poisoned").answer(head, body)));
             }
         });
         Self { url, state, server }
@@ -167,36 +171,6 @@ fn timed(event: String) -> (String, Option<DateTime<Utc>>) {
     let value: Value = serde_json::from_str(&event).unwrap_or_default();
     let time = value["timestamp"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     (event, time.map(|time| time.to_utc()))
-}
-
-/// Answers one request, and closes the connection.
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    let (head, body) = loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = header(head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            if body.len() >= length {
-                break (head.to_owned(), body.to_owned());
-            }
-        }
-        match stream.read(&mut buffer).await.ok()? {
-            0 => return None,
-            read => bytes.extend_from_slice(&buffer[..read]),
-        }
-    };
-    let answer = state.lock().expect("not poisoned").answer(&head, &body);
-    let Answer { status, headers, body } = answer;
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status} -\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n");
-    stream.write_all((head + &body).as_bytes()).await.ok()?;
-    stream.shutdown().await.ok()
-}
-
-/// The value of a header.
-fn header(head: &str, name: &str) -> Option<String> {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
 }
 
 impl State {
