@@ -20,8 +20,6 @@ use crate::store::Store;
 use crate::telemetry::LogFormat;
 use crate::worker;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Declares each setting as `VARIABLE: type [attributes] = default, help, description of valid values, parser;`.
 macro_rules! settings {
     ($($name:ident: $type:ty $([$($attribute:ident)+])? = $default:literal, $help:literal, $expected:literal, $parse:expr;)+)
@@ -92,9 +90,9 @@ settings! {
     LEAN_CLIENT_SECRET: Secret [secret required] = "-", "Client secret of the application at Lean",
         "a text without spaces or line breaks", |text| client_id(text).map(Secret::new);
     BANKLINK_RECONCILE_EVERY: Duration = "10m", "Interval of the reconciler",
-        "a duration of 1s to 7days", |text| duration(text, Duration::from_secs(1), DAY * 7);
+        "a duration of 1s to 7days", |text| duration(text, Duration::from_secs(1), Duration::from_hours(7 * 24));
     BANKLINK_RECONCILE_OVERLAP: Duration = "1h", "How far a run goes back before the last complete instant",
-        "a duration of 0s to 90days", |text| duration(text, Duration::ZERO, DAY * 90);
+        "a duration of 0s to 90days", |text| duration(text, Duration::ZERO, Duration::from_hours(90 * 24));
     BANKLINK_RECONCILE_SOURCE: Source = "events", "What Lean is asked for: events, or entities where there is no Events API",
         "events or entities", source;
     BANKLINK_LOG_FORMAT: LogFormat = "", "text or json; unset: text on a terminal, else json. RUST_LOG sets the filter",
