@@ -6,13 +6,14 @@
 --
 -- It creates the roles without passwords; set them with \password banklink_worker and so on. Run `banklink migrate up` as
 -- banklink_migrator, which owns the tables, and do not set BANKLINK_MIGRATE for the others. The operator's commands are
--- `banklink dead-letters` and `banklink check`.
+-- `banklink dead-letters`, `links`, `reconcile` and `check`.
 
 DO $$
 DECLARE
   role text;
 BEGIN
-  FOREACH role IN ARRAY ARRAY['banklink_migrator', 'banklink_worker', 'banklink_relay', 'banklink_operator', 'banklink_api'] LOOP
+  FOREACH role IN ARRAY ARRAY['banklink_migrator', 'banklink_worker', 'banklink_relay', 'banklink_api', 'banklink_reconciler',
+                            'banklink_operator'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
       EXECUTE format('CREATE ROLE %I LOGIN', role);
     END IF;
@@ -21,7 +22,7 @@ END $$;
 
 -- Before PostgreSQL 15 every user may create tables in the schema public.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO banklink_worker, banklink_relay, banklink_operator, banklink_api;
+GRANT USAGE ON SCHEMA public TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator;
 GRANT USAGE, CREATE ON SCHEMA public TO banklink_migrator;
 
 DO $$
@@ -32,7 +33,7 @@ BEGIN
   END IF;
 
   -- Each process checks that the schema is complete.
-  GRANT SELECT ON seaql_migrations TO banklink_worker, banklink_relay, banklink_operator, banklink_api;
+  GRANT SELECT ON seaql_migrations TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator;
 
   -- The worker writes links and their events, records dead letters, and ends those that were replayed.
   GRANT SELECT, INSERT, UPDATE ON bank_links, outbox_events, dead_letters TO banklink_worker;
@@ -48,6 +49,11 @@ BEGIN
   GRANT SELECT, UPDATE, DELETE ON dead_letters TO banklink_operator;
   GRANT SELECT, INSERT ON dead_letter_history TO banklink_operator;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_operator;
+
+  -- The reconciler compares with links and letters, and records its runs and who works on one. The command is an operator's.
+  GRANT SELECT ON bank_links, dead_letters TO banklink_reconciler;
+  GRANT SELECT, INSERT, UPDATE, DELETE ON reconcile_runs, leases TO banklink_reconciler, banklink_operator;
+  GRANT USAGE ON SEQUENCE reconcile_runs_id_seq TO banklink_reconciler, banklink_operator;
 
   -- The read API, and other programs that read links from the database.
   GRANT SELECT ON bank_links TO banklink_api;

@@ -4,6 +4,7 @@
 
 mod check;
 mod command_error;
+mod connections;
 mod events;
 mod flags;
 mod letter_commands;
@@ -17,6 +18,7 @@ mod run_settings;
 mod send;
 mod settings;
 mod simulate;
+mod times;
 mod topology_command;
 mod webhook_formats;
 mod webhook_source;

@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{open, with_publisher};
 use super::flags::{Flags, setting_args};
-use super::letter_commands::{open, parse_time, with_publisher};
 use super::reconcile_output::{MissingList, print_report, print_runs};
+use super::times::parse_time;
 use super::{CommandError, settings};
 use crate::broker::Publisher;
 use crate::lean::{Client, command_limit};

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::letter_commands::letter_format::{age, time};
+use super::times::{age, time};
 use super::{CommandError, output};
 use crate::reconcile::{Continuity, Missing, Report};
 use crate::store::reconcile_runs::Run;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use testkit::app::API_TOKEN;
+use testkit::lean_api::LeanApi;
 use testkit::process::until_answers;
 use testkit::waiting::eventually;
 use testkit::{On, SECRET, TestApp, http};
@@ -20,7 +21,9 @@ fn documented_metrics() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_metric_has_help_and_a_series_before_the_first_webhook() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
-    let every_role = app.command(&["run", "ingress", "worker", "relay", "api"]).on_free_ports();
+    let lean = LeanApi::start([]).await;
+    let every_role =
+        app.lean_command(&lean, &["run", "ingress", "worker", "relay", "api", "reconciler"]).on_free_ports();
     let running = every_role.env("LEAN_WEBHOOK_SECRETS", SECRET).env("BANKLINK_API_TOKENS", API_TOKEN).start();
     let admin = running.admin().await;
     until_answers(&admin, "/readyz", 200).await;

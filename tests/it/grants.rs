@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use testkit::app::ApiClient;
+use testkit::lean_api::LeanApi;
 use testkit::process::until_answers;
 use testkit::services::Services;
 use testkit::waiting::until;
@@ -9,7 +10,7 @@ use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
 const GRANTS: &str = include_str!("../../deploy/postgres/grants.sql");
-const ROLES: [&str; 5] = ["migrator", "worker", "relay", "operator", "api"];
+const ROLES: [&str; 6] = ["migrator", "worker", "relay", "api", "reconciler", "operator"];
 
 fn url_of(services: &Services, role: &str) -> String {
     services.database_url.replace("postgres:postgres@", &format!("banklink_{role}:a-password@"))
@@ -52,8 +53,17 @@ async fn each_role_works_with_the_rights_of_its_user() {
     let found = ApiClient::at(&api.api().await).answer(&format!("/v1/bank-links/{entity}")).await;
     assert_eq!(found.status, 200, "{found:?}");
     until("a published event", async || !exists("SELECT 1 FROM outbox_events").await).await;
+    let lean = LeanApi::start([]).await;
+    let reconciler = app.lean_command(&lean, &["run", "reconciler"]).on_free_ports();
+    let mut reconciler = reconciler.env("DATABASE_URL", url_of(&services, "reconciler")).start();
+    until("a reconcile run", async || exists("SELECT 1 FROM reconcile_runs WHERE complete_until IS NOT NULL").await)
+        .await;
+    let manual = app.lean_command(&lean, &["reconcile"]).env("DATABASE_URL", url_of(&services, "operator")).run().await;
+    assert_eq!(manual.code, 0, "{manual:?}");
     for (expected, arguments) in [
         (0, ["check"].as_slice()),
+        (0, &["links", "show", &entity.to_string(), "--reveal"]),
+        (0, &["reconcile", "status"]),
         (0, &["dead-letters", "list"]),
         (0, &["dead-letters", "replay", "--class", "unknown_entity", "--dry-run"]),
         (0, &["dead-letters", "replay", "--class", "unknown_entity", "--yes"]),
@@ -67,7 +77,7 @@ async fn each_role_works_with_the_rights_of_its_user() {
     }
     until("a reconnected link", async || exists("SELECT 1 FROM bank_links WHERE reconnected_at IS NOT NULL").await)
         .await;
-    for process in [&mut worker, &mut relay, &mut api] {
+    for process in [&mut worker, &mut relay, &mut api, &mut reconciler] {
         assert_eq!(process.terminate().await, 0, "{}", process.log());
         assert!(!process.log().contains("permission denied"), "{}", process.log());
     }
@@ -87,6 +97,8 @@ async fn no_role_has_more_than_it_needs() {
         ("relay", "SELECT 1 FROM dead_letters"),
         ("operator", "DELETE FROM dead_letter_history"),
         ("operator", "UPDATE dead_letter_history SET by = 'other'"),
+        ("reconciler", "UPDATE bank_links SET customer_id = 'x'"),
+        ("reconciler", "UPDATE dead_letters SET state = 'discarded'"),
         ("api", "SELECT 1 FROM dead_letters"),
         ("api", "UPDATE bank_links SET customer_id = 'x'"),
     ] {

@@ -5,13 +5,14 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, ConnectionProperties};
 use serde_json::json;
 use testkit::http::post;
+use testkit::lean_api::LeanApi;
 use testkit::process::{Invocation, until_answers};
 use testkit::services::Services;
 use testkit::waiting::within;
 use testkit::{On, TestApp, fixtures, repository};
 use uuid::Uuid;
 
-const ROLES: [&str; 6] = ["ingress", "worker", "relay", "api", "operator", "topology"];
+const ROLES: [&str; 7] = ["ingress", "worker", "relay", "api", "reconciler", "operator", "topology"];
 const PASSWORD: &str = "a-password";
 
 /// A broker on which each role has a user of its own, named like the role.
@@ -61,6 +62,13 @@ async fn each_role_works_with_the_rights_of_its_user_and_declares_nothing() {
     assert_eq!(without_declaring(replay, "operator").run().await.code, 0);
     app.until_reconnected(&[entity]).await;
     app.until_outbox_is_empty().await;
+    let mut lost = fixtures::created(Uuid::new_v4());
+    lost["timestamp"] = json!(chrono::Utc::now().to_rfc3339());
+    let lean = LeanApi::start([lost.clone()]).await;
+    let reconciler = app.lean_command(&lean, &["run", "reconciler"]).on_free_ports();
+    let mut reconciler = without_declaring(reconciler, "reconciler").start();
+    app.until_link(Uuid::parse_str(lost["payload"]["id"].as_str().unwrap()).unwrap()).await;
+    assert_eq!(reconciler.terminate().await, 0, "{}", reconciler.log());
     let show = app.command(&["links", "show", &entity.to_string(), "--json"]);
     let show = without_declaring(show, "operator").run().await;
     assert!(show.code == 0 && show.stdout.contains("customer.bank_linked"), "{show:?}");

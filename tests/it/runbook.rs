@@ -5,6 +5,7 @@ use std::io::Write;
 use lapin::BasicProperties;
 use rstest::rstest;
 use serde_json::json;
+use testkit::lean_api::LeanApi;
 use testkit::{On, SECRET, TestApp, fixtures};
 use uuid::Uuid;
 
@@ -51,6 +52,7 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
     // One short retry, so that a letter for each command dies soon.
     let app = TestApp::builder(on).schedule("10ms").build().await;
     let origin = app.url.trim_end_matches("/webhooks/lean").to_owned();
+    let lean = LeanApi::start([]).await;
     let mut links = tempfile::NamedTempFile::new().unwrap();
     for _ in 0..3 {
         writeln!(links, "{}", fixtures::created(Uuid::new_v4())).unwrap();
@@ -75,7 +77,8 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
         let words = words(&filled);
         let arguments: Vec<&str> = words.iter().map(String::as_str).collect();
         assert_eq!(arguments[0], "banklink", "{command}");
-        let invocation = app.command(&arguments[1..]).env("LEAN_WEBHOOK_SECRETS", SECRET).env("USER", "operator");
+        let invocation = app.lean_command(&lean, &arguments[1..]);
+        let invocation = invocation.env("LEAN_WEBHOOK_SECRETS", SECRET).env("USER", "operator");
         if arguments[1] == "events" {
             let mut tail = invocation.start();
             tail.until_log("waiting for events").await;

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use crate::cli::times::time;
 use crate::store::letters::{HistoryEntry, Letter, state_now};
 
 /// The letter's state now.
@@ -47,20 +47,4 @@ pub(super) fn object_with_body(letter: &Letter) -> Value {
 /// An entry of a letter's history.
 pub(super) fn entry(entry: &HistoryEntry) -> Value {
     json!({ "at": time(entry.at), "by": entry.by, "action": entry.action, "detail": entry.detail })
-}
-
-/// RFC 3339 with microseconds.
-pub(in crate::cli) fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-/// The age of `time` in its largest unit: `5s`, `12m`, `3h`, `20d`.
-pub(in crate::cli) fn age(time: DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - time).num_seconds().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }

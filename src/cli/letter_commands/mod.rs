@@ -7,25 +7,21 @@ mod read_commands;
 mod replay_command;
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use chrono::{DateTime, TimeDelta, Utc};
+use anyhow::anyhow;
+use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tokio::time::{sleep, timeout};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::connections::{database, open, with_publisher};
 use super::flags::Flags;
-use super::{CommandError, migrate, output, settings};
-use crate::app::App;
-use crate::broker::{Address, Publisher, Topology};
+use super::times::{before_now, parse_time};
+use super::{CommandError, output, settings};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
-use crate::failpoints;
+use crate::store::Store;
 use crate::store::letters::{self, Action, Filter, Letter};
-use crate::store::{IfMissing, Store};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -62,11 +58,6 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
 
 /// The largest `LIMIT` that both databases accept.
 const MAX_LIMIT: u64 = i64::MAX.unsigned_abs();
-/// Maximum time to connect to RabbitMQ, and to close the connection.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a publisher is polled until it is ready.
-const READY_POLL_INTERVAL: Duration = Duration::from_millis(20);
-
 #[derive(clap::Args)]
 struct Filters {
     /// Failure class
@@ -170,40 +161,6 @@ fn no_such_letter(id: Uuid) -> CommandError {
     anyhow!("there is no dead letter {id}").into()
 }
 
-/// Opens the database of a command that uses no other setting.
-async fn database(flags: &Flags) -> Result<Store, CommandError> {
-    open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await
-}
-
-/// Opens the database at `url`, which must exist and have all tables.
-pub(super) async fn open(url: &str) -> Result<Store, CommandError> {
-    let store = Store::connect(url, IfMissing::Refuse).await?;
-    migrate::require(&store).await?;
-    Ok(store)
-}
-
-/// Connects to RabbitMQ, waits for a publisher to be ready, does `work` with it, and closes the connection.
-pub(super) async fn with_publisher<T>(
-    (address, topology): (Address, Arc<Topology>),
-    work: impl AsyncFnOnce(&Publisher) -> Result<T, CommandError>,
-) -> Result<T, CommandError> {
-    let app = App::new(address, topology);
-    let publisher = app.publisher();
-    let is_ready = async {
-        while publisher.ready().is_err() {
-            sleep(READY_POLL_INTERVAL).await;
-        }
-    };
-    if timeout(failpoints::shortened_for_tests(CONNECTION_DEADLINE), is_ready).await.is_err() {
-        publisher.ready().context("cannot publish")?;
-    }
-    let result = work(&publisher).await;
-    drop(publisher);
-    // A connection that does not close in time is abandoned.
-    let _ = timeout(CONNECTION_DEADLINE, app.close()).await;
-    result
-}
-
 /// Asks `question` on the terminal unless `confirmed`. Fails with wrong usage if stdin is not a terminal.
 fn confirm(question: &str, confirmed: bool) -> Result<(), CommandError> {
     if confirmed {
@@ -233,18 +190,4 @@ fn class_parser() -> impl TypedValueParser<Value = FailureClass> {
 fn state_parser() -> impl TypedValueParser<Value = State> {
     let names = [State::Dead, State::Replaying, State::Resolved, State::Discarded].map(State::as_str);
     PossibleValuesParser::new(names).try_map(|name| State::parse(&name).ok_or("not a state"))
-}
-
-/// Reads an RFC 3339 time, or an age before now.
-pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.to_utc());
-    }
-    let age = humantime::parse_duration(text).map_err(|_| "expected an RFC 3339 time, or an age such as 2h or 3d")?;
-    before_now(age).ok_or("the age is too large")
-}
-
-/// The time `age` ago, if the calendar reaches that far.
-fn before_now(age: Duration) -> Option<DateTime<Utc>> {
-    Utc::now().checked_sub_signed(TimeDelta::from_std(age).ok()?)
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{CommandError, Filters, actor, database, find, letter_format as format, output, record_access, settings};
 use crate::cli::flags::{Flags, setting_args};
+use crate::cli::times::{age, time};
 use crate::dead_letters::{Masking, render};
 use crate::store::letters::{self, Action, Filter, HistoryEntry, Letter};
 
@@ -74,7 +75,7 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), CommandError> 
     let rows = letters.iter().map(|letter| {
         let row = [
             letter.message_id.to_string(),
-            format::age(letter.last_died_at),
+            age(letter.last_died_at),
             format::state(letter).to_owned(),
             letter.failure_class.clone(),
             letter.event_type.clone().unwrap_or_else(|| "-".to_owned()),
@@ -91,12 +92,12 @@ pub(super) async fn stats(args: Stats, flags: &Flags) -> Result<(), CommandError
         return groups.iter().try_for_each(|group| {
             output::json(&serde_json::json!({
                 "failure_class": group.failure_class, "fingerprint": group.fingerprint, "count": group.count,
-                "oldest": format::time(group.oldest), "newest": format::time(group.newest), "example": group.example,
+                "oldest": time(group.oldest), "newest": time(group.newest), "example": group.example,
             }))
         });
     }
     let rows = groups.into_iter().map(|group| {
-        let (oldest, newest) = (format::age(group.oldest), format::age(group.newest));
+        let (oldest, newest) = (age(group.oldest), age(group.newest));
         vec![group.count.to_string(), group.failure_class, group.fingerprint, oldest, newest, group.example]
     });
     output::fitted_table(&["COUNT", "CLASS", "FINGERPRINT", "OLDEST", "NEWEST", "EXAMPLE"], rows.collect())
@@ -124,7 +125,7 @@ fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> 
         ("message id", Some(letter.message_id.to_string())),
         ("AMQP id", letter.wire_id.clone()),
         ("source", Some(letter.source.clone())),
-        ("received at", Some(format::time(letter.received_at))),
+        ("received at", Some(time(letter.received_at))),
         ("attempts", Some(letter.attempts.to_string())),
         ("edited from", letter.edited_from.clone()),
         ("traceparent", letter.traceparent.clone()),
@@ -145,7 +146,7 @@ fn print_letter(letter: &Letter, history: &[HistoryEntry], masking: Masking) -> 
     for entry in history {
         let by = entry.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let detail = entry.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        output::line(&format!("  {}  {}{by}{detail}", format::time(entry.at), entry.action))?;
+        output::line(&format!("  {}  {}{by}{detail}", time(entry.at), entry.action))?;
     }
     output::lines("\nBody")?;
     output::lines(&render(&letter.body, masking))

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::connections::{database, open};
 use super::flags::{Flags, setting_args};
-use super::letter_commands::letter_format::{self, age, time};
-use super::letter_commands::{actor, open};
+use super::letter_commands::{actor, letter_format};
+use super::times::{age, time};
 use super::{CommandError, output, settings};
 use crate::broker::{self, Address, Connection, Purpose, Topology, read_event_log};
 use crate::dead_letters::Masking;
@@ -84,7 +85,7 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
 }
 
 async fn list(args: List, flags: &Flags) -> Result<(), CommandError> {
-    let store = open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await?;
+    let store = database(flags).await?;
     let mut of_customers = link_reads::of_customers(&store, std::slice::from_ref(&args.customer_id)).await?;
     let links = of_customers.remove(&args.customer_id).unwrap_or_default();
     let ids: Vec<Uuid> = links.iter().map(|stored| stored.link.entity_id).collect();

@@ -10,6 +10,7 @@ mod page;
 mod process;
 mod read_api;
 mod receiver;
+mod reconcile;
 mod sdk;
 mod tokens;
 
