@@ -5,12 +5,13 @@ use std::convert::Infallible;
 
 use serde::Deserialize;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::watchers::PublishedEvent;
 use super::{Api, RETRY_INTERVAL};
 use crate::broker::{self, EventSubscription};
 use crate::reconnect::retry_until_ok;
-use crate::store::link_reads;
+use crate::store::link_reads::{self, LinksSum};
 
 /// Follows the events until the API stops.
 pub(super) async fn run(api: &Api) {
@@ -60,13 +61,14 @@ fn parse(body: Vec<u8>) -> Option<(String, PublishedEvent)> {
     }
     #[derive(Deserialize)]
     struct Data {
+        entity_id: Uuid,
         customer_id: String,
     }
     let json = String::from_utf8(body).ok()?;
     let Event { id, event_type, data } = serde_json::from_str(&json).ok()?;
     // Either would end a field of the stream.
     let is_one_line = |text: &str| !text.contains(['\r', '\n', '\0']);
-    let event = PublishedEvent { id, event_type, json };
+    let event = PublishedEvent { id, event_type, entity_id: data.entity_id, json };
     (is_one_line(&event.id) && is_one_line(&event.event_type)).then_some((data.customer_id, event))
 }
 
@@ -79,9 +81,9 @@ async fn keep_looking(api: &Api) -> Infallible {
 }
 
 /// Wakes the requests of those customers whose links have changed since the last look, or who were not waiting then.
-async fn look_for_changes(api: &Api, last_sums: &mut HashMap<String, Option<i64>>) {
+async fn look_for_changes(api: &Api, last_sums: &mut HashMap<String, Option<LinksSum>>) {
     let customers = api.watchers.customers();
-    match link_reads::revision_sums(&api.store, &customers).await {
+    match link_reads::sums(&api.store, &customers).await {
         Ok(sums) => {
             let sums: HashMap<_, _> =
                 customers.into_iter().map(|customer| (customer.clone(), sums.get(&customer).copied())).collect();

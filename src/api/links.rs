@@ -48,6 +48,11 @@ pub(super) struct List {
 }
 
 impl List {
+    /// The entities of the links.
+    pub(super) fn entities(&self) -> Vec<Uuid> {
+        self.links.iter().map(|stored| stored.link.entity_id).collect()
+    }
+
     /// The list as JSON.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::server::problem;
 pub(super) enum Problem {
     NotFound,
     UnknownLink,
-    /// The path has no other method than GET. The router has set `allow`.
+    /// The path has no other methods than GET and HEAD. The router has set `allow`.
     MethodNotAllowed,
     Unauthorized(Refused),
     /// A parameter is invalid; the text names it and says what was expected.
@@ -28,7 +28,7 @@ impl IntoResponse for Problem {
         let (status, detail) = match &self {
             Self::NotFound => (StatusCode::NOT_FOUND, "there is no such path; /v1/openapi.json lists the paths"),
             Self::UnknownLink => (StatusCode::NOT_FOUND, "no bank link has this entity_id, a UUID"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the method is GET"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the methods are GET and HEAD"),
             Self::Unauthorized(Refused::NoToken) => {
                 (StatusCode::UNAUTHORIZED, "expected `Authorization: Bearer TOKEN`")
             }

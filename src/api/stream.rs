@@ -9,7 +9,7 @@ use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::links::List;
 use super::parameters::CustomerId;
@@ -57,8 +57,9 @@ impl EventStream {
         if let Some(list) = self.first.take() {
             return Some(self.snapshot(&list));
         }
+        let comment_at = Instant::now() + self.api.settings.comment_interval;
         loop {
-            let pause = if self.is_behind { RETRY_INTERVAL } else { self.api.settings.comment_interval };
+            let retry_at = Instant::now() + RETRY_INTERVAL;
             tokio::select! {
                 biased;
                 () = self.api.stop.cancelled() => return None,
@@ -66,9 +67,8 @@ impl EventStream {
                     Change::Event(event) => return Some(frame(&event.event_type, Some(&event.id), &event.json)),
                     Change::Unknown => self.is_behind = true,
                 },
-                () = sleep(pause) => if !self.is_behind {
-                    return Some(COMMENT.to_owned());
-                },
+                () = sleep_until(comment_at) => return Some(COMMENT.to_owned()),
+                () = sleep_until(retry_at), if self.is_behind => {}
             }
             if self.is_behind
                 && let Ok(list) = self.api.list(&self.customer).await
@@ -82,6 +82,7 @@ impl EventStream {
     }
 
     fn snapshot(&mut self, list: &List) -> String {
+        self.watch.set_links(list.entities());
         self.cursor.clone_from(&list.cursor);
         frame("snapshot", None, &list.json().unwrap_or_default())
     }

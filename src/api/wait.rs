@@ -43,6 +43,9 @@ impl Api {
             watch.forget();
             // An outage of the database does not end the wait.
             let result = self.list(customer).await;
+            if let Ok(list) = &result {
+                watch.set_links(list.entities());
+            }
             let is_over = Instant::now() >= deadline || self.stop.is_cancelled();
             let look_again_at = match &result {
                 Ok(list) if list.cursor != cursor => return result,

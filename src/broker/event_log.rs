@@ -36,9 +36,16 @@ pub async fn read_event_log(
     let channel = connection.channel().await?;
     let since = AMQPValue::Timestamp(since.timestamp().unsigned_abs());
     let mut events = consume(connection, &channel, since).await?;
-    while let Ok(Some(event)) = timeout(MAX_IDLE, events.next()).await {
-        let event = event?;
+    let mut is_last_chunk = false;
+    loop {
+        // Before the last chunk, silence is no end.
+        let event = match timeout(if is_last_chunk { MAX_IDLE } else { connection.deadline }, events.next()).await {
+            Ok(event) => event.ok_or(Error::Disconnected)??,
+            Err(_) if is_last_chunk => break,
+            Err(_) => return Err(Error::TimedOut),
+        };
         read(&event.data);
+        is_last_chunk |= offset(&event) >= last_chunk;
         if offset(&event) > last_chunk + MAX_BEYOND {
             break;
         }

@@ -28,6 +28,7 @@ use tracing::warn;
 
 use connections::{Connections, Place};
 pub use problem::problem;
+use tracked_body::ResponseBody;
 pub use tracked_body::TrackedBody;
 
 /// Maximum size of a request's headers, and of what is read ahead of the body or of the next request.
@@ -88,7 +89,7 @@ pub async fn serve<H, F, B>(listener: TcpListener, mut limits: Limits, handler: 
 where
     H: Fn(SocketAddr, Request<TrackedBody>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let max_by_files = max_connections_by_open_files();
     if max_by_files < limits.max_connections {
@@ -135,17 +136,14 @@ async fn serve_connection<H, F, B>(stream: TcpStream, client: SocketAddr, limits
 where
     H: Fn(SocketAddr, Request<TrackedBody>) -> F,
     F: Future<Output = Result<Response<B>, Infallible>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
     // The permit is returned when this function ends.
     let Place { permit: _permit, progress, eviction } = place;
     let service = service_fn(|request: Request<Incoming>| {
         let response = handler(client, request.map(|body| TrackedBody::new(body, Arc::clone(&progress))));
-        async {
-            let response = response.await;
-            progress.request_answered();
-            response
-        }
+        let progress = Arc::clone(&progress);
+        async { response.await.map(|response| response.map(|body| ResponseBody::new(body, progress))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

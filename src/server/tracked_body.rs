@@ -1,4 +1,4 @@
-//! A request's body that tells when it has been received to its end.
+//! A request's body that tells when it has been received to its end, and a response's body that tells when it has been sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::connections::Progress;
 
-/// See the module.
+/// The body of a request.
 pub struct TrackedBody {
     body: Incoming,
     progress: Arc<Progress>,
@@ -51,5 +51,44 @@ impl Body for TrackedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// The body of a response. Until it is sent to its end, or given up, its request is being handled: a stream of events is not the
+/// connection that has gone longest without a request.
+pub(super) struct ResponseBody<B> {
+    body: B,
+    progress: Arc<Progress>,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(body: B, progress: Arc<Progress>) -> Self {
+        Self { body, progress }
+    }
+}
+
+impl<B: Body + Unpin> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for ResponseBody<B> {
+    fn drop(&mut self) {
+        self.progress.request_answered();
     }
 }

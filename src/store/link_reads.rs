@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use entity::bank_link::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::bank_link_columns::from_row;
@@ -13,6 +13,9 @@ use super::bulk_statements::id_in;
 use super::{Error, MAX_BINDS, Store};
 use crate::domain::bank_link::BankLink;
 use crate::domain::field::Field;
+
+/// Versions are added up modulo this prime number.
+const VERSION_MODULUS: i64 = 2_147_483_647;
 
 /// A bank link as it is stored.
 #[derive(Clone, Debug)]
@@ -64,25 +67,30 @@ async fn select(store: &Store, filter: Expr) -> Result<Vec<StoredLink>, Error> {
     links.collect()
 }
 
-/// For each of `customers` that has bank links, the sum of their revisions, which changes with each change of any of them.
+/// A number that changes with each change of a customer's bank links: sums over their revisions and their versions.
+pub type LinksSum = (i64, i64);
+
+/// For each of `customers` that has bank links, their sum.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn revision_sums(store: &Store, customers: &[String]) -> Result<HashMap<String, i64>, Error> {
+pub async fn sums(store: &Store, customers: &[String]) -> Result<HashMap<String, LinksSum>, Error> {
     let mut sums = HashMap::new();
     for customers in customers.chunks(MAX_BINDS) {
         let read = store.read(async |connection| {
+            // The sum of a bigint is a numeric on PostgreSQL, and that of whole versions does not fit.
+            let sum = |expression: Expr| expression.sum().cast_as("bigint");
             let select = Entity::find()
                 .select_only()
                 .column(Column::CustomerId)
-                // The sum of a bigint is a numeric on PostgreSQL.
-                .column_as(Column::Revision.sum().cast_as("bigint"), Column::Revision.as_str())
+                .column_as(sum(Expr::col(Column::Revision)), "revisions")
+                .column_as(sum(Expr::col(Column::Version).modulo(VERSION_MODULUS)), "versions")
                 .filter(id_in(connection, Column::CustomerId, customers.iter().cloned()))
                 .group_by(Column::CustomerId);
             Ok(select.into_tuple().all(connection).await?)
         });
-        let read: Vec<(String, i64)> = read.await?;
-        sums.extend(read);
+        let read: Vec<(String, i64, i64)> = read.await?;
+        sums.extend(read.into_iter().map(|(customer, revisions, versions)| (customer, (revisions, versions))));
     }
     Ok(sums)
 }

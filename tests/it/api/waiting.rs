@@ -8,6 +8,7 @@ use testkit::waiting::{eventually, until, within};
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
+use super::stream::Frames;
 use super::{created, entities, link};
 
 #[rstest]
@@ -64,6 +65,27 @@ async fn a_request_with_a_cursor_waits_for_what_events_tell_and_for_nothing_else
     for _ in 0..2 {
         app.next_event().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_link_moves_to_another_customer_those_who_wait_for_either_are_answered() {
+    let app = TestApp::start(On::Postgres).await;
+    let api = app.start_api(|settings| settings).await;
+    let entity = Uuid::new_v4();
+    link(&app, "old", entity).await;
+    let list = api.list("old", "").await;
+    let old = api.start_waiting("old", &format!("wait=60s&cursor={}", list["cursor"].as_str().unwrap())).await;
+    let new = api.start_waiting("new", "wait=60s").await;
+    let mut frames = Frames::open(&api, "old").await;
+    assert_eq!(entities(&frames.next().await.2), [entity]);
+    let mut moved = fixtures::updated(entity, "2026-07-01T00:00:00Z", &json!(["accounts"]));
+    moved["payload"]["customer_id"] = json!("new");
+    app.post(&moved).await.assert_accepted();
+    assert!(entities(&within(old).await.unwrap()).is_empty());
+    assert_eq!(entities(&within(new).await.unwrap()), [entity]);
+    let (name, _, snapshot) = frames.next().await;
+    assert!(name == "snapshot" && entities(&snapshot).is_empty(), "{name} {snapshot}");
+    app.next_event().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
