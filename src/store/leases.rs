@@ -1,7 +1,8 @@
 //! `leases`: lets one process at a time do a piece of work. A lease ends by itself if its holder is killed.
 //!
 //! Expiry is compared with the clock of the process that asks. If clocks differ by more than [`VALIDITY`], two processes may
-//! hold the lease at once, so the work must be such that this does no harm.
+//! hold the lease at once, so the work must be such that this does no harm. A lease that ends later than one can was written by a clock
+//! that was ahead, and is free: else no process could take it until then.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub enum Acquired {
     HeldBy(String),
 }
 
-/// Takes the lease `name` for `holder` if it is free, has expired, or is the holder's own.
+/// Takes the lease `name` for `holder` if it is free, has expired, ends later than 2 x [`VALIDITY`] from now, or is the holder's own.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
@@ -37,7 +38,8 @@ pub async fn acquire(store: &Store, name: &str, holder: &str) -> Result<Acquired
                 holder: Set(holder.to_owned()),
                 expires_at: Set(Utc::now() + VALIDITY),
             };
-            let is_free = Expr::col((Entity, Column::ExpiresAt)).lt(Utc::now());
+            let expires_at = || Expr::col((Entity, Column::ExpiresAt));
+            let is_free = expires_at().lt(Utc::now()).or(expires_at().gt(Utc::now() + 2 * VALIDITY));
             let is_own = Expr::col((Entity, Column::Holder)).eq(Expr::col((Alias::new("excluded"), Column::Holder)));
             let if_free = OnConflict::column(Column::Name)
                 .update_columns([Column::Holder, Column::ExpiresAt])
