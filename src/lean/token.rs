@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::RequestBuilder;
 use serde::Deserialize;
+use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use super::{Error, Secret};
@@ -12,6 +13,9 @@ use super::{Error, Secret};
 const MARGIN: Duration = Duration::from_secs(60);
 /// The time for which a token is used if the server does not say how long it is valid.
 const DEFAULT_VALIDITY: Duration = Duration::from_secs(300);
+
+/// The longest time for which a token is used.
+const MAX_VALIDITY: Duration = Duration::from_secs(86_400);
 
 /// An access token, and until when it is used.
 #[derive(Clone)]
@@ -24,7 +28,8 @@ pub(super) struct Token {
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
-    expires_in: Option<u32>,
+    /// A number of seconds, as some servers write it also as text or with a fraction.
+    expires_in: Option<Value>,
 }
 
 /// The body of a request for a token.
@@ -35,6 +40,16 @@ pub(super) fn form(client_id: &str, client_secret: &Secret) -> String {
         .append_pair("grant_type", "client_credentials")
         .append_pair("scope", "api")
         .finish()
+}
+
+/// The time that `expires_in` says, at most [`MAX_VALIDITY`]; `None` if it says none.
+fn seconds(expires_in: &Value) -> Option<Duration> {
+    let seconds: f64 = match expires_in {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds.clamp(0.0, MAX_VALIDITY.as_secs_f64())).ok()
 }
 
 impl Token {
@@ -50,7 +65,7 @@ impl Token {
         if !is_usable {
             return Err(Error::Unreadable("the access token has characters that no header may have"));
         }
-        let validity = answer.expires_in.map_or(DEFAULT_VALIDITY, |seconds| Duration::from_secs(seconds.into()));
+        let validity = answer.expires_in.as_ref().and_then(seconds).unwrap_or(DEFAULT_VALIDITY);
         let until = Instant::now() + validity.saturating_sub(MARGIN).max(validity / 2);
         Ok(Self { secret: Secret::new(answer.access_token), until })
     }
@@ -82,6 +97,12 @@ mod tests {
         assert!(about(left(r#"{"access_token":"a","expires_in":3599}"#), 3539));
         assert!(about(left(r#"{"access_token":"a","expires_in":20}"#), 10));
         assert!(about(left(r#"{"access_token":"a"}"#), 240));
+        assert!(about(left(r#"{"access_token":"a","expires_in":"3599"}"#), 3539));
+        assert!(about(left(r#"{"access_token":"a","expires_in":3599.5}"#), 3540));
+        assert!(about(left(r#"{"access_token":"a","expires_in":1e300}"#), 86_340));
+        for unknown in ["null", "[]", r#""soon""#, r#""NaN""#] {
+            assert!(about(left(&format!(r#"{{"access_token":"a","expires_in":{unknown}}}"#)), 240), "{unknown}");
+        }
         assert!(!Token::parse(br#"{"access_token":"a","expires_in":0}"#).unwrap().is_valid());
     }
 

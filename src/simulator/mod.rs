@@ -81,7 +81,7 @@ impl Simulator {
         // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Without redirects: another server must get neither a body nor a token.
-        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).build()?;
+        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build()?;
         Ok(Self { shared: Shared::new(settings, http, stop) })
     }
 
