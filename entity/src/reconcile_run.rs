@@ -9,6 +9,9 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
+    /// Which of Lean's lists was read: `events` or `entities`.
+    #[sea_orm(column_type = "Text")]
+    pub source: String,
     pub started_at: DateTimeUtc,
     /// Null while the run works, and after it was killed, until the next one.
     pub ended_at: Option<DateTimeUtc>,

@@ -10,9 +10,13 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(runs()).await?;
         // Both databases search such an index from either end: the last runs, and the latest complete instant.
-        for column in ["started_at", "complete_until"] {
-            let name = format!("reconcile_runs_by_{column}");
-            manager.create_index(Index::create().name(name).table("reconcile_runs").col(column).take()).await?;
+        for columns in [&["started_at"][..], &["source", "complete_until"]] {
+            let name = format!("reconcile_runs_by_{}", columns.last().unwrap_or(&"id"));
+            let mut index = Index::create().name(name).table("reconcile_runs").take();
+            for column in columns {
+                index.col(*column);
+            }
+            manager.create_index(index).await?;
         }
         manager.create_table(leases()).await
     }
@@ -27,6 +31,7 @@ fn runs() -> TableCreateStatement {
     Table::create()
         .table("reconcile_runs")
         .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
+        .col(ColumnDef::new("source").text().not_null())
         .col(ColumnDef::new("started_at").timestamp_with_time_zone().not_null())
         .col(ColumnDef::new("ended_at").timestamp_with_time_zone().null())
         .col(ColumnDef::new("from").timestamp_with_time_zone().not_null())

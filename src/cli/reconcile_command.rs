@@ -45,7 +45,7 @@ enum Action {
 }
 
 #[derive(clap::Args)]
-#[command(args = setting_args(settings::DATABASE))]
+#[command(args = setting_args(settings::DATABASE), args = setting_args(&[&settings::BANKLINK_RECONCILE_SOURCE.info]))]
 struct StatusArgs {
     /// Print one JSON object per line
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     let store = open(&url).await?;
     let client = Client::new(lean, command_limit())?;
     let stop = shutdown::on_signal()?;
-    let before = complete_until(&store).await?;
+    let before = complete_until(&store, source).await?;
     let range = Range::new(args.from, args.to, before, TimeDelta::from_std(overlap)?);
     let reconciling = Reconciling { store: &store, client: &client, source };
     let bar = progress_bar();
@@ -123,8 +123,10 @@ fn show(bar: &ProgressBar, progress: &Progress) {
 }
 
 async fn status(args: &StatusArgs, flags: &Flags) -> Result<(), CommandError> {
-    let store = open(&flags.resolve(|values| values.get(&settings::DATABASE_URL))?).await?;
-    let (runs, until) = (latest(&store, MAX_RUNS).await?, complete_until(&store).await?);
+    let (url, source) = flags
+        .resolve(|values| (values.get(&settings::DATABASE_URL), values.get(&settings::BANKLINK_RECONCILE_SOURCE)))?;
+    let store = open(&url).await?;
+    let (runs, until) = (latest(&store, MAX_RUNS).await?, complete_until(&store, source).await?);
     store.close().await;
     print_runs(&runs, until, args.json)
 }

@@ -122,10 +122,10 @@ pub(super) fn print_runs(runs: &[Run], complete_until: Option<DateTime<Utc>>, js
             (None, Some(_)) => "complete".to_owned(),
             (None, None) => "under way, or killed".to_owned(),
         };
-        let begin = vec![run.id.to_string(), age(run.started_at), time(run.from), time(run.to)];
+        let begin = vec![run.id.to_string(), run.source.clone(), age(run.started_at), time(run.from), time(run.to)];
         [begin, numbers.to_vec(), vec![until, result]].concat()
     });
-    let header = ["ID", "AGE", "FROM", "TO", "KNOWN", "SENT", "DEAD", "IGNORED", "COMPLETE UNTIL", "RESULT"];
+    let header = ["ID", "SOURCE", "AGE", "FROM", "TO", "KNOWN", "SENT", "DEAD", "IGNORED", "COMPLETE UNTIL", "RESULT"];
     output::table(&header, rows.collect())?;
     match complete_until {
         Some(until) => output::line(&format!("complete until {} ({} ago)", time(until), age(until))),
@@ -136,6 +136,7 @@ pub(super) fn print_runs(runs: &[Run], complete_until: Option<DateTime<Utc>>, js
 fn object(run: &Run) -> Value {
     json!({
         "id": run.id,
+        "source": run.source,
         "started_at": time(run.started_at),
         "ended_at": run.ended_at.map(time),
         "from": time(run.from),

@@ -27,6 +27,17 @@ pub enum Source {
     Entities,
 }
 
+impl Source {
+    /// Its name in settings and in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Entities => "entities",
+        }
+    }
+}
+
 /// A listed webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedWebhook {
@@ -116,7 +127,7 @@ impl ListedWebhook {
     }
 }
 
-/// An id for an entry that is not a webhook, by which a repeated one is recognised.
+/// An id by which an entry that is repeated byte for byte is recognised.
 #[must_use]
 pub fn id_of_bytes(entry: &[u8]) -> Uuid {
     message_id(&format!("sha256:{}", hex::encode(Sha256::digest(entry))))

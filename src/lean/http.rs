@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{DATE, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tracing::warn;
 
@@ -29,8 +29,15 @@ pub(super) async fn wait(failure: Failure, retries: &mut Retries) -> Result<(), 
     Ok(())
 }
 
+/// The answer to a request.
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    /// When it was given, by the server's clock: its header `Date`, in whole seconds.
+    pub(super) date: Option<DateTime<Utc>>,
+}
+
 /// Sends a request and reads the whole answer.
-pub(super) async fn answer(request: RequestBuilder) -> Result<Bytes, Failure> {
+pub(super) async fn answer(request: RequestBuilder) -> Result<Answer, Failure> {
     let temporary = |error| Failure::Temporary(error::description(error), Duration::ZERO);
     let mut response = request.header("accept", "application/json").send().await.map_err(temporary)?;
     let status = response.status();
@@ -40,6 +47,8 @@ pub(super) async fn answer(request: RequestBuilder) -> Result<Bytes, Failure> {
     if status != StatusCode::OK {
         return Err(Failure::Status(status));
     }
+    let date = text(&response, DATE).and_then(|text| DateTime::parse_from_rfc2822(text).ok());
+    let date = date.map(|date| date.to_utc());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(temporary)? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -47,12 +56,16 @@ pub(super) async fn answer(request: RequestBuilder) -> Result<Bytes, Failure> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(Answer { body: body.freeze(), date })
+}
+
+fn text(response: &Response, name: HeaderName) -> Option<&str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
 /// `Retry-After` in seconds or as a date, at most [`MAX_RETRY_AFTER`]; 0 without one.
 fn retry_after(response: &Response) -> Duration {
-    let text = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = text(response, RETRY_AFTER).unwrap_or_default();
     let until = || Some((DateTime::parse_from_rfc2822(text).ok()?.to_utc() - Utc::now()).to_std().unwrap_or_default());
     let delay = text.parse().ok().map(Duration::from_secs).or_else(until);
     delay.unwrap_or_default().min(MAX_RETRY_AFTER)

@@ -13,7 +13,6 @@ mod urls;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::{StatusCode, redirect};
 use tokio::sync::Mutex;
@@ -21,7 +20,7 @@ use url::Url;
 
 pub use error::Error;
 use error::Failure;
-use http::{answer, wait};
+use http::{Answer, answer, wait};
 pub use page::Page;
 pub use secret::Secret;
 use token::Token;
@@ -86,7 +85,12 @@ impl Client {
     pub fn new(settings: Settings, limit: RetryLimit) -> Result<Self, Error> {
         // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        // `http` is allowed on loopback addresses only, and a proxy would get the secret in clear.
+        if [&settings.api, &settings.auth].iter().any(|url| url.scheme() == "http") {
+            http = http.no_proxy();
+        }
+        let http = http
             .connect_timeout(CONNECT_DEADLINE)
             .timeout(REQUEST_DEADLINE)
             .redirect(redirect::Policy::none())
@@ -110,14 +114,14 @@ impl Client {
         Page::parse(&self.get(urls::page(&self.settings.api, query, number, size)).await?)
     }
 
-    async fn get(&self, url: Url) -> Result<Bytes, Error> {
+    async fn get(&self, url: Url) -> Result<Answer, Error> {
         let mut retries = self.limit.start(MAX_RETRY_INTERVAL);
         let mut is_renewed = false;
         loop {
             let token = self.token(&mut retries).await?;
             let request = token.authorize(self.http.get(url.clone()));
             match answer(request).await {
-                Ok(body) => return Ok(body),
+                Ok(answer) => return Ok(answer),
                 Err(Failure::Status(StatusCode::UNAUTHORIZED)) if !is_renewed => {
                     is_renewed = true;
                     let mut current = self.token.lock().await;
@@ -140,7 +144,7 @@ impl Client {
             let request = self.http.post(urls::token(&self.settings.auth));
             let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
             match answer(request).await {
-                Ok(body) => return Ok(current.insert(Token::parse(&body)?).clone()),
+                Ok(answer) => return Ok(current.insert(Token::parse(&answer.body)?).clone()),
                 Err(Failure::Status(status)) => return Err(Error::CredentialsRefused(status.as_u16())),
                 Err(failure) => wait(failure, retries).await?,
             }

@@ -1,9 +1,11 @@
 //! One page of a list.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use super::Error;
+use super::http::Answer;
 use crate::domain::json::Object;
 
 /// A page: its entries, and what it says about itself and the list. What it does not say, or says in another form than a number, is
@@ -18,11 +20,13 @@ pub struct Page {
     pub total_elements: Option<u64>,
     /// How many pages the list has.
     pub total_pages: Option<u64>,
+    /// When it was answered, by Lean's clock, in whole seconds.
+    pub answered_at: Option<DateTime<Utc>>,
 }
 
 impl Page {
     /// Reads an answer.
-    pub(super) fn parse(body: &Bytes) -> Result<Self, Error> {
+    pub(super) fn parse(Answer { body, date }: &Answer) -> Result<Self, Error> {
         let raw: &RawValue = serde_json::from_slice(body).map_err(|_| Error::Unreadable("it is not JSON"))?;
         let answer = Object::parse(raw).map_err(|_| Error::Unreadable("it is not an object"))?;
         let data = answer.get("data").map_or("", RawValue::get);
@@ -36,6 +40,7 @@ impl Page {
             number: number("number"),
             total_elements: number("total_elements"),
             total_pages: number("total_pages"),
+            answered_at: *date,
         })
     }
 }
@@ -45,7 +50,7 @@ mod tests {
     use super::*;
 
     fn page(json: &'static str) -> Result<Page, Error> {
-        Page::parse(&Bytes::from_static(json.as_bytes()))
+        Page::parse(&Answer { body: Bytes::from_static(json.as_bytes()), date: None })
     }
 
     #[test]
@@ -53,7 +58,10 @@ mod tests {
         let read =
             page(r#"{"page":{"number":1,"size":50,"total_elements":52,"total_pages":2},"data":[{"a" : 1e5}, null ]}"#);
         let entries = vec![Bytes::from_static(br#"{"a" : 1e5}"#), Bytes::from_static(b"null")];
-        assert_eq!(read, Ok(Page { entries, number: Some(1), total_elements: Some(52), total_pages: Some(2) }));
+        assert_eq!(
+            read,
+            Ok(Page { entries, number: Some(1), total_elements: Some(52), total_pages: Some(2), answered_at: None })
+        );
     }
 
     #[test]
@@ -61,7 +69,8 @@ mod tests {
         for json in
             [r#"{"data":[]}"#, r#"{"data":[],"page":7}"#, r#"{"data":[],"page":{"number":"0","total_pages":-1}}"#]
         {
-            let nothing = Page { entries: Vec::new(), number: None, total_elements: None, total_pages: None };
+            let nothing =
+                Page { entries: Vec::new(), number: None, total_elements: None, total_pages: None, answered_at: None };
             assert_eq!(page(json), Ok(nothing), "{json}");
         }
     }

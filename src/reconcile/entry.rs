@@ -4,11 +4,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::domain::listed::{ListedWebhook, Source, id_of_bytes};
-use crate::lean::Query;
+use crate::lean::{Page, Query};
 
 /// An entry.
 pub(super) struct Entry {
-    /// The id of the message that it would be sent as; for what is not a webhook, one of its bytes.
+    /// An id of its bytes; of an entity, of the webhook made from it, because some of its members change. Not of its `event_id`:
+    /// two different webhooks that share one are both accounted for.
     pub(super) id: Uuid,
     pub(super) content: Content,
 }
@@ -23,19 +24,26 @@ pub(super) enum Content {
 }
 
 impl Entry {
-    /// Reads `bytes`, which were listed for `window`.
-    pub(super) fn read(window: &Query, bytes: Bytes) -> Self {
-        let (id, length) = (id_of_bytes(&bytes), bytes.len());
+    /// Reads the entries of `page`, which were listed for `window`.
+    pub(super) fn read_all(window: &Query, page: &Page) -> Vec<Self> {
+        page.entries.iter().map(|bytes| Self::read(window, bytes.clone())).collect()
+    }
+
+    fn read(window: &Query, bytes: Bytes) -> Self {
+        let (mut id, length) = (id_of_bytes(&bytes), bytes.len());
         let (webhook, is_outside) = match window.source {
             Source::Events => (ListedWebhook::from_event(bytes), false),
             Source::Entities => match ListedWebhook::from_entity(&bytes) {
-                Some((webhook, at)) => (Some(webhook), at.to_micros() <= window.from || at.to_micros() > window.to),
+                Some((webhook, at)) => {
+                    id = id_of_bytes(&webhook.body);
+                    (Some(webhook), at.to_micros() <= window.from || at.to_micros() > window.to)
+                }
                 None => (None, false),
             },
         };
         match webhook {
-            Some(webhook) if is_outside => Self { id: webhook.message_id, content: Content::OutsideWindow },
-            Some(webhook) => Self { id: webhook.message_id, content: Content::Webhook(webhook) },
+            Some(_) if is_outside => Self { id, content: Content::OutsideWindow },
+            Some(webhook) => Self { id, content: Content::Webhook(webhook) },
             None => Self { id, content: Content::Garbage(length) },
         }
     }

@@ -22,10 +22,10 @@ pub enum Error {
     #[error("Lean's list is inconsistent: {0}")]
     Inconsistent(Inconsistency),
     /// So many entries of the list are not webhooks, so they could not be accounted for.
-    #[error("{0} entries of Lean's list are not webhooks")]
+    #[error("{}", counted(*.0, "entry of Lean's list is not a webhook", "entries of Lean's list are not webhooks"))]
     NotWebhooks(u64),
     /// So many webhooks are missing, and a dry run does not send them.
-    #[error("{0} webhooks are missing")]
+    #[error("{}", counted(*.0, "webhook is missing", "webhooks are missing"))]
     Missing(u64),
     /// The database failed.
     #[error(transparent)]
@@ -33,4 +33,22 @@ pub enum Error {
     /// RabbitMQ did not confirm a webhook.
     #[error(transparent)]
     Broker(#[from] broker::Error),
+}
+
+/// `count` with the words for one or for several.
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one() {
+        assert_eq!(Error::Missing(1).to_string(), "1 webhook is missing");
+        assert_eq!(Error::Missing(2).to_string(), "2 webhooks are missing");
+        assert_eq!(Error::NotWebhooks(1).to_string(), "1 entry of Lean's list is not a webhook");
+        assert_eq!(Error::NotWebhooks(0).to_string(), "0 entries of Lean's list are not webhooks");
+    }
 }

@@ -1,11 +1,13 @@
 //! Checks that the pages of one listing fit together. Pure.
 //!
 //! Lean's list is paged by number, its order is not documented, and it may grow while it is read. So an entry may move to another
-//! page: it is then listed twice, and another one not at all. A listing is consistent if as many different entries were listed as
-//! every page of it says there are.
+//! page: it is then listed twice, and another one not at all. Or one entry leaves at the front while another one comes to the end,
+//! so that totals stay as they are and an entry is never seen. A listing is consistent if as many different entries were listed as
+//! every page of it says there are, and its first page is still the same at the end.
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::lean::Page;
@@ -19,9 +21,14 @@ const MAX_PAGES: u64 = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     keys: HashSet<Uuid>,
+    /// Those of the first page.
+    first: HashSet<Uuid>,
+    /// How many entries were listed, with those that were repeated.
+    entries: u64,
     pages: u64,
     total_elements: Option<u64>,
     total_pages: Option<u64>,
+    answered_at: Option<DateTime<Utc>>,
 }
 
 /// What follows after a page.
@@ -54,6 +61,9 @@ pub enum Inconsistency {
     /// There are too many pages or entries.
     #[error("the list does not end")]
     Endless,
+    /// The first page has changed while the others were read.
+    #[error("the first page changed while the others were read")]
+    Moved,
     /// No page has totals, and two listings in a row differ.
     #[error("listed twice, without totals, it had different entries")]
     Unrepeatable,
@@ -68,6 +78,11 @@ impl Listing {
     /// How many pages the listing has, as far as is known.
     pub(super) fn expected_pages(&self) -> u64 {
         self.total_pages.unwrap_or(self.pages + 1).max(self.pages)
+    }
+
+    /// When the first page was answered, by Lean's clock. What was created later need not be listed.
+    pub(super) fn answered_at(&self) -> Option<DateTime<Utc>> {
+        self.answered_at
     }
 
     /// The keys of the entries so far.
@@ -87,10 +102,14 @@ impl Listing {
         } else if (self.total_elements, self.total_pages) != (page.total_elements, page.total_pages) {
             return Err(Inconsistency::Totals);
         }
-        let on_page: HashSet<Uuid> = keys.into_iter().collect();
+        let on_page: HashSet<Uuid> = keys.into_iter().inspect(|_| self.entries += 1).collect();
         let is_empty = on_page.is_empty();
         if !is_empty && on_page.is_subset(&self.keys) {
             return Err(Inconsistency::RepeatedPage);
+        }
+        if number == 0 {
+            self.first.clone_from(&on_page);
+            self.answered_at = page.answered_at;
         }
         self.keys.extend(on_page);
         if self.keys.len() > MAX_ENTRIES || self.pages > MAX_PAGES {
@@ -106,11 +125,27 @@ impl Listing {
         }
     }
 
-    /// Whether everything was listed. `previous` has the keys of the listing before, in case that no page says how many there are.
+    /// Whether the first page must be read again: there are others, and it may have changed while they were read.
+    pub(super) fn has_more_pages(&self) -> bool {
+        self.pages > 1
+    }
+
+    /// Compares the first page, read again at the end, with what it was.
+    pub(super) fn check_first(&self, page: &Page, keys: impl IntoIterator<Item = Uuid>) -> Result<(), Inconsistency> {
+        let has_same_totals = (self.total_elements, self.total_pages) == (page.total_elements, page.total_pages);
+        let is_same = has_same_totals && keys.into_iter().collect::<HashSet<_>>() == self.first;
+        if is_same { Ok(()) } else { Err(Inconsistency::Moved) }
+    }
+
+    /// Whether everything was listed. `previous` has the keys of the listing before, which had other pages.
+    ///
+    /// The total may count an entry that Lean lists twice, byte for byte. But an entry may also be repeated in place of another one,
+    /// so such a list, as one without totals, counts only if the one before had the same entries.
     pub(super) fn check(&self, previous: Option<&HashSet<Uuid>>) -> Result<(), Inconsistency> {
         let listed = self.keys.len() as u64;
         match self.total_elements {
             Some(total) if total == listed => Ok(()),
+            Some(total) if total == self.entries && previous == Some(&self.keys) => Ok(()),
             Some(_) => Err(Inconsistency::Count),
             None if previous == Some(&self.keys) => Ok(()),
             None => Err(Inconsistency::Unrepeatable),
@@ -125,7 +160,7 @@ mod tests {
     /// A page with these numbers: its own, how many entries there are, how many pages.
     fn page(totals: [Option<u64>; 3]) -> Page {
         let [number, total_elements, total_pages] = totals;
-        Page { entries: Vec::new(), number, total_elements, total_pages }
+        Page { entries: Vec::new(), number, total_elements, total_pages, answered_at: None }
     }
 
     /// Lists pages, each with its entries, and checks the listing.
@@ -170,6 +205,30 @@ mod tests {
         assert_eq!(list(&[(numbered(0, 4, 2), &[])]), Err(Inconsistency::EmptyPage));
         assert_eq!(list(&[(numbered(0, 9, 1), &[1])]), Err(Inconsistency::Count));
         assert_eq!(list(&[(numbered(0, 3, 1), &[1, 1, 2])]), Err(Inconsistency::Count), "one in place of another");
+    }
+
+    fn uuids(keys: &[u128]) -> Vec<Uuid> {
+        keys.iter().map(|key| Uuid::from_u128(*key)).collect()
+    }
+
+    #[test]
+    fn a_total_that_counts_repeated_entries_must_be_repeatable() {
+        let mut listing = Listing::default();
+        assert_eq!(listing.add(&page(numbered(0, 3, 1)), uuids(&[1, 1, 2])), Ok(Next::End));
+        assert_eq!(listing.check(Some(&uuids(&[1, 2]).into_iter().collect())), Ok(()));
+        assert_eq!(listing.check(Some(&uuids(&[1, 3]).into_iter().collect())), Err(Inconsistency::Count));
+    }
+
+    #[test]
+    fn the_first_page_must_be_the_same_at_the_end() {
+        let mut listing = Listing::default();
+        assert_eq!(listing.add(&page(numbered(0, 4, 2)), uuids(&[1, 2])), Ok(Next::Page));
+        assert!(!listing.has_more_pages());
+        assert_eq!(listing.add(&page(numbered(1, 4, 2)), uuids(&[3, 4])), Ok(Next::End));
+        assert!(listing.has_more_pages());
+        assert_eq!(listing.check_first(&page(numbered(0, 4, 2)), uuids(&[2, 1])), Ok(()));
+        assert_eq!(listing.check_first(&page(numbered(0, 4, 2)), uuids(&[2, 3])), Err(Inconsistency::Moved));
+        assert_eq!(listing.check_first(&page(numbered(0, 5, 3)), uuids(&[1, 2])), Err(Inconsistency::Moved));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod entry;
 mod error;
 mod lease;
 mod listing;
+mod pace;
 mod progress;
 mod reader;
 mod report;
@@ -17,14 +18,15 @@ mod send;
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use error::Error;
 pub use listing::Inconsistency;
+pub use pace::Step;
 pub use progress::{Missing, Progress};
-pub use role::{Reconciler, Settings, Step};
+pub use role::{Reconciler, Settings};
 pub use run::{Continuity, Range};
 
 use crate::broker::Publisher;
@@ -72,7 +74,7 @@ impl Reconciling<'_> {
         stop: &CancellationToken,
         on_progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<Report, store::Error> {
-        let range = in_micros(range);
+        let range = range.readable(self.source);
         let mut lease = match Lease::acquire(self.store).await {
             Ok(lease) => lease,
             Err(Error::Database(cause)) => return Err(cause),
@@ -94,7 +96,7 @@ impl Reconciling<'_> {
         on_progress: &mut (dyn FnMut(&Progress) + Send),
         lease: &mut Lease,
     ) -> Result<Report, store::Error> {
-        let id = begin(self.store, range.from, range.to).await?;
+        let id = begin(self.store, self.source, range.from, range.to).await?;
         let mut run = self.run(range, Action::Send(publisher), Some(id), on_progress);
         // Cancelling a run is harmless at any point, so the work is cancelled, too.
         let failure = tokio::select! {
@@ -117,7 +119,7 @@ impl Reconciling<'_> {
         on_missing: &mut (dyn FnMut(&Missing) + Send),
         on_progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Report {
-        let mut run = self.run(in_micros(range), Action::List(on_missing), None, on_progress);
+        let mut run = self.run(range.readable(self.source), Action::List(on_missing), None, on_progress);
         let failure = tokio::select! {
             ended = run.run() => ended.err(),
             () = stop.cancelled() => Some(Error::Interrupted),
@@ -143,11 +145,6 @@ impl Reconciling<'_> {
         };
         Run { reader, range, source: self.source, id, complete_until: None }
     }
-}
-
-/// PostgreSQL keeps microseconds. The end is cut, not rounded: it must not be later than what was listed.
-fn in_micros(range: Range) -> Range {
-    Range { from: range.from.trunc_subsecs(6), to: range.to.trunc_subsecs(6), ..range }
 }
 
 fn report(run: &Run<'_>, failure: Option<Error>) -> Report {

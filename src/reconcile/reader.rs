@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -52,15 +53,15 @@ pub(super) enum IfLong {
 /// How reading a window has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Window {
-    /// Everything in it is accounted for, except what is not a webhook.
-    Done,
+    /// Everything in it is accounted for, except what is not a webhook. It was listed at this time of Lean's clock.
+    Done(Option<DateTime<Utc>>),
     /// It is long, and was refused.
     TooLong,
 }
 
 /// How reading a window once has ended.
 enum Attempt {
-    Consistent,
+    Consistent(Option<DateTime<Utc>>),
     TooLong,
     Inconsistent(Inconsistency),
 }
@@ -88,10 +89,10 @@ impl Reader<'_> {
         let mut last = Inconsistency::Count;
         for size in PAGE_SIZES {
             last = match self.read_once(window, size, if_long, &mut previous).await? {
-                Attempt::Consistent => {
+                Attempt::Consistent(listed_at) => {
                     // The next window overlaps with this one only.
                     self.seen = [std::mem::take(&mut self.seen[1]), HashSet::new()];
-                    return Ok(Window::Done);
+                    return Ok(Window::Done(listed_at));
                 }
                 Attempt::TooLong => return Ok(Window::TooLong),
                 Attempt::Inconsistent(inconsistency) => inconsistency,
@@ -117,7 +118,7 @@ impl Reader<'_> {
             if if_long == IfLong::Refuse && page.total_elements.is_some_and(|total| total > MAX_ENTRIES) {
                 return Ok(Attempt::TooLong);
             }
-            let entries: Vec<Entry> = page.entries.iter().map(|bytes| Entry::read(window, bytes.clone())).collect();
+            let entries = Entry::read_all(window, &page);
             let next = listing.add(&page, entries.iter().map(|entry| entry.id));
             drop(page);
             self.account(entries).await?;
@@ -130,9 +131,17 @@ impl Reader<'_> {
                 Err(inconsistency) => return Ok(Attempt::Inconsistent(inconsistency)),
             }
         }
-        let checked = listing.check(previous.as_ref());
+        let mut checked = listing.check(previous.as_ref());
+        if checked.is_ok() && listing.has_more_pages() {
+            let first = self.client.page(window, 0, size).await?;
+            let entries = Entry::read_all(window, &first);
+            checked = listing.check_first(&first, entries.iter().map(|entry| entry.id));
+            drop(first);
+            self.account(entries).await?;
+        }
+        let listed_at = listing.answered_at();
         *previous = Some(listing.into_keys());
-        Ok(checked.map_or_else(Attempt::Inconsistent, |()| Attempt::Consistent))
+        Ok(checked.map_or_else(Attempt::Inconsistent, |()| Attempt::Consistent(listed_at)))
     }
 
     /// Accounts for the entries of a page that were not accounted for before.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::Error;
+use super::pace::{Pace, Step};
 use super::report::{record_complete_until, register_metrics};
 use super::run::Range;
 use super::{Reconciling, Report};
@@ -15,21 +16,18 @@ use crate::broker::Publisher;
 use crate::domain::listed::Source;
 use crate::lean::Client;
 use crate::readiness::{CachedCheck, Readiness, running};
-use crate::reconnect::Backoff;
 use crate::store::reconcile_runs::complete_until;
 use crate::store::{self, Store};
 
-/// How often it is checked whether a run is due, or whether another process still reconciles.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Maximum delay after a failed run. Lean itself is waited for within a run.
-const MAX_FAILURE_DELAY: Duration = Duration::from_secs(60);
+/// A run ends so long before now: a webhook that was sent just now is not missing, but on its way.
+const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
 
 /// The settings of the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which list is read.
     pub source: Source,
-    /// From the end of what one run covers to the beginning of the next run.
+    /// From the end of what one run covers to that of the next run.
     pub every: Duration,
     /// How far before the last complete instant a run begins: Lean may list a webhook late.
     pub overlap: Duration,
@@ -45,17 +43,6 @@ pub struct Reconciler {
     /// Whether [`Reconciler::run`] has begun, and so the schema is there.
     started: AtomicBool,
     stop: CancellationToken,
-}
-
-/// What one step came to.
-#[derive(Debug)]
-pub enum Step {
-    /// A run has ended.
-    Ran(Report),
-    /// Everything up to less than [`Settings::every`] ago is accounted for.
-    NotDue,
-    /// Another process reconciles: its name.
-    HeldBy(String),
 }
 
 impl Reconciler {
@@ -76,21 +63,13 @@ impl Reconciler {
     pub async fn run(&self) {
         register_metrics();
         self.started.store(true, Ordering::Relaxed);
-        let (mut outage_backoff, mut failure_backoff) = (Backoff::default(), Backoff::up_to(MAX_FAILURE_DELAY));
+        let mut pace = Pace::new(self.settings.every);
         while self.stop.run_until_cancelled(self.publisher.connection().until_ready()).await.is_some() {
-            let delay = match self.step().await {
-                // The database is waited for by attempts at short intervals: promise 5 of docs/CONTRACT.md#1-promises.
-                Ok(Step::Ran(Report { failure: Some(Error::Database(_)), .. })) => outage_backoff.next_delay(),
-                Ok(Step::Ran(Report { failure: Some(_), .. })) => failure_backoff.next_delay(),
-                Ok(_) => {
-                    (outage_backoff, failure_backoff) = (Backoff::default(), Backoff::up_to(MAX_FAILURE_DELAY));
-                    POLL_INTERVAL.min(self.settings.every)
-                }
-                Err(cause) => {
-                    warn!(%cause, "reconciling waits for the database");
-                    outage_backoff.next_delay()
-                }
-            };
+            let result = self.step().await;
+            if let Err(cause) = &result {
+                warn!(%cause, "reconciling waits for the database");
+            }
+            let delay = pace.delay_after(&result);
             if self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
                 return;
             }
@@ -102,16 +81,17 @@ impl Reconciler {
     /// # Errors
     /// Any [`store::Error`], when the database fails before the run has begun.
     pub async fn step(&self) -> Result<Step, store::Error> {
-        let complete = complete_until(&self.store).await?;
+        let complete = complete_until(&self.store, self.settings.source).await?;
         if let Some(until) = complete {
             record_complete_until(until);
         }
         let every = TimeDelta::from_std(self.settings.every).unwrap_or(TimeDelta::MAX);
-        if complete.is_some_and(|until| Utc::now() - until < every) {
+        let to = Utc::now() - IN_FLIGHT;
+        if complete.is_some_and(|until| to - until < every) {
             return Ok(Step::NotDue);
         }
         let overlap = TimeDelta::from_std(self.settings.overlap).unwrap_or(TimeDelta::zero());
-        let range = Range::new(None, None, complete, overlap);
+        let range = Range::new(None, Some(to), complete, overlap);
         let reconciling = Reconciling { store: &self.store, client: &self.client, source: self.settings.source };
         let report = reconciling.send_missing(range, &self.publisher, &self.stop, &mut |_| ()).await?;
         if let Some(Error::HeldBy(holder)) = report.failure {

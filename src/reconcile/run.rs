@@ -3,7 +3,8 @@
 //! A window begins as the whole time asked for, and is halved while its list is long. So a run that is killed has lost little, and
 //! memory does not grow with the length of the list.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use tracing::warn;
 
 use super::error::Error;
 use super::reader::{IfLong, Reader, Window};
@@ -13,11 +14,16 @@ use crate::store::reconcile_runs::record_progress;
 
 /// Lean remembers what it sent for 90 days.
 pub(super) const LEANS_MEMORY: TimeDelta = TimeDelta::days(90);
+/// A run begins at least this long after the beginning of Lean's memory: there, entries expire while pages are read.
+const MARGIN: TimeDelta = TimeDelta::hours(1);
+
+/// A clock that is ahead of Lean's by no more than this counts as right: Lean's time is known in whole seconds.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
 /// Whether a run goes on where an earlier one was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
-    /// It does, or it begins before Lean's memory does.
+    /// It does, or it begins where Lean's memory does, but for an hour.
     Joined,
     /// There is a time between them that was never complete.
     Gap,
@@ -35,7 +41,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range after `from` (by default the last complete instant less `overlap`, or else 90 days ago; in any case `overlap` before `to`) and up to `to` (by default now).
+    /// The range after `from` (by default the last complete instant less `overlap`, or else 90 days less an hour ago; in any case
+    /// `overlap` before `to`) and up to `to` (by default now).
     #[must_use]
     pub fn new(
         from: Option<DateTime<Utc>>,
@@ -44,13 +51,23 @@ impl Range {
         overlap: TimeDelta,
     ) -> Self {
         let now = Utc::now();
-        let begin_of_memory = now - LEANS_MEMORY;
-        let resumed = complete_until.map_or(begin_of_memory, |until| (until - overlap).max(begin_of_memory));
+        let earliest = now - LEANS_MEMORY + MARGIN;
+        let resumed = complete_until.map_or(earliest, |until| (until - overlap).max(earliest));
         let to = to.unwrap_or(now);
         let from = from.unwrap_or(resumed.min(to - overlap));
-        let is_joined = from <= begin_of_memory || complete_until.is_some_and(|until| from <= until);
+        let is_joined = from <= earliest || complete_until.is_some_and(|until| from <= until);
         let continuity = if is_joined { Continuity::Joined } else { Continuity::Gap };
         Self { from, to, continuity }
+    }
+
+    /// The range as it is read from `source`: of events, not from the edge of Lean's memory, and in the microseconds of PostgreSQL. The
+    /// end is cut, not rounded: it must not be later than what was listed.
+    pub(super) fn readable(self, source: Source) -> Self {
+        let from = match source {
+            Source::Events => self.from.max(Utc::now() - LEANS_MEMORY + MARGIN),
+            Source::Entities => self.from,
+        };
+        Self { from: from.trunc_subsecs(6), to: self.to.trunc_subsecs(6), ..self }
     }
 }
 
@@ -83,8 +100,9 @@ impl Run<'_> {
             let if_long = if length > min_length { IfLong::Refuse } else { IfLong::Read };
             match self.reader.read(&window, if_long).await? {
                 Window::TooLong => length = (length / 2).max(min_length),
-                Window::Done => {
-                    self.end_window(window.to).await?;
+                Window::Done(listed_at) => {
+                    self.end_at(listed_at);
+                    self.end_window(window.to.min(self.range.to)).await?;
                     (from, length) = (window.to, (window.to - from) * 2);
                 }
             }
@@ -94,6 +112,15 @@ impl Run<'_> {
             (0, 0) => Ok(()),
             (0, missing) => Err(Error::Missing(missing)),
             (garbage, _) => Err(Error::NotWebhooks(garbage)),
+        }
+    }
+
+    /// Cuts the range at `listed_at`, Lean's time, if it ends later: what Lean creates until then is not listed yet.
+    fn end_at(&mut self, listed_at: Option<DateTime<Utc>>) {
+        if let Some(listed_at) = listed_at.filter(|at| self.range.to - *at > CLOCK_TOLERANCE) {
+            let seconds = (self.range.to - listed_at).num_seconds();
+            warn!(seconds, "the clock of this host is ahead of Lean's; nothing after Lean's time is complete");
+            self.range.to = listed_at;
         }
     }
 
@@ -122,9 +149,10 @@ mod tests {
     fn a_run_begins_before_the_last_complete_instant_or_with_leans_memory() {
         let (now, hour) = (Utc::now(), TimeDelta::hours(1));
         let first = Range::new(None, None, None, hour);
-        assert!(first.from <= first.to - LEANS_MEMORY && first.continuity == Continuity::Joined);
+        assert!(first.from < first.to - LEANS_MEMORY + hour * 2 && first.continuity == Continuity::Joined);
         let next = Range::new(None, None, Some(now - hour), hour);
         assert_eq!((next.from, next.continuity), (now - hour * 2, Continuity::Joined));
+        assert!(first.from >= first.to - LEANS_MEMORY + hour, "entries at the edge expire while they are read");
         let after_a_long_time = Range::new(None, None, Some(now - TimeDelta::days(200)), hour);
         assert!(after_a_long_time.from > now - TimeDelta::days(91));
         assert_eq!(after_a_long_time.continuity, Continuity::Joined);
@@ -138,5 +166,8 @@ mod tests {
         assert_eq!(continuity(hour, Some(now - hour * 2)), Continuity::Gap);
         assert_eq!(continuity(hour, Some(now - hour)), Continuity::Joined);
         assert_eq!(continuity(TimeDelta::days(91), None), Continuity::Joined);
+        let asked = Range::new(Some(now - TimeDelta::days(91)), None, None, hour);
+        assert!(asked.readable(Source::Events).from >= now - LEANS_MEMORY + hour);
+        assert!(asked.readable(Source::Entities).from <= now - TimeDelta::days(91));
     }
 }

@@ -44,9 +44,20 @@ async fn a_dry_run_lists_what_is_missing_and_a_run_sends_it() {
 
     let status = app.command(&["reconcile", "status", "--json"]).run().await;
     let [run, last] = &objects(&status)[..] else { panic!("{status:?}") };
-    for column in
-        ["id", "started_at", "ended_at", "from", "to", "known", "sent", "dead", "ignored", "complete_until", "failure"]
-    {
+    for column in [
+        "id",
+        "source",
+        "started_at",
+        "ended_at",
+        "from",
+        "to",
+        "known",
+        "sent",
+        "dead",
+        "ignored",
+        "complete_until",
+        "failure",
+    ] {
         assert!(run.get(column).is_some(), "{column}: {run}");
     }
     assert_eq!(last, &json!({ "complete_until": totals["to"] }));
@@ -119,7 +130,21 @@ async fn the_reason_of_a_failure_is_named_and_nothing_is_complete() {
     lean.add(&json!({ "no": "webhook" }));
     let garbage = app.lean_command(&lean, &["reconcile", "--json"]).run().await;
     assert_eq!(garbage.code, 1, "{garbage:?}");
-    assert!(garbage.stderr.contains("1 entries of Lean's list are not webhooks"), "{garbage:?}");
+    assert!(garbage.stderr.contains("1 entry of Lean's list is not a webhook"), "{garbage:?}");
+    app.finish_with_leftovers().await;
+}
+
+/// A proxy of the environment would get the secret in clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_stands_between_the_command_and_a_lean_on_this_host() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let (lean, proxy) = (LeanApi::start([]).await, LeanApi::start([]).await);
+    let mut command = app.lean_command(&lean, &["reconcile"]).env("NO_PROXY", "").env("no_proxy", "");
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        command = command.env(name, &proxy.url);
+    }
+    let run = command.run().await;
+    assert_eq!((run.code, proxy.tokens()), (0, 0), "{run:?}");
     app.finish_with_leftovers().await;
 }
 

@@ -1,6 +1,7 @@
 //! Reconciling with Lean: docs/CONTRACT.md#10-reconciling-with-lean.
 
 mod accounts;
+mod clocks;
 mod commands;
 mod failures;
 mod lies;
@@ -43,7 +44,7 @@ async fn reconcile(app: &TestApp, lean: &LeanApi) -> Report {
 }
 
 async fn reconcile_from(app: &TestApp, lean: &LeanApi, source: Source) -> Report {
-    let range = Range::new(None, None, complete_until(&app.store).await.unwrap(), TimeDelta::hours(1));
+    let range = Range::new(None, None, complete_until(&app.store, source).await.unwrap(), TimeDelta::hours(1));
     let (client, publisher, stop) = (client(lean), app.publisher().await, CancellationToken::new());
     let reconciling = Reconciling { store: &app.store, client: &client, source };
     reconciling.send_missing(range, &publisher, &stop, &mut |_| ()).await.unwrap()
@@ -87,7 +88,7 @@ fn entity(webhook: &Value) -> Uuid {
     Uuid::parse_str(webhook["payload"]["id"].as_str().unwrap()).unwrap()
 }
 
-/// The complete instant in the database.
+/// The complete instant of the Events API in the database.
 async fn until(app: &TestApp) -> Option<DateTime<Utc>> {
-    complete_until(&app.store).await.unwrap()
+    complete_until(&app.store, Source::Events).await.unwrap()
 }

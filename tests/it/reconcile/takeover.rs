@@ -44,12 +44,12 @@ async fn a_lease_has_one_holder_until_it_is_released_or_expires(#[case] on: On) 
         let (store, holder) = (app.store.clone(), format!("racer {number}"));
         async move { acquire(&store, "race", &holder).await.unwrap() == Acquired::Taken }
     });
-    let taken = futures(racing).await.into_iter().filter(|taken| *taken).count();
+    let taken = all_of(racing).await.into_iter().filter(|taken| *taken).count();
     assert_eq!(taken, 1);
 }
 
 /// Awaits all at the same time.
-async fn futures<T: Send + 'static>(all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+async fn all_of<T: Send + 'static>(all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let mut set = tokio::task::JoinSet::new();
     all.for_each(|future| drop(set.spawn(future)));
     set.join_all().await
@@ -128,7 +128,7 @@ async fn runs_older_than_leans_memory_are_deleted_but_for_the_complete_instant(#
     let app = TestApp::builder(on).ingress_only().build().await;
     let insert = |id: i64, until: &str| {
         format!(
-            "INSERT INTO reconcile_runs (id, started_at, \"from\", \"to\", complete_until) VALUES ({id}, \
+            "INSERT INTO reconcile_runs (id, source, started_at, \"from\", \"to\", complete_until) VALUES ({id}, 'events', \
              '2020-01-01T00:00:00+00:00', '2020-01-01T00:00:00+00:00', '2020-01-01T00:00:00+00:00', {until})"
         )
     };
@@ -139,7 +139,7 @@ async fn runs_older_than_leans_memory_are_deleted_but_for_the_complete_instant(#
     }
     let begin = async || {
         let now = chrono::Utc::now();
-        reconcile_runs::begin(&app.store, now, now).await.unwrap();
+        reconcile_runs::begin(&app.store, Source::Events, now, now).await.unwrap();
         app.reconcile_runs().await.iter().map(|run| run.id).filter(|id| *id >= 900).collect::<Vec<_>>()
     };
     // The numbers that the database gives are below 900 on PostgreSQL only.
@@ -154,7 +154,7 @@ fn settings() -> Settings {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_the_role_waits_for_the_lease_and_for_its_time() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
-    let lean = LeanApi::start([created(60)]).await;
+    let lean = LeanApi::start([created(120)]).await;
     let reconciler = app.reconciler(settings(), client(&lean));
     let step = async |reconciler: &Reconciler| reconciler.step().await.unwrap();
     acquire(&app.store, "reconcile", HOLDER).await.unwrap();
@@ -175,14 +175,14 @@ async fn a_step_of_the_role_waits_for_the_lease_and_for_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_role_finds_what_is_lost_while_it_runs_and_stops_while_lean_is_away() {
     let app = TestApp::builder(On::Postgres).unsubscribed().build().await;
-    let lean = LeanApi::start([created(60)]).await;
+    let lean = LeanApi::start([created(120)]).await;
     let role = app.lean_command(&lean, &["run", "reconciler"]).on_free_ports().env("BANKLINK_RECONCILE_EVERY", "1s");
     let mut role = role.start();
     let admin = role.admin().await;
     let ready = until_answers(&admin, "/readyz/reconciler", 200).await;
     assert_eq!(ready["roles"]["reconciler"]["status"], json!("ready"));
     app.until_links(1).await;
-    lean.add(&created(30));
+    lean.add(&created(90));
     app.until_links(2).await;
     let value = async |name: &str| metric(&admin, name).await.unwrap_or_default();
     wait_until("the metrics", async || {
