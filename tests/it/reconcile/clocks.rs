@@ -32,6 +32,7 @@ async fn a_complete_instant_in_the_future_counts_neither_now_nor_once_it_has_com
     assert_eq!(complete(&reconcile(&app, &lean).await), counts(0, 1, 0, 0));
     assert!(until(&app).await.is_some_and(|until| until <= Utc::now()));
     assert_eq!(app.reconcile_runs().await[0].complete_until, None);
+    app.finish_with_leftovers().await;
 }
 
 /// Lean's time is `behind` that of this host. Returns up to when a run is complete, and its end.
