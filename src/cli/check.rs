@@ -1,32 +1,42 @@
 //! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates no
-//! exchange, queue or table; a missing binding is restored.
+//! exchange, queue or table; a missing binding is restored. With `--probe`, asks a running process instead.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use super::flags::{Flags, setting_args};
-use super::{CommandError, migrate, output, settings};
+use super::{CommandError, migrate, output, probe, settings};
 use crate::broker::{Address, Connection, Purpose, Topology};
 use crate::store::{self, IfMissing, Store, outbox_counts};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE), args = setting_args(settings::BROKER))]
+#[command(args = setting_args(&[&settings::BANKLINK_ADMIN_LISTEN.info]))]
 pub(super) struct Args {
+    /// Check nothing but that a running process answers 200: one line, exit 1 if it does not. TARGET is a URL, or a path on the
+    /// admin address such as /readyz/worker
+    #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "/readyz")]
+    probe: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
 /// The state of what was checked, or why it failed.
-type CheckResult = Result<String, String>;
+pub(super) type CheckResult = Result<String, String>;
 
 const SKIPPED: &str = "not checked: the server could not be reached";
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
+    if let Some(target) = args.probe {
+        let listen = flags.resolve(|values| values.get(&settings::BANKLINK_ADMIN_LISTEN))?;
+        let url = probe::url(&target, &listen).map_err(CommandError::Usage)?;
+        return report(&[("probe", probe::ask(&url).await)], args.json);
+    }
     let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
     let (broker, topology) = check_broker(&address, topology).await;
     let (database, schema) = check_database(&url).await;
-    report([("broker", broker), ("topology", topology), ("database", database), ("schema", schema)], args.json)
+    report(&[("broker", broker), ("topology", topology), ("database", database), ("schema", schema)], args.json)
 }
 
 async fn check_broker(address: &Address, topology: Arc<Topology>) -> (CheckResult, CheckResult) {
@@ -81,7 +91,7 @@ async fn check_schema(store: &Store) -> CheckResult {
     }
 }
 
-fn report(checks: [(&str, CheckResult); 4], json: bool) -> Result<(), CommandError> {
+fn report(checks: &[(&str, CheckResult)], json: bool) -> Result<(), CommandError> {
     let passed = checks.iter().all(|(_, result)| result.is_ok());
     for (check, result) in checks {
         let (state, detail) = match result {

@@ -11,6 +11,7 @@ mod letter_commands;
 mod link_commands;
 mod migrate;
 mod output;
+mod probe;
 mod reconcile_command;
 mod reconcile_output;
 mod run;

@@ -16,6 +16,7 @@ mod convergence;
 mod crashes;
 mod dead_letters;
 mod deferred_rows;
+mod deployment;
 mod grants;
 mod ingress;
 mod invalid_webhooks;

@@ -1,0 +1,65 @@
+//! The image and the compose file: valid, and without what must not be in them. No Docker engine is needed.
+
+use serde_json::Value;
+
+use super::{read, run_tool, tool_command};
+use testkit::waiting::within;
+
+/// A file in YAML, as Python of the tool `check-jsonschema` reads it.
+async fn yaml(path: &str) -> Option<Value> {
+    let tool = tool_command("check-jsonschema").await?;
+    let python = std::path::Path::new(tool.as_std().get_program()).with_file_name("python3");
+    let script =
+        "import json, sys; from ruamel.yaml import YAML; print(json.dumps(YAML(typ='safe').load(open(sys.argv[1]))))";
+    let mut command = tokio::process::Command::new(python);
+    let output = within(command.args(["-c", script]).arg(super::file(path)).output()).await.unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
+    let path = "deploy/compose.yaml";
+    let schema = ["--builtin-schema", "vendor.compose-spec", path];
+    if run_tool("check-jsonschema", &schema).await.is_none() {
+        return;
+    }
+    let Some(compose) = yaml(path).await else { return };
+    let services = compose["services"].as_object().unwrap();
+    for role in ["ingress", "worker", "relay", "api", "reconciler"] {
+        assert_eq!(services[role]["command"], serde_json::json!(["run", role]));
+        assert!(services[role]["healthcheck"].is_null(), "{role} uses the image's health check");
+    }
+    assert_eq!(services["worker"]["deploy"]["replicas"], 2);
+    assert_eq!(services["reconciler"]["profiles"], serde_json::json!(["reconciler"]), "it needs an account at Lean");
+    for secret in compose["secrets"].as_object().unwrap().values() {
+        assert!(secret["file"].is_string(), "Compose mounts only files into a read-only container");
+    }
+    for (name, service) in services {
+        let limits = &service["deploy"]["resources"]["limits"];
+        assert!(limits["memory"].is_string() && limits["cpus"].is_string(), "{name} has no limits");
+        let ports = service["ports"].as_array().into_iter().flatten();
+        assert!(ports.map(|port| port.as_str().unwrap()).all(|port| port.starts_with("127.0.0.1:")), "{name}");
+        if service["image"].as_str().unwrap().starts_with("banklink:") {
+            let hardened = [&service["read_only"], &service["cap_drop"][0]];
+            assert_eq!(hardened, [&Value::Bool(true), &Value::from("ALL")], "{name}");
+            let grace: u32 = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
+            assert!(grace > 25, "{name}: banklink needs up to 25 s to stop");
+            let plain = service["environment"].as_object().unwrap();
+            for (variable, value) in plain.iter().filter(|(name, _)| !name.ends_with("_FILE")) {
+                assert_eq!(value.as_str(), Some(format!("${{{variable}:-}}").as_str()), "{name}: a value in the file");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_image_is_built_as_hadolint_asks_runs_as_a_user_and_checks_itself() {
+    run_tool("hadolint", &["deploy/Dockerfile"]).await;
+    let (dockerfile, last) = (read("deploy/Dockerfile"), |text: &str, key: &str| {
+        text.lines().rfind(|line| line.starts_with(key)).map(str::to_owned).unwrap_or_default()
+    });
+    assert_eq!(last(&dockerfile, "USER"), "USER 10001");
+    assert!(last(&dockerfile, "HEALTHCHECK").ends_with(r#"CMD ["banklink", "check", "--probe"]"#), "{dockerfile}");
+    assert!(!dockerfile.contains("COPY . .\nRUN"), "dependencies would be compiled again after each change");
+}
