@@ -2,6 +2,7 @@
 
 mod compose;
 mod probe;
+mod systemd;
 
 use std::path::PathBuf;
 
