@@ -2,20 +2,7 @@
 
 use serde_json::Value;
 
-use super::{read, run_tool, tool_command};
-use testkit::waiting::within;
-
-/// A file in YAML, as Python of the tool `check-jsonschema` reads it.
-async fn yaml(path: &str) -> Option<Value> {
-    let tool = tool_command("check-jsonschema").await?;
-    let python = std::path::Path::new(tool.as_std().get_program()).with_file_name("python3");
-    let script =
-        "import json, sys; from ruamel.yaml import YAML; print(json.dumps(YAML(typ='safe').load(open(sys.argv[1]))))";
-    let mut command = tokio::process::Command::new(python);
-    let output = within(command.args(["-c", script]).arg(super::file(path)).output()).await.unwrap();
-    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(serde_json::from_slice(&output.stdout).unwrap())
-}
+use super::{read, run_tool, yaml_documents};
 
 #[tokio::test]
 async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
@@ -24,7 +11,8 @@ async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
     if run_tool("check-jsonschema", &schema).await.is_none() {
         return;
     }
-    let Some(compose) = yaml(path).await else { return };
+    let Some(documents) = yaml_documents(&read(path)).await else { return };
+    let compose = &documents[0];
     let services = compose["services"].as_object().unwrap();
     for role in ["ingress", "worker", "relay", "api", "reconciler"] {
         assert_eq!(services[role]["command"], serde_json::json!(["run", role]));

@@ -1,11 +1,14 @@
 //! What deploys banklink: health checks, the image, systemd units, the Helm chart, a reverse proxy, and the manual.
 
 mod compose;
+mod helm;
+mod nginx;
 mod probe;
 mod systemd;
 
 use std::path::PathBuf;
 
+use serde_json::Value;
 use testkit::tool::find_tool;
 use testkit::waiting::within;
 use tokio::process::Command;
@@ -27,6 +30,19 @@ async fn tool_command(name: &str) -> Option<Command> {
     let mut command = Command::new(path);
     command.current_dir(testkit::repository()).stdin(std::process::Stdio::null());
     Some(command)
+}
+
+/// The documents in a YAML text, as the Python of the tool `check-jsonschema` reads them. `None` if it cannot be had.
+async fn yaml_documents(text: &str) -> Option<Vec<Value>> {
+    let python = find_tool("check-jsonschema").await?.with_file_name("python3");
+    let source = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(source.path(), text).expect("written");
+    let script = "import json, sys; from ruamel.yaml import YAML; \
+                  print(json.dumps([d for d in YAML(typ='safe').load_all(open(sys.argv[1])) if d], default=str))";
+    let output =
+        within(Command::new(python).args(["-c", script]).arg(source.path()).output()).await.expect("Python runs");
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).ok()
 }
 
 /// A file of the repository.

@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and PostgreSQL with TLS.
+//! A certificate authority for one test, and PostgreSQL and RabbitMQ with TLS.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,35 @@ impl Certificates {
         let line = |name: &str, path: &Path| format!("{name} = '{}'\n", path.display());
         let files = line("ssl_cert_file", &self.path("server.pem")) + &line("ssl_key_file", &key);
         format!("ssl = on\n{files}")
+    }
+
+    /// Lines for rabbitmq.conf: a listener with TLS on `port`. The node runs as another user, so it gets a copy of the key that
+    /// everyone can read.
+    #[must_use]
+    pub fn rabbitmq_conf(&self, port: u16) -> String {
+        let key = self.path("rabbitmq.key");
+        std::fs::copy(self.key(), &key).expect("a copy of the key");
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).expect("a readable key");
+        let (root, certificate, key) = (self.root(), self.certificate(), key);
+        format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+             ssl_options.keyfile = {}\nssl_options.verify = verify_none\n",
+            root.display(),
+            certificate.display(),
+            key.display()
+        )
+    }
+
+    /// The file with the server's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.path("server.pem")
+    }
+
+    /// The file with the server's private key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.path("server.key")
     }
 
     fn path(&self, name: &str) -> PathBuf {

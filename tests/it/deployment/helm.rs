@@ -1,0 +1,164 @@
+//! The Helm chart: rendered by Helm, valid for Kubernetes, and right about the program. No cluster is needed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use testkit::process::banklink;
+use testkit::waiting::within;
+
+use super::{run_tool, tool_command, yaml_documents};
+
+const CHART: &str = "deploy/helm";
+const ROLES: [&str; 5] = ["api", "ingress", "reconciler", "relay", "worker"];
+/// Everything that can be switched on.
+const ALL: [&str; 10] = [
+    "--set",
+    "existingSecret=the-secret",
+    "--set",
+    "roles.reconciler.enabled=true",
+    "--set",
+    "autoscaling.enabled=true",
+    "--set",
+    "serviceMonitor.enabled=true,prometheusRule.enabled=true",
+    "--set",
+    "ca.secret=the-ca,networkPolicy.tracesPorts={4317}",
+];
+
+/// The objects that Helm makes of the chart, and their text.
+async fn render(options: &[&str]) -> Option<(Vec<Value>, String)> {
+    let text = run_tool("helm", &[&["template", "banklink", CHART], options].concat()).await?;
+    Some((yaml_documents(&text).await?, text))
+}
+
+/// Why Helm refuses the values.
+async fn refusal(options: &[&str]) -> Option<String> {
+    let mut helm = tool_command("helm").await?;
+    let output = within(helm.args(["template", "banklink", CHART]).args(options).output()).await.unwrap();
+    assert!(!output.status.success(), "{options:?} are accepted");
+    Some(String::from_utf8(output.stderr).unwrap())
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+fn component(object: &Value) -> &str {
+    object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn the_chart_renders_to_valid_objects_and_puts_no_secret_into_them() {
+    if run_tool("helm", &["lint", "--strict", CHART, "--set", "existingSecret=s"]).await.is_none() {
+        return;
+    }
+    for options in [&ALL[..], &ALL[..2]] {
+        let Some((objects, text)) = render(options).await else { return };
+        let rendered = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        std::fs::write(rendered.path(), &text).unwrap();
+        let path = rendered.path().to_str().unwrap();
+        let validate = ["-k", "1.35", "--strict", "--no-warn", path];
+        let Some(validated) = run_tool("kubernetes-validate", &validate).await else { return };
+        // Resources of operators have no schema there.
+        let known = objects.iter().filter(|object| {
+            let version = object["apiVersion"].as_str().unwrap();
+            !version.contains("keda.sh") && !version.contains("coreos.com")
+        });
+        assert_eq!(validated.matches("passed for resource").count(), known.count(), "{validated}");
+        assert_eq!(of_kind(&objects, "Secret").count(), 0);
+        assert!(!text.contains("amqp://") && !text.contains("postgres://"), "{text}");
+    }
+    let missing = refusal(&[]).await.unwrap();
+    assert!(missing.contains("existingSecret"), "{missing}");
+    for secret in
+        ["LEAN_WEBHOOK_SECRETS=s", "BANKLINK_API_TOKENS=s", "LEAN_CLIENT_SECRET=s", "DATABASE_URL=s", "AMQP_URL=s"]
+    {
+        let refused = refusal(&["--set", &format!("existingSecret=s,settings.{secret}")]).await.unwrap();
+        assert!(refused.contains("invalid propertyName"), "{secret}: {refused}");
+    }
+    let grace = refusal(&["--set", "existingSecret=s,terminationGracePeriodSeconds=30"]).await.unwrap();
+    assert!(grace.contains("terminationGracePeriodSeconds"), "{grace}");
+}
+
+#[tokio::test]
+async fn every_role_has_probes_limits_a_grace_period_above_the_drain_and_settings_that_exist() {
+    let Some((objects, _)) = render(&ALL).await else { return };
+    let deployed: BTreeSet<&str> = of_kind(&objects, "Deployment").map(component).collect();
+    assert_eq!(deployed, BTreeSet::from(ROLES));
+    for deployment in of_kind(&objects, "Deployment") {
+        let (role, pod) = (component(deployment), &deployment["spec"]["template"]["spec"]);
+        let container = &pod["containers"][0];
+        assert_eq!(container["args"], json!(["run", role]));
+        assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
+        assert_eq!(container["readinessProbe"]["httpGet"]["path"], format!("/readyz/{role}"));
+        let pause = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+        assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > pause + 25, "{role}");
+        assert_eq!(pod["enableServiceLinks"], false, "BANKLINK_..._PORT would be set");
+        assert_eq!(pod["topologySpreadConstraints"].as_array().unwrap().len(), 2);
+        check_container(pod, container, &["run"]).await;
+    }
+    for job in of_kind(&objects, "Job") {
+        assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
+        let pod = &job["spec"]["template"]["spec"];
+        let arguments: Vec<_> =
+            pod["containers"][0]["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+        check_container(pod, &pod["containers"][0], &arguments).await;
+    }
+    for kind in ["PodDisruptionBudget", "NetworkPolicy"] {
+        let covered: BTreeSet<&str> = of_kind(&objects, kind).map(component).collect();
+        assert!(covered.is_superset(&deployed), "{kind}: {covered:?}");
+    }
+    let test = of_kind(&objects, "Pod").next().unwrap();
+    assert_eq!(test["spec"]["containers"].as_array().unwrap().len(), ROLES.len(), "`helm test` asks every role");
+}
+
+/// Checks what a container may do, that its secrets are files that are mounted, and that `command` knows its variables.
+async fn check_container(pod: &Value, container: &Value, command: &[&str]) {
+    let security = &container["securityContext"];
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        (&security["capabilities"]["drop"][0], &pod["securityContext"]["runAsNonRoot"]),
+        (&json!("ALL"), &json!(true))
+    );
+    assert!(
+        container["resources"]["limits"]["memory"].is_string() && container["resources"]["requests"]["cpu"].is_string()
+    );
+    let help = banklink(&[command, &["--help"]].concat()).run().await.stdout;
+    let mounted: BTreeSet<&str> = pod["volumes"][0]["secret"]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["key"].as_str().unwrap())
+        .collect();
+    let mut used = BTreeSet::new();
+    for variable in container["env"].as_array().unwrap() {
+        let (name, value) = (variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
+        // The job that migrates gets every setting, and ignores what is not about the database.
+        let is_known = help.contains(&format!("[env: {name}]")) || command[0] == "migrate";
+        assert!(is_known || name.starts_with("SSL_CERT_"), "{command:?} has no setting {name}: {help}");
+        if name.ends_with("_FILE") && name != "SSL_CERT_FILE" {
+            used.insert(value.strip_prefix("/run/secrets/banklink/").unwrap());
+        }
+    }
+    assert_eq!(used, mounted, "a role mounts the secrets that it uses, and no others");
+}
+
+#[tokio::test]
+async fn workers_are_scaled_by_ready_messages_and_taken_away_slowly() {
+    let Some((objects, _)) = render(&ALL).await else { return };
+    let scaled = of_kind(&objects, "ScaledObject").next().unwrap();
+    let trigger = &scaled["spec"]["triggers"][0]["metadata"];
+    // Over AMQP the length has no unacknowledged messages in it.
+    assert_eq!((&trigger["protocol"], &trigger["queueName"]), (&json!("amqp"), &json!("banklink.webhooks")));
+    assert!(scaled["spec"]["minReplicaCount"].as_u64().unwrap() > 0, "workers also retry and record dead letters");
+    let behavior = &scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
+    assert_eq!(behavior["scaleDown"]["stabilizationWindowSeconds"], 300);
+    let worker = of_kind(&objects, "Deployment").find(|deployment| component(deployment) == "worker").unwrap();
+    assert!(worker["spec"]["replicas"].is_null(), "an upgrade would undo what the autoscaler has done");
+    let monitor = of_kind(&objects, "ServiceMonitor").next().unwrap();
+    let selected = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    let services = of_kind(&objects, "Service").filter(|service| {
+        selected.iter().all(|(label, value)| service["metadata"]["labels"].get(label) == Some(value))
+    });
+    assert_eq!(services.count(), ROLES.len(), "every role is scraped");
+    assert!(of_kind(&objects, "PrometheusRule").next().unwrap()["spec"]["groups"][0]["rules"].is_array());
+}
