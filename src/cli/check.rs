@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 /// The state of what was checked, or why it failed.
-pub(super) type CheckResult = Result<String, String>;
+type CheckResult = Result<String, String>;
 
 const SKIPPED: &str = "not checked: the server could not be reached";
 

@@ -6,7 +6,6 @@ use anyhow::{Context, anyhow};
 use reqwest::{Client, Response, Url, redirect};
 use serde_json::Value;
 
-use super::check::CheckResult;
 use crate::failpoints;
 
 /// Maximum duration of a probe; below the timeout of the image's health check.
@@ -36,7 +35,7 @@ pub(super) fn url(target: &str, listen: &str) -> Result<Url, String> {
 }
 
 /// Asks `url`. The answer is a success if its status is 200; otherwise the result names the checks that failed.
-pub(super) async fn ask(url: &Url) -> CheckResult {
+pub(super) async fn ask(url: &Url) -> Result<String, String> {
     let asked = async {
         let mut response = client()?.get(url.clone()).send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();

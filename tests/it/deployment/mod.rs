@@ -3,8 +3,11 @@
 mod compose;
 mod helm;
 mod nginx;
+mod operations;
 mod probe;
+mod release;
 mod systemd;
+mod upgrade;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The sample reverse proxy, a real nginx, in front of the ingress; and TLS on every connection, with an authority of one's own.
+//! The sample reverse proxy, a real nginx, in front of the ingress; and TLS on every connection, with a private authority.
 
 use std::process::Stdio;
 
@@ -108,7 +108,7 @@ async fn the_proxy_passes_on_webhooks_only_says_who_sent_them_and_limits_each_ad
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_connection_can_use_tls_with_an_authority_of_ones_own() {
+async fn every_connection_can_use_tls_with_a_private_authority() {
     let certificates = Certificates::new();
     let port = free_port().await;
     let conf = vec![

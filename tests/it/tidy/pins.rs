@@ -3,7 +3,8 @@
 use super::root;
 
 /// Where actions and images are named.
-const FILES: [&str; 3] = [".github/workflows/ci.yml", "deploy/Dockerfile", "deploy/compose.yaml"];
+const FILES: [&str; 4] =
+    [".github/workflows/ci.yml", ".github/workflows/release.yml", "deploy/Dockerfile", "deploy/compose.yaml"];
 /// Built from this checkout.
 const OWN_IMAGE: &str = "banklink:";
 

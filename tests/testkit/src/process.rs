@@ -13,8 +13,7 @@ use crate::waiting::{eventually, named_within, until, within};
 /// How much of a process's log is printed when a test fails.
 const LOG_BYTES: usize = 8 * 1024;
 
-/// The program under test. Cargo and nextest name it in the environment of a test; a test binary that is run directly finds
-/// it in the directory above its own.
+/// The program under test: as Cargo or nextest name it, else in the directory above that of the test program.
 #[must_use]
 pub fn program() -> PathBuf {
     let named = |variable| std::env::var_os(variable).map(PathBuf::from);
@@ -27,12 +26,13 @@ pub fn program() -> PathBuf {
 /// A call of the program with `arguments` and an empty environment.
 pub fn banklink(arguments: &[&str]) -> Invocation {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Invocation { arguments, environment: BTreeMap::new(), input: None, limit: None }
+    Invocation { program: program(), arguments, environment: BTreeMap::new(), input: None, limit: None }
 }
 
 /// A call of the program that is being prepared.
 #[must_use]
 pub struct Invocation {
+    program: PathBuf,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     input: Option<Vec<u8>>,
@@ -51,6 +51,11 @@ pub struct Output {
 }
 
 impl Invocation {
+    /// Calls another version of the program.
+    pub fn of(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
@@ -81,10 +86,10 @@ impl Invocation {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(&self.program);
         if let Some(limit) = self.limit {
             command = Command::new("bash");
-            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]).arg(program());
+            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]).arg(&self.program);
         }
         command.args(&self.arguments).env_clear().envs(&self.environment).kill_on_drop(true);
         command
