@@ -13,6 +13,9 @@ pub(super) const NO_ROUTE: &str = "none";
 /// The statuses that every route can answer with.
 const STATUSES: [&str; 5] = ["200", "400", "401", "405", "503"];
 
+/// The statuses that only some routes can answer with.
+const OTHER_STATUSES: [(&str, &str); 4] = [(LINK, "304"), (LINK, "404"), (NO_ROUTE, "401"), (NO_ROUTE, "404")];
+
 /// The metrics that are looked up once.
 pub(super) struct Metrics {
     waiting: Gauge,
@@ -21,10 +24,13 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Describes the metrics and sets their first values.
     pub(super) fn register() -> Self {
-        describe_counter!(REQUESTS, Unit::Count, "Requests answered, by route and HTTP status");
-        describe_gauge!(WAITING, Unit::Count, "Requests that wait for a change, streams of events included");
+        describe_counter!(REQUESTS, Unit::Count, "Requests answered, by path and HTTP status.");
+        describe_gauge!(WAITING, Unit::Count, "Requests that wait for a change, streams of events included.");
         for route in [LINK, LINKS, EVENTS, OPENAPI] {
             STATUSES.iter().for_each(|status| counter!(REQUESTS, "route" => route, "status" => *status).absolute(0));
+        }
+        for (route, status) in OTHER_STATUSES {
+            counter!(REQUESTS, "route" => route, "status" => status).absolute(0);
         }
         let waiting = gauge!(WAITING);
         waiting.set(0);

@@ -30,17 +30,17 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Those of an ingress with this many secrets.
     pub(super) fn register(keys: usize) -> Self {
-        describe_counter!("banklink_ingress_requests_total", Unit::Count, "Requests answered, by HTTP status");
+        describe_counter!("banklink_ingress_requests_total", Unit::Count, "Requests answered, by HTTP status.");
         describe_histogram!(
             "banklink_ingress_request_duration_seconds",
             Unit::Seconds,
-            "Time from a request's headers to its answer, RabbitMQ's confirm included"
+            "Time from a request's headers to its answer, RabbitMQ's confirm included."
         );
-        describe_gauge!("banklink_ingress_in_flight", Unit::Count, "Messages published and not yet confirmed");
+        describe_gauge!("banklink_ingress_in_flight", Unit::Count, "Messages published and not yet confirmed.");
         describe_counter!(
             "banklink_ingress_signatures_total",
             Unit::Count,
-            "Signatures verified, by the index of the secret in LEAN_WEBHOOK_SECRETS that matched, or none"
+            "Signatures verified, by the index of the secret in LEAN_WEBHOOK_SECRETS that matched, or none."
         );
         let key_labels = (0..keys).map(|index| index.to_string()).chain(["none".to_owned()]);
         let metrics = Self {

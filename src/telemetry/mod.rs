@@ -24,10 +24,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Libraries that handle bodies or secrets, and may log them at any level.
 const SENSITIVE_LIBRARIES: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
-/// Histogram buckets in seconds: from the time of one confirm (0.5 ms) to the age of a webhook after its last retry (2
-/// h). 5 s is the promised time to resume, 300 s the maximum time for which a batch is held.
-const SECONDS_BUCKETS: [f64; 18] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 300.0, 1800.0, 7200.0];
+/// Histogram buckets in seconds, from the time of one confirm on. 5 s is the promised time to resume.
+const SECONDS_BUCKETS: [f64; 21] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0,
+    1800.0, 3600.0, 7200.0,
+];
+/// How many of the buckets a metric uses. Lean waits 10 s for an answer; a batch is held for at most 300 s; a webhook is up to 2
+/// h old after its last retry.
+const BUCKETS: [(&str, usize); 3] = [
+    ("banklink_ingress_request_duration_seconds", 14),
+    ("banklink_worker_batch_duration_seconds", 17),
+    ("banklink_link_latency_seconds", 21),
+];
 const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// The format of log lines.
@@ -114,10 +122,12 @@ impl Telemetry {
 /// # Errors
 /// [`BuildError::FailedToSetGlobalRecorder`] when it was called before.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
-        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)?
-        .install_recorder()?;
+    let sizes = Matcher::Suffix("_size".to_owned());
+    let mut builder = PrometheusBuilder::new().set_buckets_for_metric(sizes, &SIZE_BUCKETS)?;
+    for (metric, buckets) in BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Full(metric.to_owned()), &SECONDS_BUCKETS[..buckets])?;
+    }
+    let handle = builder.install_recorder()?;
     describe_gauge!("banklink_build_info", "Always 1; the labels say which version runs.");
     // Set at build time, to the commit that is built.
     let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("BANKLINK_REVISION").unwrap_or("unknown"));

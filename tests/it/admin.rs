@@ -3,32 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use testkit::app::API_TOKEN;
 use testkit::lean_api::LeanApi;
 use testkit::process::until_answers;
 use testkit::waiting::eventually;
-use testkit::{On, SECRET, TestApp, http};
+use testkit::{On, TestApp, http};
 
-/// The metrics of docs/CONTRACT.md, section 8.
-fn documented_metrics() -> Vec<String> {
-    let contract = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONTRACT.md")).unwrap();
-    let (_, section) = contract.split_once("## 8. Metrics").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next());
-    rows.map(str::to_owned).collect()
-}
+use crate::monitoring::{documented_metrics, every_role};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_metric_has_help_and_a_series_before_the_first_webhook() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let lean = LeanApi::start([]).await;
-    let every_role =
-        app.lean_command(&lean, &["run", "ingress", "worker", "relay", "api", "reconciler"]).on_free_ports();
-    let running = every_role.env("LEAN_WEBHOOK_SECRETS", SECRET).env("BANKLINK_API_TOKENS", API_TOKEN).start();
-    let admin = running.admin().await;
-    until_answers(&admin, "/readyz", 200).await;
+    let (_running, admin) = every_role(&app, &lean).await;
     let documented = documented_metrics();
-    assert!(documented.len() > 15, "{documented:?}");
     eventually("every metric", async || {
         let url = format!("http://{admin}/metrics");
         let text = http::client().get(&url).send().await.ok()?.text().await.ok()?;
@@ -40,9 +27,9 @@ async fn every_documented_metric_has_help_and_a_series_before_the_first_webhook(
             })
         };
         let (help, types, series) = (lines("# HELP "), lines("# TYPE "), lines(""));
-        let has = |name: &String| {
-            let sample = series.contains_key(name.as_str()) || series.contains_key(format!("{name}_count").as_str());
-            help.get(name.as_str()) == Some(&1) && types.get(name.as_str()) == Some(&1) && sample
+        let has = |name: &&str| {
+            let sample = series.contains_key(*name) || series.contains_key(format!("{name}_count").as_str());
+            help.get(*name) == Some(&1) && types.get(*name) == Some(&1) && sample
         };
         documented.iter().all(has).then_some(())
     })

@@ -26,6 +26,7 @@ mod locked_letters;
 mod log_privacy;
 mod merge;
 mod migrate;
+mod monitoring;
 mod network;
 mod operator;
 mod outages;

@@ -3,8 +3,13 @@
 use super::root;
 
 /// Where actions and images are named.
-const FILES: [&str; 4] =
-    [".github/workflows/ci.yml", ".github/workflows/release.yml", "deploy/Dockerfile", "deploy/compose.yaml"];
+const FILES: [&str; 5] = [
+    ".github/workflows/ci.yml",
+    ".github/workflows/release.yml",
+    "deploy/Dockerfile",
+    "deploy/compose.yaml",
+    "deploy/compose.monitoring.yaml",
+];
 /// Built from this checkout.
 const OWN_IMAGE: &str = "banklink:";
 

@@ -14,6 +14,7 @@ pub mod http;
 pub mod lean_api;
 pub mod model;
 pub mod process;
+pub mod prometheus;
 pub mod properties;
 pub mod proxy;
 pub mod raw_http;

@@ -1,0 +1,110 @@
+//! The Grafana dashboard: each panel is explained, and shows data of a program that works.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use testkit::app::ApiClient;
+use testkit::lean_api::LeanApi;
+use testkit::prometheus::Prometheus;
+use testkit::waiting::until;
+use testkit::{On, TestApp, fixtures, http};
+use uuid::Uuid;
+
+use super::{documented_metrics, every_role, metrics_in};
+
+const DASHBOARD: &str = include_str!("../../../deploy/grafana/dashboards/banklink.json");
+
+/// The panels that show something, in the order of the dashboard, each with the title of its row.
+fn panels() -> Vec<(String, Value)> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let (mut row, mut panels) = (String::new(), Vec::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        match panel["type"].as_str().unwrap() {
+            "row" => row = panel["title"].as_str().unwrap().to_owned(),
+            _ => panels.push((row.clone(), panel.clone())),
+        }
+    }
+    panels
+}
+
+/// The queries of a panel, with Grafana's variables filled in.
+fn queries(panel: &Value) -> Vec<String> {
+    let targets = panel["targets"].as_array().unwrap().iter();
+    targets
+        .map(|target| target["expr"].as_str().unwrap().replace("$job", "banklink").replace("$__rate_interval", "1m"))
+        .collect()
+}
+
+#[test]
+fn every_panel_has_a_description_and_a_unit_and_every_metric_has_a_panel() {
+    let panels = panels();
+    assert_eq!(panels[0].0, "Is it working?");
+    let texts = panels.iter().map(|(_, panel)| {
+        let title = panel["title"].as_str().unwrap();
+        assert!(panel["description"].as_str().is_some_and(|text| text.len() > 20), "{title}: no description");
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].as_str().is_some_and(|unit| !unit.is_empty()),
+            "{title}: no unit"
+        );
+        queries(panel).join("\n")
+    });
+    let text = texts.collect::<Vec<_>>().join("\n");
+    assert_eq!(metrics_in(&text), documented_metrics(), "shown, and documented");
+}
+
+#[test]
+fn panels_do_not_overlap_and_fill_at_most_the_width() {
+    let mut cells = BTreeSet::new();
+    for (_, panel) in panels() {
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        for y in at("y")..at("y") + at("h") {
+            for x in at("x")..at("x") + at("w") {
+                assert!(x < 24 && cells.insert((x, y)), "{}", panel["title"]);
+            }
+        }
+    }
+}
+
+/// One of everything: webhooks of each outcome, a missing one that Lean lists, a wrong signature, and requests to the read API.
+async fn load(app: &TestApp, url: &str, api: &ApiClient) {
+    let entity = Uuid::new_v4();
+    let created = fixtures::created(entity);
+    let ignored = json!({ "type": "results.ready", "payload": {} });
+    let mut unreadable = fixtures::created(Uuid::new_v4());
+    unreadable["payload"]["bank_details"]["logo"] = json!(7);
+    for webhook in [created.clone(), created, ignored, unreadable, json!({ "type": "entity.created" })] {
+        http::post(url, &webhook).await.assert_accepted();
+    }
+    let wrong = fixtures::signature("another-secret-of-16", b"{}");
+    let refused = app.http.post(url).header("lean-signature", wrong).body("{}").send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    api.answer(&format!("/v1/bank-links/{entity}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_panel_is_empty_while_the_program_works() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let lean = LeanApi::start([fixtures::created(Uuid::new_v4())]).await;
+    let (running, admin) = every_role(&app, &lean).await;
+    let Some(prometheus) = Prometheus::start(&[&admin]).await else { return };
+    let (url, api) = (running.url().await, ApiClient::at(&running.api().await));
+    let mut empty: Vec<(String, String)> = panels()
+        .iter()
+        .flat_map(|(_, panel)| queries(panel).into_iter().map(|query| (panel["title"].to_string(), query)))
+        .collect();
+    assert!(empty.len() > 30, "{empty:?}");
+    until("data in every panel", async || {
+        load(&app, &url, &api).await;
+        let mut still_empty = Vec::new();
+        for (title, query) in empty.drain(..) {
+            let values = prometheus.query(&query).await;
+            if !values.iter().any(|value| value.is_finite()) {
+                still_empty.push((title, query));
+            }
+        }
+        empty = still_empty;
+        empty.is_empty()
+    })
+    .await;
+    app.finish_with_leftovers().await;
+}
