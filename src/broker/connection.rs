@@ -120,7 +120,7 @@ impl Connection {
         Ok((channel, lost))
     }
 
-    fn current(&self) -> Result<Arc<lapin::Connection>, Error> {
+    pub(super) fn current(&self) -> Result<Arc<lapin::Connection>, Error> {
         match &*self.state.borrow() {
             State::Down(error) => Err(error.clone()),
             State::Up(connection) if connection.status().blocked() => Err(Error::Blocked),

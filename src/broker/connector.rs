@@ -9,7 +9,7 @@
 //! <https://github.com/amqp-rs/lapin/issues/470> has fixed one. `until_closed` can go once lapin always does.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Where RabbitMQ is, and the credentials for it. Has no `Debug` because it holds a password.
 #[derive(Clone)]
 pub struct Address {
-    uri: AMQPUri,
+    pub(super) uri: AMQPUri,
     /// For connecting, and for each request.
     pub(super) deadline: Duration,
 }
@@ -56,6 +56,14 @@ impl Address {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Whether the credentials and messages cross a network unencrypted.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let host = &self.uri.authority.host;
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.uri.scheme == AMQPScheme::AMQP && !is_loopback
     }
 
     /// The virtual host.

@@ -6,6 +6,7 @@
 //! (<https://github.com/amqp-rs/lapin/issues/450>). It can replace `supervisor` once none of that holds any more.
 
 mod ack_tracker;
+mod confirm_probe;
 mod confirms;
 mod connection;
 mod connector;
@@ -20,6 +21,7 @@ mod message;
 mod prefetch;
 mod publish_request;
 mod publisher;
+mod server_version;
 mod streams;
 mod supervisor;
 mod topology;
@@ -33,5 +35,6 @@ pub use event_log::read_event_log;
 pub use event_subscription::EventSubscription;
 pub use message::{Message, Outgoing};
 pub use publisher::Publisher;
+pub use server_version::{known_defect, server_version};
 pub use supervisor::Supervisor;
 pub use topology::Topology;

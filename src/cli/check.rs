@@ -1,12 +1,13 @@
-//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated. Creates no
-//! exchange, queue or table; a missing binding is restored. With `--probe`, asks a running process instead.
+//! `banklink check`: reports whether RabbitMQ and the database are reachable, declared and migrated, and what is wrong with them. It
+//! creates no table, exchange or queue but one that ends with its connection; a missing binding is restored. With `--probe`, it asks
+//! a running process instead.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
+use super::check_line::{Check, CheckResult, SKIPPED};
 use super::flags::{Flags, setting_args};
-use super::{CommandError, migrate, output, probe, settings};
-use crate::broker::{Address, Connection, Purpose, Topology};
+use super::{CommandError, diagnosis, migrate, probe, settings};
+use crate::broker::{Connection, Purpose};
 use crate::store::{self, IfMissing, Store, outbox_counts};
 
 #[derive(clap::Args)]
@@ -22,46 +23,48 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The state of what was checked, or why it failed.
-type CheckResult = Result<String, String>;
-
-const SKIPPED: &str = "not checked: the server could not be reached";
-
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     if let Some(target) = args.probe {
         let listen = flags.resolve(|values| values.get(&settings::BANKLINK_ADMIN_LISTEN))?;
         let url = probe::url(&target, &listen).map_err(CommandError::Usage)?;
-        return report(&[("probe", probe::ask(&url).await)], args.json);
+        return report(vec![Check::new("probe", probe::ask(&url).await)], args.json);
     }
     let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
-    let (broker, topology) = check_broker(&address, topology).await;
-    let (database, schema) = check_database(&url).await;
-    report(&[("broker", broker), ("topology", topology), ("database", database), ("schema", schema)], args.json)
-}
-
-async fn check_broker(address: &Address, topology: Arc<Topology>) -> (CheckResult, CheckResult) {
-    match Connection::connect_once(address, topology, Purpose::Publish).await {
+    let mut checks = Vec::new();
+    let connection = match Connection::connect_once(&address, topology, Purpose::Publish).await {
         Ok(connection) => {
             let compared = connection.compare().await;
             let declared = compared.map(|()| "declared".to_owned()).map_err(|error| error.to_string());
-            (Ok("reachable".to_owned()), declared)
+            checks.extend([Check::new("broker", Ok("reachable".to_owned())), Check::new("topology", declared)]);
+            Some(connection)
         }
+        Err(error) => {
+            let skipped = Check::new("topology", Err(SKIPPED.to_owned()));
+            checks.extend([Check::new("broker", Err(error.to_string())), skipped]);
+            None
+        }
+    };
+    let store = Store::connect(&url, IfMissing::Refuse).await;
+    let (database, schema) = match &store {
+        Ok(store) => check_database(store, &url).await,
         Err(error) => (Err(error.to_string()), Err(SKIPPED.to_owned())),
+    };
+    checks.extend([Check::new("database", database), Check::new("schema", schema)]);
+    checks.extend(diagnosis::of_broker(&address, connection.as_ref()).await);
+    checks.push(diagnosis::clock(store.as_ref().ok()).await);
+    if let Ok(store) = store {
+        store.close().await;
     }
+    report(checks, args.json)
 }
 
-async fn check_database(url: &str) -> (CheckResult, CheckResult) {
-    let store = match Store::connect(url, IfMissing::Refuse).await {
-        Ok(store) => store,
-        Err(error) => return (Err(error.to_string()), Err(SKIPPED.to_owned())),
-    };
-    let schema = check_schema(&store).await;
+async fn check_database(store: &Store, url: &str) -> (CheckResult, CheckResult) {
+    let schema = check_schema(store).await;
     let database = match &schema {
-        Ok(_) => check_writable(&store, url).await,
+        Ok(_) => check_writable(store, url).await,
         // The probe writes to tables that may be missing.
         Err(_) => Ok("reachable".to_owned()),
     };
-    store.close().await;
     (database.map_err(|error| error.to_string()), schema)
 }
 
@@ -91,18 +94,8 @@ async fn check_schema(store: &Store) -> CheckResult {
     }
 }
 
-fn report(checks: &[(&str, CheckResult)], json: bool) -> Result<(), CommandError> {
-    let passed = checks.iter().all(|(_, result)| result.is_ok());
-    for (check, result) in checks {
-        let (state, detail) = match result {
-            Ok(detail) => ("ok", detail),
-            Err(detail) => ("failed", detail),
-        };
-        if json {
-            output::json(&serde_json::json!({ "check": check, "state": state, "detail": detail }))?;
-        } else {
-            output::line(&format!("{check:<10} {state:<8} {detail}"))?;
-        }
-    }
+fn report(checks: Vec<Check>, json: bool) -> Result<(), CommandError> {
+    let passed = checks.iter().all(Check::has_passed);
+    checks.into_iter().try_for_each(|check| check.print(json))?;
     if passed { Ok(()) } else { Err(CommandError::AlreadyReported) }
 }

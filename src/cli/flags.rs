@@ -25,6 +25,8 @@ pub struct SettingInfo {
     pub required: bool,
     /// Whether the value may come from a file and is left out of help, logs and errors.
     pub(super) secret: bool,
+    /// Whether the flag may stand without a value, which means `true`.
+    pub(super) switch: bool,
     pub(super) help: &'static str,
     /// Completes "expected …".
     pub(super) expected: &'static str,
@@ -38,7 +40,7 @@ impl SettingInfo {
         help: &'static str,
         expected: &'static str,
     ) -> Self {
-        Self { variable, default, required: false, secret: false, help, expected }
+        Self { variable, default, required: false, secret: false, switch: false, help, expected }
     }
 
     /// The variable that names a file with the value of a secret.
@@ -61,6 +63,8 @@ impl SettingInfo {
         if self.required {
             return vec![value];
         }
+        let value =
+            if self.switch { value.num_args(0..=1).require_equals(true).default_missing_value("true") } else { value };
         vec![value.default_value(self.default).hide_default_value(self.default.is_empty())]
     }
 

@@ -3,9 +3,12 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong usage or a wrong setting.
 
 mod check;
+mod check_line;
 mod command_error;
 mod connections;
+mod diagnosis;
 mod events;
+mod examples;
 mod flags;
 mod letter_commands;
 mod link_commands;
@@ -19,11 +22,13 @@ mod run_settings;
 mod send;
 mod settings;
 mod simulate;
+mod switches;
 mod times;
 mod topology_command;
 mod webhook_formats;
 mod webhook_source;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -76,13 +81,24 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write a man page for each command
+    #[command(hide = true)]
+    Man {
+        /// An existing directory
+        directory: PathBuf,
+    },
+}
+
+/// The command line, with the examples of each command.
+fn command_line() -> clap::Command {
+    examples::add_to(Cli::command())
 }
 
 /// Runs the command that the process was called with, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     // clap prints help, version and usage errors, and exits with the right status.
-    let matches = Cli::command().get_matches();
+    let matches = command_line().get_matches_from(switches::with_joined_values(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let flags = Flags::of_subcommand(matches);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -104,7 +120,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
-    if !matches!(command, Command::Run(_) | Command::Completions { .. }) {
+    if !matches!(command, Command::Run(_) | Command::Completions { .. } | Command::Man { .. }) {
         // A person reads these logs, so only warnings are shown.
         telemetry::start(LogFormat::Text, LevelFilter::WARN, Traces::Off).map_err(CommandError::Usage)?;
         panics::log_locations();
@@ -120,9 +136,10 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::DeadLetters(command) => letter_commands::run(command, flags).await,
         Command::Links(command) => link_commands::run(command, flags).await,
         Command::Reconcile(args) => reconcile_command::run(args, flags).await,
+        Command::Man { directory } => Ok(clap_mangen::generate_to(command_line(), directory)?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "banklink", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "banklink", &mut script);
             output::unescaped(String::from_utf8(script)?.trim_end())
         }
     }

@@ -44,9 +44,9 @@ settings! {
         "an amqp:// or amqps:// URL", Address::parse;
     BANKLINK_NAMESPACE: String = "banklink", "Prefix of every exchange and queue name",
         "1 to 100 letters, digits, dots, hyphens or underscores", namespace;
-    BANKLINK_DECLARE: bool = "true", "Declare exchanges and queues on connect; false: only check that they exist",
+    BANKLINK_DECLARE: bool [switch] = "true", "Declare exchanges and queues on connect; false: only check that they exist",
         "true or false", boolean;
-    BANKLINK_MIGRATE: bool = "false", "Worker and relay migrate the database before they start, under a lock",
+    BANKLINK_MIGRATE: bool [switch] = "false", "Worker and relay migrate the database before they start, under a lock",
         "true or false", boolean;
     LEAN_WEBHOOK_SECRETS: Keys [secret required] = "----------------", "Lean's webhook secrets; more than one during a rotation",
         "one or more secrets of at least 16 characters each, comma separated, without line breaks", Keys::parse;

@@ -1,5 +1,6 @@
 //! Checks whether the database can do its work at this moment: for readiness, and to distinguish a faulty row from an outage.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
 
 use super::generation::Generation;
@@ -53,6 +54,22 @@ impl Store {
         let query = Statement::from_string(DbBackend::Postgres, sql);
         let row = self.read(async |connection| Ok(connection.query_one_raw(query).await?)).await?;
         Ok(row.map(|row| row.try_get("", "reset_val")).transpose()?)
+    }
+
+    /// How far the server's clock is ahead of this machine's, to half the time of a query; `None` with SQLite, which has no server.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
+    pub async fn clock_skew(&self) -> Result<Option<TimeDelta>, Error> {
+        if self.is_sqlite() {
+            return Ok(None);
+        }
+        let query = Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now");
+        let asked = Utc::now();
+        let row = self.read(async |connection| Ok(connection.query_one_raw(query).await?)).await?;
+        let now: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "now")).transpose()?;
+        let answered = Utc::now();
+        Ok(now.map(|now| now - (asked + (answered - asked) / 2)))
     }
 
     /// Checks that events could be deleted from the outbox.

@@ -88,7 +88,7 @@ pub fn start(format: LogFormat, level: LevelFilter, traces: Traces<'_>) -> Resul
     let filter = filter.map_err(|error| format!("RUST_LOG: {error}"))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal() && !is_colour_unwanted()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let traces = match traces {
@@ -165,6 +165,11 @@ pub fn traceparent(received: Option<&str>) -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
     carrier.remove("traceparent").or_else(|| received.map(str::to_owned))
+}
+
+/// Whether NO_COLOR is set and not empty: <https://no-color.org>.
+fn is_colour_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Whether a line may be logged: see the module's documentation.
