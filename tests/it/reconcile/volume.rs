@@ -14,6 +14,8 @@ use super::{ago, complete, counts, created, reconcile, until};
 
 const WEBHOOKS: usize = 2_000;
 const DROPPED: usize = 400;
+/// How many of them are posted while a run works.
+const ARRIVING: usize = 500;
 
 /// Every webhook but each fifth one, twice, in an order that has nothing to do with time.
 fn delivered(webhooks: &[Value]) -> Vec<&Value> {
@@ -60,7 +62,7 @@ async fn exactly_the_dropped_webhooks_are_sent_and_the_next_run_finds_nothing(#[
 #[tokio::test(flavor = "multi_thread")]
 async fn while_webhooks_arrive_nothing_is_lost_and_nothing_remains_missing() {
     let app = TestApp::builder(On::Postgres).relays(0).unsubscribed().build().await;
-    let webhooks = webhooks();
+    let webhooks = webhooks().split_off(WEBHOOKS - ARRIVING);
     let lean = LeanApi::start(webhooks.clone()).await;
     let delivering = async {
         for webhooks in delivered(&webhooks).chunks(50) {
@@ -71,8 +73,8 @@ async fn while_webhooks_arrive_nothing_is_lost_and_nothing_remains_missing() {
         }
     };
     let (report, ()) = tokio::join!(reconcile(&app, &lean), delivering);
-    assert!(complete(&report).sent >= DROPPED as u64, "{report:?}");
-    app.until_links(WEBHOOKS).await;
+    assert!(complete(&report).sent >= ARRIVING as u64 / 5, "{report:?}");
+    app.until_links(ARRIVING).await;
     wait_until("an empty queue", async || app.ready_messages(&app.topology.webhooks()).await == 0).await;
     let all = app.lean_command(&lean, &["reconcile", "--json", "--from", "90d"]).run().await;
     assert_eq!((all.code, &totals(&all)["sent"]), (0, &json!(0)), "{all:?}");
