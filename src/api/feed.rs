@@ -100,8 +100,7 @@ mod tests {
 
     #[test]
     fn an_event_is_passed_on_as_it_is_and_anything_else_is_left_out() {
-        let json =
-            r#"{"id":"1","type":"customer.bank_linked","data":{"customer_id":"c","version":1602350340059933000}}"#;
+        let json = r#"{"id":"1","type":"customer.bank_linked","data":{"entity_id":"f08fb010-878f-407a-9ac2-a7840fb56185","customer_id":"c","version":1602350340059933000}}"#;
         let (customer, event) = parse(json.into()).unwrap();
         assert_eq!((customer.as_str(), event.id.as_str(), event.json.as_str()), ("c", "1", json));
         for other in
