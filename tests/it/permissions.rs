@@ -63,7 +63,7 @@ async fn each_role_works_with_the_rights_of_its_user_and_declares_nothing() {
     app.until_reconnected(&[entity]).await;
     app.until_outbox_is_empty().await;
     let mut lost = fixtures::created(Uuid::new_v4());
-    lost["timestamp"] = json!(chrono::Utc::now().to_rfc3339());
+    lost["timestamp"] = json!((chrono::Utc::now() - chrono::TimeDelta::hours(1)).to_rfc3339());
     let lean = LeanApi::start([lost.clone()]).await;
     let reconciler = app.lean_command(&lean, &["run", "reconciler"]).on_free_ports();
     let mut reconciler = without_declaring(reconciler, "reconciler").start();
