@@ -100,12 +100,15 @@ mod tests {
 
     #[test]
     fn an_event_is_passed_on_as_it_is_and_anything_else_is_left_out() {
-        let json = r#"{"id":"1","type":"customer.bank_linked","data":{"entity_id":"f08fb010-878f-407a-9ac2-a7840fb56185","customer_id":"c","version":1602350340059933000}}"#;
-        let (customer, event) = parse(json.into()).unwrap();
-        assert_eq!((customer.as_str(), event.id.as_str(), event.json.as_str()), ("c", "1", json));
-        for other in
-            ["", "{}", r#"{"id":"1","type":"a\nb","data":{"customer_id":"c"}}"#, r#"{"id":"1","type":"x","data":{}}"#]
-        {
+        let event = |event_type: &str, data: &str| {
+            let id = "f08fb010-878f-407a-9ac2-a7840fb56185";
+            format!(r#"{{"id":"1","type":"{event_type}","data":{{"entity_id":"{id}"{data}}}}}"#)
+        };
+        let json = event("customer.bank_linked", r#","customer_id":"c","version":1602350340059933000"#);
+        let (customer, parsed) = parse(json.clone().into()).unwrap();
+        assert_eq!((customer.as_str(), parsed.id.as_str(), &parsed.json), ("c", "1", &json));
+        let [two_lines, of_no_customer] = [event("a\\nb", r#","customer_id":"c""#), event("x", "")];
+        for other in ["", "{}", &two_lines, &of_no_customer] {
             assert!(parse(other.into()).is_none(), "{other}");
         }
     }

@@ -84,6 +84,6 @@ impl EventStream {
     fn snapshot(&mut self, list: &List) -> String {
         self.watch.set_links(list.entities());
         self.cursor.clone_from(&list.cursor);
-        frame("snapshot", None, &list.json().unwrap_or_default())
+        frame("snapshot", None, &list.json())
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn links(
     wait_for: WaitFor,
 ) -> Result<Response, Problem> {
     let list = if wait_for.wait.is_zero() { api.list(&customer).await? } else { api.wait(&customer, wait_for).await? };
-    let json = list.json().unwrap_or_default();
+    let json = list.json();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::field::Field;
+use crate::domain::permissions;
 
 /// Replaces a masked value, and the name of an unknown member.
 const MASK: &str = "***";
@@ -15,18 +16,6 @@ const MASK: &str = "***";
 const SHOWN_MEMBERS: [&str; 3] = ["type", "timestamp", "event_id"];
 /// Maximum length of a text that is shown, in bytes.
 const MAX_SHOWN_BYTES: usize = 128;
-/// The permissions that Lean documents, whose names are shown.
-const PERMISSIONS: [&str; 9] = [
-    "identity",
-    "accounts",
-    "balance",
-    "transactions",
-    "identities",
-    "standing_orders",
-    "scheduled_payments",
-    "direct_debits",
-    "beneficiaries",
-];
 /// Members whose names are shown; most of their values are masked.
 const NAMES: [&str; 22] = [
     "type",
@@ -110,7 +99,7 @@ fn masked(webhook: Value) -> Value {
 
 /// Permissions as Lean sends them, a list of names or an object of booleans, with the names that it documents.
 fn masked_permissions(permissions: Value) -> Value {
-    let is_known = |name: &str| PERMISSIONS.contains(&name);
+    let is_known = |name: &str| permissions::DOCUMENTED.contains(&name);
     match permissions {
         Value::Array(names) => names
             .into_iter()

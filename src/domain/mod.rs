@@ -13,6 +13,7 @@ pub mod link_data;
 pub mod listed;
 pub mod optional_fields;
 pub mod outcome;
+pub mod permissions;
 pub mod retry;
 pub mod signature;
 pub mod timestamp;

@@ -1,21 +1,9 @@
 //! The two dialects of Lean: the United Arab Emirates and Saudi Arabia.
 
 use super::banks::{Bank, BankType};
+use crate::domain::permissions::DOCUMENTED;
 
-/// Every permission that Lean knows, in the order of its documentation.
-pub(super) const PERMISSIONS: [&str; 9] = [
-    "identity",
-    "accounts",
-    "balance",
-    "transactions",
-    "identities",
-    "standing_orders",
-    "scheduled_payments",
-    "direct_debits",
-    "beneficiaries",
-];
-
-/// How many of them, from the first, exist in the United Arab Emirates.
+/// How many permissions, from the first that Lean documents, exist in the United Arab Emirates.
 const UAE_PERMISSIONS: usize = 4;
 
 /// Which country's Lean is simulated.
@@ -40,8 +28,8 @@ impl Dialect {
     /// The permissions that a customer can grant here.
     pub(super) fn permissions(self) -> &'static [&'static str] {
         match self {
-            Self::Uae => &PERMISSIONS[..UAE_PERMISSIONS],
-            Self::Ksa => &PERMISSIONS,
+            Self::Uae => &DOCUMENTED[..UAE_PERMISSIONS],
+            Self::Ksa => &DOCUMENTED,
         }
     }
 

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::banks::Bank;
-use super::dialect::{Dialect, PERMISSIONS};
+use super::dialect::Dialect;
+use crate::domain::permissions;
 use crate::domain::timestamp::Timestamp;
 
 /// One entity.
@@ -45,7 +46,7 @@ impl Link {
 
     /// The entity as Lean's Data API shows it: the bank's identifier only, and permissions as a map.
     pub(super) fn as_entity(&self) -> Value {
-        let permissions: Map<String, Value> = PERMISSIONS
+        let permissions: Map<String, Value> = permissions::DOCUMENTED
             .into_iter()
             .map(|permission| (permission.to_owned(), self.permissions.contains(&permission).into()))
             .collect();

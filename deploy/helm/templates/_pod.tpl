@@ -47,7 +47,6 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
   value: /run/secrets/banklink/{{ lower . | replace "_" "-" }}
 {{- end }}
 {{- $settings := merge (dict) ((get .root.Values.roles .name | default dict).settings | default dict) .root.Values.settings }}
-{{- if eq .name "topology" }}{{ $_ := set $settings "BANKLINK_DECLARE" "true" }}{{ end }}
 {{- if or .root.Values.ca.secret .root.Values.ca.configMap }}
 - name: SSL_CERT_DIR
   value: /etc/ssl/certs
