@@ -18,6 +18,8 @@ use tower_service::Service;
 use crate::readiness::Readiness;
 use crate::server::{self, TrackedBody};
 
+/// The OpenAPI 3.1 document of the admin address.
+pub const DOCUMENT: &str = include_str!("admin_openapi.json");
 /// The roles that a process may run.
 const ROLES: [&str; 5] = ["ingress", "worker", "relay", "api", "reconciler"];
 /// Maximum number of connections: probes and scrapers.

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+pub use router::DOCUMENT;
 pub use tokens::{MIN_LENGTH as MIN_TOKEN_LENGTH, Tokens};
 
 use crate::broker::Connection;

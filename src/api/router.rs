@@ -14,8 +14,8 @@ use super::problem::Problem;
 use super::report::NO_ROUTE;
 use super::{Api, links, stream, wait};
 
-/// The document of the API. A test compares it with what the API does.
-const DOCUMENT: &str = include_str!("openapi.json");
+/// The OpenAPI 3.1 document of the API. Tests compare it with what the API does, and with the types that it answers with.
+pub const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) fn router(api: Arc<Api>) -> Router {
     Router::new()

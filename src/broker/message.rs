@@ -13,6 +13,7 @@ use super::topology::{Topology, WEBHOOK_KEY};
 use crate::domain::dead_letter::derived_id;
 use crate::domain::event;
 use crate::domain::failure::Failure;
+use crate::domain::rehearsal::RehearsedEvent;
 use crate::domain::retry::Delay;
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry::valid_traceparent;
@@ -162,6 +163,14 @@ impl Outgoing {
         let properties = properties(&id, event::CONTENT_TYPE, headers).with_type(event_type.into());
         let routing_key = cut(routing_key, MAX_SHORT_STRING_BYTES).to_owned();
         Self { id, exchange: topology.events(), routing_key, properties, body: json.into() }
+    }
+
+    /// A made-up event of the rehearsal `rehearsal`, straight to `queue`.
+    pub(super) fn rehearsal(queue: &str, rehearsal: &str, event: &RehearsedEvent) -> Self {
+        let (id, headers) = (event.id.to_string(), table([("x-rehearsal", text(rehearsal))]));
+        let properties = properties(&id, event::CONTENT_TYPE, headers).with_type(event.event_type.into());
+        // The default exchange routes by the queue's name.
+        Self { id, exchange: String::new(), routing_key: queue.to_owned(), properties, body: event.json.clone().into() }
     }
 
     /// The message's properties, headers included.

@@ -6,6 +6,7 @@
 //! (<https://github.com/amqp-rs/lapin/issues/450>). It can replace `supervisor` once none of that holds any more.
 
 mod ack_tracker;
+mod asyncapi;
 mod confirm_probe;
 mod confirms;
 mod connection;
@@ -21,11 +22,13 @@ mod message;
 mod prefetch;
 mod publish_request;
 mod publisher;
+mod rehearsal;
 mod server_version;
 mod streams;
 mod supervisor;
 mod topology;
 
+pub use asyncapi::document as asyncapi_document;
 pub use connection::Connection;
 pub use connector::{Address, Purpose};
 pub use consumer::{Consumer, ConsumerStatus};
@@ -35,6 +38,7 @@ pub use event_log::read_event_log;
 pub use event_subscription::EventSubscription;
 pub use message::{Message, Outgoing};
 pub use publisher::Publisher;
+pub use rehearsal::send_rehearsal;
 pub use server_version::{known_defect, server_version};
 pub use supervisor::Supervisor;
-pub use topology::Topology;
+pub use topology::{Topology, is_own_queue};

@@ -66,13 +66,13 @@ impl Topology {
     /// The name of the event exchange, which subscribers bind their queues to.
     #[must_use]
     pub fn events(&self) -> String {
-        format!("{}.events", self.namespace)
+        events(&self.namespace)
     }
 
     /// The stream that keeps events.
     #[must_use]
     pub fn event_log(&self) -> String {
-        format!("{}.log", self.events())
+        event_log(&self.namespace)
     }
 
     /// The retry schedule.
@@ -141,6 +141,24 @@ impl Topology {
         }
         json!({ "exchanges": exchanges, "queues": queues, "bindings": bindings })
     }
+}
+
+/// The name of a namespace's event exchange.
+pub(super) fn events(namespace: &str) -> String {
+    format!("{namespace}.events")
+}
+
+/// The name of a namespace's stream of events.
+pub(super) fn event_log(namespace: &str) -> String {
+    format!("{namespace}.events.log")
+}
+
+/// Whether `queue` belongs to the namespace's topology: the work queue, the dead queue, a retry tier, or a stream of events, of
+/// this namespace or of another.
+#[must_use]
+pub fn is_own_queue(namespace: &str, queue: &str) -> bool {
+    queue.strip_prefix(namespace).is_some_and(|rest| rest == ".webhooks" || rest.starts_with(".webhooks."))
+        || queue.ends_with(".events.log")
 }
 
 fn exchange(name: &str, kind: &'static str, arguments: FieldTable) -> Declaration {

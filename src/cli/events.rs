@@ -1,9 +1,9 @@
-//! `banklink events tail`: prints downstream events. It is also a minimal example of a subscriber.
+//! `banklink events tail`: prints downstream events. `examples/` has complete subscribers.
 
 use std::time::Duration;
 
 use super::flags::{Flags, setting_args};
-use super::{CommandError, output, settings};
+use super::{CommandError, output, rehearse, settings};
 use crate::broker::{Connection, EventSubscription, Purpose};
 use crate::{reconnect, shutdown};
 
@@ -11,6 +11,9 @@ use crate::{reconnect, shutdown};
 pub(super) enum Command {
     /// Print events as they are published, one JSON object per line
     Tail(Args),
+    /// Send made-up events to a subscriber's queue, to prove the subscriber
+    #[command(long_about = rehearse::ABOUT)]
+    Rehearse(rehearse::Args),
 }
 
 #[derive(clap::Args)]
@@ -25,7 +28,13 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandError> {
-    let Command::Tail(Args { count, json: _ }) = command;
+    match command {
+        Command::Tail(args) => tail(args, flags).await,
+        Command::Rehearse(args) => rehearse::run(args, flags).await,
+    }
+}
+
+async fn tail(Args { count, json: _ }: Args, flags: &Flags) -> Result<(), CommandError> {
     let (address, topology) = flags.resolve(settings::broker)?;
     let stop = shutdown::on_signal()?;
     let mut remaining = count.unwrap_or(u64::MAX);

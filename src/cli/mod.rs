@@ -13,12 +13,15 @@ mod flags;
 mod letter_commands;
 mod link_commands;
 mod migrate;
+mod openapi;
 mod output;
 mod probe;
 mod reconcile_command;
 mod reconcile_output;
+mod rehearse;
 mod run;
 mod run_settings;
+mod schema;
 mod send;
 mod settings;
 mod simulate;
@@ -65,7 +68,7 @@ enum Command {
     /// Run a stand-in for Lean: a shop's page, the SDK, webhooks, and Lean's API, without an account
     #[command(long_about = simulate::ABOUT)]
     Simulate(simulate::Args),
-    /// Follow downstream events
+    /// Follow downstream events, or rehearse them with a subscriber
     #[command(subcommand)]
     Events(events::Command),
     /// Inspect, replay and discard dead letters
@@ -76,6 +79,8 @@ enum Command {
     Links(link_commands::Command),
     /// Compare what Lean lists with what is here, and send what is missing
     Reconcile(reconcile_command::Args),
+    /// Print the published documents: JSON Schemas of the events, AsyncAPI, OpenAPI
+    Schema(schema::Args),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -137,6 +142,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::Links(command) => link_commands::run(command, flags).await,
         Command::Reconcile(args) => reconcile_command::run(args, flags).await,
         Command::Man { directory } => Ok(clap_mangen::generate_to(command_line(), directory)?),
+        Command::Schema(args) => schema::run(&args, flags),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "banklink", &mut script);

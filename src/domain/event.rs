@@ -2,6 +2,7 @@
 //!
 //! An event's id is derived from its content, so an event that is published twice has the same id both times.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
@@ -28,19 +29,48 @@ pub struct Event {
 
 /// A change of a bank link that is announced to subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub enum Change {
+    /// The customer linked a bank.
     Linked,
+    /// A value of an announced link changed.
     Updated,
+    /// The customer's credentials were verified again.
     Reconnected,
 }
 
 impl Change {
-    fn event_type(self) -> &'static str {
+    /// Every kind of change.
+    pub const ALL: [Self; 3] = [Self::Linked, Self::Updated, Self::Reconnected];
+
+    /// The `type` of the event, which is also its routing key.
+    #[must_use]
+    pub fn event_type(self) -> &'static str {
         match self {
             Self::Linked => "customer.bank_linked",
             Self::Updated => "customer.bank_link_updated",
             Self::Reconnected => "customer.bank_reconnected",
         }
+    }
+
+    /// When the event is sent, for the published documents.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Linked => "The customer linked a bank. Once per link.",
+            Self::Updated => {
+                "The customer, app user, end user, bank or permissions of a link changed after it was announced. \
+                 A revoked consent is such a change: the permissions are fewer, or none."
+            }
+            Self::Reconnected => {
+                "The customer passed a new credential check. May accompany either of the other events."
+            }
+        }
+    }
+
+    /// The `dataschema` of the event: the id of its data's schema. The number is that of the version.
+    #[must_use]
+    pub fn data_schema(self) -> String {
+        format!("urn:banklink:{}:1", self.event_type())
     }
 
     /// The id of the event. A bank link is linked once; the other changes occur at most once per revision.
@@ -84,25 +114,41 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
         subject: customer_id.filter(|id| !id.contains(char::is_control)),
         time: link.version.rfc3339_micros(),
         datacontenttype: "application/json",
-        dataschema: format!("urn:banklink:{event_type}:1"),
+        dataschema: change.data_schema(),
         data: link.into(),
     };
     let json = to_raw_value(&envelope).unwrap_or_else(|_| RawValue::NULL.to_owned());
     Event { id, event_type, entity_id: link.entity_id, json }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// A CloudEvent 1.0 in structured mode.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Envelope<'a> {
+    /// The version of CloudEvents.
+    #[schemars(extend("const" = "1.0"))]
     specversion: &'static str,
+    /// Identifies the event. An event that arrives again has the same id: remember ids.
     id: Uuid,
+    /// The setting `BANKLINK_EVENT_SOURCE`.
+    #[schemars(extend("format" = "uri-reference", "minLength" = 1))]
     source: &'a str,
+    /// The type of the event, which is also its routing key.
     #[serde(rename = "type")]
     event_type: &'static str,
-    /// Left out if the customer id contains control characters, which an attribute must not (CloudEvents 1.0, section 3.1).
+    /// The customer's id at Lean: opaque text. Left out if it contains control characters.
+    // An attribute must not contain them: CloudEvents 1.0, section 3.1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     subject: Option<&'a str>,
+    /// The time of the newest webhook that the link is made of, in UTC with six fraction digits.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
+    /// The content type of `data`.
+    #[schemars(extend("const" = "application/json"))]
     datacontenttype: &'static str,
+    /// The id of the schema of `data`. Its last part is the version.
     dataschema: String,
+    /// The link.
     data: LinkData<'a>,
 }

@@ -6,6 +6,8 @@
 pub mod bank_link;
 pub mod dead_letter;
 pub mod event;
+pub mod event_schema;
+mod example;
 pub mod failure;
 pub mod field;
 pub mod json;
@@ -14,6 +16,7 @@ pub mod listed;
 pub mod optional_fields;
 pub mod outcome;
 pub mod permissions;
+pub mod rehearsal;
 pub mod retry;
 pub mod signature;
 pub mod timestamp;

@@ -27,6 +27,9 @@ use crate::readiness::{Readiness, running};
 use crate::server::{self, TrackedBody};
 use report::Metrics;
 
+/// The OpenAPI 3.1 document of the ingress.
+pub const DOCUMENT: &str = include_str!("openapi.json");
+
 /// The settings of the ingress.
 pub struct Settings {
     /// The secrets that webhooks may be signed with.

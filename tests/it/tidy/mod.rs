@@ -12,8 +12,9 @@ mod words;
 use std::path::{Path, PathBuf};
 
 /// The folders that hold Rust code.
-const CODE: [&str; 10] = [
+const CODE: [&str; 11] = [
     "src",
+    "examples",
     "entity/src",
     "migration/src",
     "benches",

@@ -9,7 +9,8 @@ use super::{files_below, root};
 const BANNED: &str = include_str!("banned_words.txt");
 
 /// Where the words must not occur. Folders are searched completely.
-const FOLDERS: [&str; 8] = ["src", "entity", "migration", "tests", "benches", "fuzz/fuzz_targets", "deploy", "docs"];
+const FOLDERS: [&str; 9] =
+    ["src", "entity", "migration", "tests", "benches", "examples", "fuzz/fuzz_targets", "deploy", "docs"];
 
 /// Folders that a checkout need not have.
 const OPTIONAL: [&str; 1] = ["docs"];

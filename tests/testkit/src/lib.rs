@@ -17,6 +17,7 @@ pub mod process;
 pub mod prometheus;
 pub mod properties;
 pub mod proxy;
+pub mod published;
 pub mod raw_http;
 pub mod services;
 pub mod tls;

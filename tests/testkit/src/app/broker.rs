@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::TestApp;
+use crate::published::assert_valid_event;
 use crate::waiting::eventually;
 use crate::{SERVICES_MISSING, amqp_url, fixtures};
 
@@ -95,10 +96,12 @@ impl TestApp {
         events
     }
 
-    /// Waits for the next event at the subscriber.
+    /// Waits for the next event at the subscriber, which the published schema must allow.
     pub async fn next_event(&self) -> Value {
         let event = self.next_message("subscriber").await;
-        serde_json::from_slice(&event.data).expect("an event is JSON")
+        let event = serde_json::from_slice(&event.data).expect("an event is JSON");
+        assert_valid_event(&event);
+        event
     }
 
     /// Waits for the next message on one of the app's queues, and takes it.
