@@ -105,7 +105,7 @@ fn history(id: &str, index: usize) -> (BankLink, Vec<Event>) {
     let customer = format!("rehearsal-{id}-{}", index / 2);
     let created = [
         (Field::CustomerId, customer.as_str()),
-        (Field::BankIdentifier, if index % 2 == 0 { "LEANMB1" } else { "LEANMB2" }),
+        (Field::BankIdentifier, if index.is_multiple_of(2) { "LEANMB1" } else { "LEANMB2" }),
         (Field::BankName, "Lean Mock Bank"),
         (Field::Permissions, ALL_PERMISSIONS),
     ];

@@ -48,6 +48,7 @@ mod settings;
 mod simulator;
 mod steps;
 mod store;
+mod subscribers;
 mod tidy;
 mod topology;
 mod traces;
