@@ -20,7 +20,7 @@ fn start(services: &Services, database_url: &str) -> Running {
         .env("DATABASE_URL", database_url)
         .env("BANKLINK_MIGRATE", "true")
         .env("BANKLINK_RETRY_SCHEDULE", "100ms")
-        .env("BANKLINK_INGRESS_DEADLINE", "1s")
+        .env("BANKLINK_INGRESS_DEADLINE", "9s")
         .env("LEAN_WEBHOOK_SECRETS", SECRET)
         .start()
 }
