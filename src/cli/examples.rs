@@ -53,6 +53,20 @@ const EXAMPLES: &[Examples] = &[
         &[("banklink events tail", "until Ctrl-C"), ("banklink events tail --count 1", "wait for one event")],
     ),
     (
+        &["events", "rehearse"],
+        &[
+            ("banklink events rehearse --queue accounts.bank-links", "to your queue; then compare what you hold"),
+            ("banklink events rehearse --queue accounts.bank-links --json", "for a test of your own"),
+        ],
+    ),
+    (
+        &["schema"],
+        &[
+            ("banklink schema events", "JSON Schema of the events"),
+            ("banklink schema asyncapi --namespace staging", "with the names of another namespace"),
+        ],
+    ),
+    (
         &["dead-letters", "list"],
         &[
             ("banklink dead-letters list --state dead --since 2h", "what died lately and waits"),
