@@ -17,6 +17,7 @@ mod crashes;
 mod dead_letters;
 mod deferred_rows;
 mod deployment;
+mod documented_commands;
 mod grants;
 mod ingress;
 mod invalid_webhooks;
