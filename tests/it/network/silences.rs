@@ -64,10 +64,10 @@ async fn work_goes_on_after_any_number_of_silences(#[case] name: &str, #[case] s
 async fn a_trigger_that_takes_long_does_not_hold_up_its_webhook_for_good() {
     let app = TestApp::builder(On::Postgres).ingress_only().build().await;
     let entity = Uuid::new_v4();
-    // Longer than the deadline for silence, which is 0.6 s here.
+    // Much longer than the deadline for silence, which is 0.6 s here, and shorter than the fourth time that it allows, 4.8 s.
     let slow = format!(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.entity_id = '{entity}' THEN \
-         PERFORM pg_sleep(1.5); END IF; RETURN NEW; END $$; \
+         PERFORM pg_sleep(3); END IF; RETURN NEW; END $$; \
          CREATE TRIGGER slow BEFORE INSERT ON bank_links FOR EACH ROW EXECUTE FUNCTION slow()"
     );
     app.sql("", &slow).await;
