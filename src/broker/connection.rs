@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::connector::{Address, Purpose, connect};
 use super::declare::{compare, declare, ensure};
 use super::error::{Error, within};
+use super::spans::Server;
 use super::topology::Topology;
 
 /// How often the status of a connection that is up is polled: lapin does not report every change as an event.
@@ -20,6 +21,7 @@ pub struct Connection {
     pub(super) state: watch::Receiver<State>,
     pub(super) topology: Arc<Topology>,
     pub(super) deadline: Duration,
+    pub(super) server: Arc<Server>,
 }
 
 /// What the supervisor last reported.
@@ -36,7 +38,7 @@ impl Connection {
     /// [`Error::TimedOut`], or [`Error::Amqp`] when RabbitMQ cannot be reached or rejects the credentials.
     pub async fn connect_once(address: &Address, topology: Arc<Topology>, purpose: Purpose) -> Result<Self, Error> {
         let (_, state) = watch::channel(State::Up(Arc::new(connect(address, purpose).await?)));
-        Ok(Self { state, topology, deadline: address.deadline })
+        Ok(Self { state, topology, deadline: address.deadline, server: Arc::new(address.server()) })
     }
 
     /// Declares the topology, even if it [is declared elsewhere](Topology::declared_elsewhere).

@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, TLSConfig};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 use url::{Host, Url};
 
 use super::error::{Error, REQUEST_DEADLINE, within};
+use super::spans::Server;
 use crate::failpoints;
 
 /// Seconds between heartbeats unless the URL has a `heartbeat` parameter. Silence is detected within two of them.
@@ -50,6 +51,12 @@ impl Address {
         }
         uri.query.heartbeat = Some(heartbeat_to_request(uri.query.heartbeat.unwrap_or(DEFAULT_HEARTBEAT)));
         Some(Self { uri, deadline: failpoints::shortened_for_tests(REQUEST_DEADLINE) })
+    }
+
+    /// Where it leads, without the credentials.
+    pub(super) fn server(&self) -> Server {
+        let AMQPAuthority { host, port, .. } = &self.uri.authority;
+        Server { host: host.clone(), port: *port }
     }
 
     /// The same address with another deadline than [`REQUEST_DEADLINE`], so that tests need not wait for it.

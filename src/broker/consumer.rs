@@ -20,12 +20,13 @@ use super::connection::Connection;
 use super::delivery::{Delivery, is_full_batch, take_batch};
 use super::error::{Error, within};
 use super::prefetch::Prefetch;
+use super::spans::error_type;
 use super::streams::{Received, Streams, until_end};
 
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
-    connection: Connection,
-    queue: String,
+    pub(super) connection: Connection,
+    pub(super) queue: String,
     channel: Channel,
     /// How many channels this consumer has had.
     channel_number: u32,
@@ -122,12 +123,22 @@ impl Consumer {
         Ok(take_batch(&mut self.buffer, limit))
     }
 
-    /// Acknowledges exactly these deliveries; those of an earlier channel have returned to the queue.
+    /// Acknowledges exactly these deliveries; those of an earlier channel have returned to the queue. `parent` is the `traceparent`
+    /// of their batch, if it has any.
     ///
     /// # Errors
     /// [`Error::TimedOut`] or [`Error::Amqp`] when the channel is lost.
-    pub async fn ack(&mut self, deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), Error> {
+    pub async fn ack(
+        &mut self,
+        deliveries: impl IntoIterator<Item = &Delivery>,
+        parent: Option<&str>,
+    ) -> Result<(), Error> {
         let deliveries: Vec<&Delivery> = deliveries.into_iter().filter(|delivery| self.owns(delivery)).collect();
+        let mut span = self.settle_span(deliveries.len(), parent);
+        self.send_acks(deliveries).await.inspect_err(|error| span.fail(error_type(error)))
+    }
+
+    async fn send_acks(&mut self, deliveries: Vec<&Delivery>) -> Result<(), Error> {
         self.unacknowledged -= deliveries.len();
         let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
         self.handled(deliveries);

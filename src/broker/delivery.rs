@@ -16,6 +16,7 @@ pub struct Delivery {
     pub message: Message,
     properties: BasicProperties,
     pub(super) tag: u64,
+    pub(super) routing_key: String,
     /// The number of the consumer's channel that it arrived on. A tag means something on that channel only.
     pub(super) channel: u32,
     /// Whether RabbitMQ has delivered the message before without receiving an ack (`x-delivery-count` above 0).
@@ -28,7 +29,8 @@ impl Delivery {
         let count = Headers::of(&delivery.properties).number::<u32>("x-delivery-count");
         let message = Message::read(&delivery.properties, Bytes::from(delivery.data), Timestamp::now());
         let (tag, is_redelivered) = (delivery.delivery_tag, count.is_some_and(|count| count > 0));
-        Self { message, properties: delivery.properties, tag, channel, is_redelivered }
+        let routing_key = String::from(delivery.routing_key);
+        Self { message, properties: delivery.properties, tag, routing_key, channel, is_redelivered }
     }
 
     /// Why the message is on the dead queue, for a delivery from there, as [`Death::read`] says.

@@ -23,6 +23,7 @@ use super::connection::Connection;
 use super::error::{Error, within};
 use super::message::Outgoing;
 use super::publish_request::PublishRequest;
+use super::spans::{error_type, publish_span};
 use crate::reconnect::Backoff;
 
 /// Maximum number of requests queued for the task, in addition to the messages in flight.
@@ -70,7 +71,13 @@ impl Publisher {
     /// of the last attempt to connect, when the connection is not ready. After [`Error::TimedOut`],
     /// [`Error::Disconnected`], [`Error::Amqp`] and [`Error::Precondition`], which mean that no confirm arrived, the
     /// message may be on a queue nevertheless, so publishing it again may duplicate it.
-    pub async fn publish(&self, outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
+    pub async fn publish(&self, mut outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
+        let mut span = publish_span(&mut outgoing, &self.connection.server);
+        let published = self.publish_in_span(outgoing, timeout).await;
+        published.inspect_err(|error| span.fail(error_type(error)))
+    }
+
+    async fn publish_in_span(&self, outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
         self.connection.ready()?;
         let (reply, outcome) = oneshot::channel();
         let request = PublishRequest::new(outgoing, timeout, reply);

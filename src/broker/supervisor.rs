@@ -46,7 +46,8 @@ impl Supervisor {
     pub fn spawn(&self, purpose: Purpose) -> Connection {
         let (sender, state) = watch::channel(State::Down(Error::Disconnected));
         self.tasks.spawn(self.clone().run(purpose, sender));
-        Connection { state, topology: Arc::clone(&self.topology), deadline: self.address.deadline }
+        let (topology, server) = (Arc::clone(&self.topology), Arc::new(self.address.server()));
+        Connection { state, topology, deadline: self.address.deadline, server }
     }
 
     /// Keeps one connection up.

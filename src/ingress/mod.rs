@@ -6,6 +6,7 @@ mod problem;
 mod report;
 mod senders;
 mod signature;
+mod spans;
 mod webhooks;
 
 use std::net::SocketAddr;

@@ -19,14 +19,15 @@ use metrics::Gauge;
 use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{debug, warn};
 
 use super::Ingress;
 use super::problem::Rejection;
 use super::signature::verify;
+use super::spans;
 use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
-use crate::telemetry;
+use crate::telemetry::{Span, trace_id, valid_traceparent};
 
 /// How many bodies of the maximum size fit into the memory for large bodies. A request that does not fit is answered 503.
 const LARGEST_BODIES: usize = 128;
@@ -57,14 +58,17 @@ async fn receive(
 ) -> Response {
     let started = Instant::now();
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let traceparent = traceparent.and_then(telemetry::valid_traceparent).map(str::to_owned);
+    let traceparent = traceparent.and_then(valid_traceparent).map(str::to_owned);
+    let mut span = Span::none();
     let result = async {
         let (body, _budget) = ingress.check(client, request).await?;
         // Only now, because a stranger must not make spans or choose their trace.
-        let span = telemetry::traced(traceparent.as_deref(), || info_span!("receive webhook"));
-        ingress.publish(body, traceparent.as_deref()).instrument(span).await
+        span = spans::start(traceparent.as_deref(), started);
+        ingress.publish(body, span.continued(traceparent.as_deref())).await
     };
-    let response = ingress.respond(result.await);
+    let result = result.await;
+    let response = ingress.respond(result);
+    spans::answered(&mut span, response.status());
     ingress.metrics.request_duration.record(started.elapsed());
     response
 }
@@ -150,10 +154,10 @@ impl Ingress {
     }
 
     /// Publishes the body and waits for RabbitMQ's confirm. Returns the message's id.
-    async fn publish(&self, body: Bytes, traceparent: Option<&str>) -> Result<String, Rejection> {
+    async fn publish(&self, body: Bytes, traceparent: Option<String>) -> Result<String, Rejection> {
         let _permit = self.publish_permits.try_acquire().map_err(|_| Rejection::Overloaded)?;
         let _in_flight = InFlight::start(&self.metrics.in_flight);
-        let message = Message::received(body, Timestamp::now(), telemetry::traceparent(traceparent));
+        let message = Message::received(body, Timestamp::now(), traceparent);
         let outgoing = Outgoing::webhook(self.publisher.connection().topology(), &message);
         match self.publisher.publish(outgoing, self.settings.confirm_deadline).await {
             Ok(()) => {
@@ -161,7 +165,8 @@ impl Ingress {
                 Ok(message.id)
             }
             Err(error) => {
-                warn!(message.id, %error, "rejected a webhook with 503; Lean sends it again");
+                let trace_id = trace_id(message.traceparent.as_deref());
+                warn!(message.id, trace.id = trace_id, %error, "rejected a webhook with 503; Lean sends it again");
                 Err(Rejection::Unconfirmed(error))
             }
         }

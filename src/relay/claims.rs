@@ -13,6 +13,7 @@ use super::{Relay, Unavailable};
 use crate::broker::{self, Publisher};
 use crate::failpoints::failpoint;
 use crate::store::outbox::{self, Claim, Due};
+use crate::telemetry::trace_id;
 
 /// Maximum number of events in one claim.
 const MAX_CLAIMED: u64 = 512;
@@ -102,7 +103,9 @@ async fn publish_and_settle(
     confirmed.iter().copied().for_each(record_published);
     let deferred = refused.iter().map(|(event, cause)| {
         let delay = deferral(event.refusals, cause);
-        warn!(event.id = %event.id, event.refusals, retry_in = ?delay, %cause, "deferred an event");
+        let (trace_id, entity_id) = (trace_id(event.traceparent.as_deref()), event.entity_id);
+        warn!(event.id = %event.id, trace.id = trace_id, bank_link.entity_id = %entity_id, event.refusals, retry_in = ?delay, %cause,
+            "deferred an event");
         (event.id, delay)
     });
     let deferred: Vec<_> = deferred.collect();

@@ -20,6 +20,7 @@ pub mod outbox_counts;
 mod probes;
 pub mod reconcile_runs;
 mod session;
+mod spans;
 mod tls;
 
 use std::str::FromStr;
@@ -36,6 +37,7 @@ use tokio::time::timeout;
 pub use deadlines::{Deadlines, with_deadline};
 pub use error::Error;
 use generation::{Generation, GivenUp, Shared};
+pub use spans::Operation;
 
 /// Maximum number of bound parameters in one statement: SQLite's limit is 32,766, PostgreSQL's 65,535.
 const MAX_BINDS: usize = 32_000;

@@ -48,6 +48,8 @@ pub struct PendingEvent {
     pub event_type: String,
     /// Its routing key.
     pub routing_key: String,
+    /// The bank link that it is about.
+    pub entity_id: Uuid,
     /// The whole event as JSON, byte for byte as it was appended.
     pub json: String,
     /// The W3C trace context of the message that caused it.
@@ -203,6 +205,7 @@ async fn select_due(connection: &impl ConnectionTrait, due: Due<'_>, limit: u64)
         Column::Id,
         Column::EventType,
         Column::RoutingKey,
+        Column::EntityId,
         Column::Traceparent,
         Column::ReceivedAt,
         Column::Refusals,

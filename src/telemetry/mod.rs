@@ -3,21 +3,20 @@
 //! banklink logs neither bodies nor secrets. Libraries might, at any level that RUST_LOG enables. So of those that
 //! handle them every log line is dropped (banklink logs their errors), and of other libraries all but warnings and errors.
 
+mod spans;
+mod traceparent;
 mod traces;
+mod variables;
 
-use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+pub use spans::{Span, SpanKind};
+pub use traceparent::{trace_id, valid_traceparent};
 pub use tracing::level_filters::LevelFilter;
-use tracing::{Level, Metadata, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -70,9 +69,6 @@ pub enum Traces<'a> {
     To(Option<&'a str>),
 }
 
-/// Whether traces are exported. While they are not, spans would only cost time.
-static TRACED: AtomicBool = AtomicBool::new(false);
-
 /// Running telemetry. Call [`finish`](Self::finish) before the program ends, or the last traces are lost.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
@@ -95,16 +91,13 @@ pub fn start(format: LogFormat, level: LevelFilter, traces: Traces<'_>) -> Resul
         Traces::Off => None,
         Traces::To(endpoint) => traces::provider(endpoint)?,
     };
-    let spans = traces.as_ref().map(|provider| {
-        let ours = filter_fn(|metadata| metadata.target().starts_with("banklink"));
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("banklink")).with_filter(ours)
-    });
     tracing_subscriber::registry()
         .with(lines.with_filter(filter).with_filter(filter_fn(is_loggable)))
-        .with(spans)
         .try_init()
         .map_err(|error| error.to_string())?;
-    TRACED.store(traces.is_some(), Ordering::Relaxed);
+    if let Some(provider) = &traces {
+        spans::export_with(traces::tracer(provider));
+    }
     Ok(Telemetry { traces })
 }
 
@@ -135,38 +128,6 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Returns `header` if it is a `traceparent` (W3C Trace Context, version 00).
-#[must_use]
-pub fn valid_traceparent(header: &str) -> Option<&str> {
-    let shape = "00-................................-................-..";
-    let fits = |(byte, shape): (u8, u8)| byte == shape || (shape == b'.' && matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (header.len() == shape.len() && header.bytes().zip(shape.bytes()).all(fits)).then_some(header)
-}
-
-/// The span that `span` makes, as a child of the span in a `traceparent` header; none while traces are not exported.
-pub fn traced(traceparent: Option<&str>, span: impl FnOnce() -> Span) -> Span {
-    if !TRACED.load(Ordering::Relaxed) {
-        return Span::none();
-    }
-    let span = span();
-    if let Some(traceparent) = traceparent {
-        let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
-        let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
-    }
-    span
-}
-
-/// The current span as a `traceparent` header; `received` if traces are not exported, to continue the sender's trace.
-#[must_use]
-pub fn traceparent(received: Option<&str>) -> Option<String> {
-    if !TRACED.load(Ordering::Relaxed) {
-        return received.map(str::to_owned);
-    }
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
-    carrier.remove("traceparent").or_else(|| received.map(str::to_owned))
-}
-
 /// Whether NO_COLOR is set and not empty: <https://no-color.org>.
 fn is_colour_unwanted() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -177,25 +138,4 @@ fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target.starts_with("banklink")
         || (*metadata.level() <= Level::WARN && !SENSITIVE_LIBRARIES.iter().any(|library| target.starts_with(library)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_malformed_traceparent_is_refused() {
-        let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(valid_traceparent(right), Some(right));
-        for wrong in [
-            "",
-            "00",
-            &right.to_uppercase(),
-            &right.replace("00-4", "01-4"),
-            &format!("{right}0"),
-            &right.replace('7', "\0"),
-        ] {
-            assert_eq!(valid_traceparent(wrong), None, "{wrong:?}");
-        }
-    }
 }

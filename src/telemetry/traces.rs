@@ -1,37 +1,42 @@
 //! Exports traces as OpenTelemetry's environment variables ask: OTLP over gRPC, or not at all.
 //!
-//! A variable that cannot be honoured is a wrong setting: silently ignored, it would lose traces that an operator counts on
-//! (docs/CONTRACT.md#3-settings). The SDK itself reads those of the sampler, the batches, the timeout and the headers.
+//! The SDK itself reads the variables of the sampler, the batches, the limits, the timeout and the headers. It exports from a thread of
+//! its own, out of a queue of bounded length (2048 unless a variable says otherwise): a collector that is slow or away costs spans,
+//! never time.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter};
 use tracing::warn;
+use uuid::Uuid;
+
+use super::variables::{problems, variable};
 
 /// How often a failing export is logged.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The variables whose values are restricted to what is built in: the values, compared without case.
-const RESTRICTED: [(&str, &[&str]); 5] = [
-    ("OTEL_SDK_DISABLED", &["true", "false"]),
-    ("OTEL_TRACES_EXPORTER", &["otlp", "none"]),
-    ("OTEL_EXPORTER_OTLP_PROTOCOL", &["grpc"]),
-    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", &["grpc"]),
-    ("OTEL_PROPAGATORS", &["tracecontext", "tracecontext,baggage", "baggage,tracecontext"]),
-];
+/// The names of spans and attributes are those of this version of OpenTelemetry's semantic conventions.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
+
+/// How many links a span may have unless OpenTelemetry's variable says otherwise: one for each message of a batch. The SDK's own
+/// limit, 128, is below the default size of a batch.
+const MAX_LINKS: u32 = 1024;
+pub(super) const LINK_LIMIT: &str = "OTEL_SPAN_LINK_COUNT_LIMIT";
 
 /// The provider of traces that are sent to `endpoint`, unless OpenTelemetry's variables name another one or switch traces off.
 ///
 /// # Errors
 /// A message that names each variable that cannot be honoured, and what was expected.
 pub(super) fn provider(endpoint: Option<&str>) -> Result<Option<SdkTracerProvider>, String> {
-    let problems: Vec<String> = RESTRICTED.into_iter().filter_map(|(name, values)| problem(name, values)).collect();
+    let problems = problems();
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
@@ -53,18 +58,17 @@ pub(super) fn provider(endpoint: Option<&str>) -> Result<Option<SdkTracerProvide
     };
     let exporter = exporter.build().map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))?;
     let exporter = LoggedExporter { exporter, last_logged: Mutex::new(None) };
-    Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build()))
+    let mut provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
+    if variable(LINK_LIMIT).is_none() {
+        provider = provider.with_max_links_per_span(MAX_LINKS);
+    }
+    Ok(Some(provider.build()))
 }
 
-/// A variable that is set and not empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
-fn problem(name: &str, values: &[&str]) -> Option<String> {
-    let value = variable(name)?;
-    let is_known = values.iter().any(|known| value.replace(' ', "").eq_ignore_ascii_case(known));
-    (!is_known).then(|| format!("{name}: expected {}, got {value:?}", values.join(" or ")))
+/// Makes the spans of this program.
+pub(super) fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
+    let scope = InstrumentationScope::builder("banklink").with_version(env!("CARGO_PKG_VERSION"));
+    provider.tracer_with_scope(scope.with_schema_url(SCHEMA_URL).build())
 }
 
 /// The certificates that the collector's is verified against; `None` for the public ones.
@@ -77,10 +81,13 @@ fn certificate() -> Result<Option<Vec<u8>>, String> {
     Ok(None)
 }
 
+/// What every span says about the process. OTEL_RESOURCE_ATTRIBUTES may say otherwise.
 fn resource() -> Resource {
     // The SDK's own detector of OTEL_SERVICE_NAME is left out: without a name it would set "unknown_service".
     let resource = Resource::builder_empty()
         .with_service_name("banklink")
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.instance.id", Uuid::new_v4().to_string()))
         .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
     match variable("OTEL_SERVICE_NAME") {
         Some(name) => resource.with_service_name(name).build(),

@@ -11,6 +11,7 @@ use super::held::HeldDeliveries;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
 use super::parse::{ParsedDelivery, parse_batch};
 use super::report::{record_batch, record_settlement};
+use super::spans::{self, BatchSpan, RELEASED};
 use super::write::{Writer, row_ids};
 use crate::broker::{Consumer, ConsumerStatus, Delivery};
 use crate::domain::timestamp::Timestamp;
@@ -20,6 +21,7 @@ use crate::failpoints::failpoint;
 pub(super) struct ParsedBatch {
     started: Instant,
     deliveries: Vec<ParsedDelivery>,
+    span: BatchSpan,
     /// The ids of all rows that it may write to.
     pub(super) rows: HashSet<Uuid>,
 }
@@ -28,12 +30,16 @@ pub(super) struct ParsedBatch {
 pub(super) struct WrittenBatch {
     started: Instant,
     unsettled: Vec<ClassifiedDelivery>,
+    span: BatchSpan,
 }
 
 impl ParsedBatch {
-    pub(super) fn parse(batch: Vec<Delivery>) -> Self {
-        let (started, deliveries) = (Instant::now(), parse_batch(batch));
-        Self { started, rows: row_ids(&deliveries), deliveries }
+    /// Parses a batch from `consumer`.
+    pub(super) fn parse(consumer: &Consumer, mut batch: Vec<Delivery>) -> Self {
+        let started = Instant::now();
+        let (span, spans) = spans::start(consumer, &mut batch);
+        let deliveries = parse_batch(batch, spans);
+        Self { started, rows: row_ids(&deliveries), deliveries, span }
     }
 }
 
@@ -52,7 +58,8 @@ impl Worker {
         batch: Vec<Delivery>,
         held: &mut HeldDeliveries,
     ) -> Result<(), BatchReleased> {
-        let written = self.write_batch(&self.writer(), ParsedBatch::parse(batch), &consumer.status()).await?;
+        let parsed = ParsedBatch::parse(consumer, batch);
+        let written = self.write_batch(&self.writer(), parsed, &consumer.status()).await?;
         self.settle_batch(consumer, written, held).await
     }
 
@@ -66,17 +73,23 @@ impl Worker {
         batch: ParsedBatch,
         consumer: &ConsumerStatus,
     ) -> Result<WrittenBatch, BatchReleased> {
-        let ParsedBatch { started, deliveries, .. } = batch;
+        let ParsedBatch { started, mut deliveries, mut span, .. } = batch;
         let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
         let results = loop {
-            match writer.write(&deliveries).await {
+            let outage = match writer.write(&deliveries, span.context()).await {
                 Ok(results) => break results,
-                Err(outage) => backoff.wait(&outage, consumer).await?,
+                Err(outage) => outage,
+            };
+            if let Err(released) = backoff.wait(&outage, consumer).await {
+                span.fail(RELEASED);
+                deliveries.iter_mut().for_each(|delivery| delivery.span.fail(RELEASED));
+                return Err(released);
             }
         };
         backoff.finish();
         let schedule = self.publisher.connection().topology().schedule();
-        Ok(WrittenBatch { started, unsettled: classify(deliveries, results, schedule, Timestamp::now()) })
+        let unsettled = classify(deliveries, results, schedule, Timestamp::now());
+        Ok(WrittenBatch { started, unsettled, span })
     }
 
     /// Settles a batch, and again after each outage of RabbitMQ, and reports it.
@@ -89,13 +102,13 @@ impl Worker {
         batch: WrittenBatch,
         held: &mut HeldDeliveries,
     ) -> Result<(), BatchReleased> {
-        let WrittenBatch { started, mut unsettled } = batch;
+        let WrittenBatch { started, mut unsettled, mut span } = batch;
         let (deliveries, status) = (unsettled.len(), consumer.status());
         let mut backoff = OutageBackoff::new(&self.gate, &self.stop);
         failpoint("before settling");
         while !unsettled.is_empty() {
-            let settled = self.settle(consumer, &mut unsettled).await;
-            settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
+            let mut settled = self.settle(consumer, &mut unsettled, span.context()).await;
+            settled.deliveries.iter_mut().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
             settled.acknowledged?;
             if let Some(outage) = settled.outage {
                 if self.is_alarm(&outage) && held.have_room(unsettled.len(), consumer.usual_prefetch()) {
@@ -103,7 +116,12 @@ impl Worker {
                     held.hold(std::mem::take(&mut unsettled));
                     break;
                 }
-                backoff.wait(&outage, &status).await.inspect_err(|_| self.gate.require_publishing())?;
+                if let Err(released) = backoff.wait(&outage, &status).await {
+                    self.gate.require_publishing();
+                    span.fail(RELEASED);
+                    unsettled.iter_mut().for_each(|delivery| delivery.parsed.span.fail(RELEASED));
+                    return Err(released);
+                }
             }
         }
         backoff.finish();

@@ -58,7 +58,7 @@ impl Worker {
                 Some(Err(_elapsed)) => {}
                 Some(Ok(next)) => match next? {
                     Next::Received(batch) => {
-                        let batch = ParsedBatch::parse(batch);
+                        let batch = ParsedBatch::parse(consumer, batch);
                         while in_flight.conflicts_with(&batch) {
                             let written = in_flight.next_written().await?;
                             self.settle_batch(consumer, written, &mut held).await?;
@@ -93,7 +93,7 @@ impl Worker {
         backoff: &mut Backoff,
     ) -> Result<(), BatchReleased> {
         while let Some(batch) = self.stop.run_until_cancelled(consumer.next_batch(queue.batch_size)).await {
-            self.record_dead(consumer, &batch?).await?;
+            self.record_dead(consumer, batch?).await?;
             *backoff = Backoff::default();
         }
         loop {
@@ -101,7 +101,7 @@ impl Worker {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.record_dead(consumer, &batch).await?;
+            self.record_dead(consumer, batch).await?;
         }
     }
 }

@@ -64,8 +64,10 @@ impl Worker {
         }
         // Those of an earlier channel have returned to the queue; a copy would double them.
         held.deliveries.retain(|delivery| consumer.owns(&delivery.parsed.delivery));
-        let settled = self.settle(consumer, &mut held.deliveries).await;
-        settled.deliveries.iter().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
+        // Their batch is over; its span has ended.
+        let parent = held.deliveries.first().and_then(|first| first.parsed.message().traceparent.clone());
+        let mut settled = self.settle(consumer, &mut held.deliveries, parent.as_deref()).await;
+        settled.deliveries.iter_mut().for_each(|delivery| record_settlement(delivery, &self.unknown_types));
         settled.acknowledged?;
         if held.is_empty() {
             let after = held.since.take().map(|since| since.elapsed());

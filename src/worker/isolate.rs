@@ -35,12 +35,16 @@ impl Writer {
     ///
     /// # Errors
     /// For an outage, for rows that other workers keep changing, or if isolating takes longer than [`MAX_HOLD`].
-    pub(super) async fn write_in_parts(&self, writes: &[PendingWrite<'_>]) -> Result<Vec<IndexedResult>, store::Error> {
+    pub(super) async fn write_in_parts(
+        &self,
+        writes: &[PendingWrite<'_>],
+        parent: Option<&str>,
+    ) -> Result<Vec<IndexedResult>, store::Error> {
         let started = Instant::now();
         let mut results = Vec::with_capacity(writes.len());
         let mut bisection = Bisection::new(writes.iter().collect());
         while let Some(part) = bisection.next_part() {
-            match self.write_with_second_attempt(&part).await? {
+            match self.write_with_second_attempt(&part, parent).await? {
                 // Each of these may take seconds, and RabbitMQ's consumer timeout covers the whole batch.
                 PartResult::Locked(_) | PartResult::Suspect(DeliveryResult::Deferred(_))
                     if started.elapsed() > MAX_HOLD =>
@@ -63,18 +67,26 @@ impl Writer {
 
     /// Tries to write a part. A suspect that stands alone gets a second attempt on a new connection, because the outage may
     /// have ended just before the probe.
-    async fn write_with_second_attempt(&self, part: &[&PendingWrite<'_>]) -> Result<PartResult, store::Error> {
-        match self.write_and_diagnose(part).await? {
+    async fn write_with_second_attempt(
+        &self,
+        part: &[&PendingWrite<'_>],
+        parent: Option<&str>,
+    ) -> Result<PartResult, store::Error> {
+        match self.write_and_diagnose(part, parent).await? {
             PartResult::Suspect(_) if part.len() == 1 => {
                 self.store.close_idle_connections().await;
-                self.write_and_diagnose(part).await
+                self.write_and_diagnose(part, parent).await
             }
             result => Ok(result),
         }
     }
 
-    async fn write_and_diagnose(&self, part: &[&PendingWrite<'_>]) -> Result<PartResult, store::Error> {
-        let error = match AssertUnwindSafe(self.write_part(part)).catch_unwind().await {
+    async fn write_and_diagnose(
+        &self,
+        part: &[&PendingWrite<'_>],
+        parent: Option<&str>,
+    ) -> Result<PartResult, store::Error> {
+        let error = match AssertUnwindSafe(self.write_part(part, parent)).catch_unwind().await {
             Ok(Ok(written)) => return Ok(PartResult::Written(written)),
             Ok(Err(error)) => error,
             Err(_panic) => return Ok(PartResult::Faulty(DeliveryResult::Failed(panic_failure()))),

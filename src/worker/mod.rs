@@ -20,6 +20,7 @@ mod queue;
 mod record_dead;
 mod report;
 mod settle;
+mod spans;
 mod transaction;
 mod unknown_types;
 mod write;

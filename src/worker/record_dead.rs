@@ -5,14 +5,17 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tracing::warn;
+use tracing::{field, warn};
 
 use super::Worker;
 use super::outage_backoff::{BatchReleased, OutageBackoff};
+use super::spans::{self, DEFERRED};
 use crate::bisect::Bisection;
 use crate::broker::{self, Consumer, Delivery, Outgoing, REQUEST_DEADLINE};
 use crate::domain::dead_letter::DeadMessage;
-use crate::store::{self, letters};
+use crate::domain::webhook::peek_type_and_entity;
+use crate::store::{self, Operation, Transaction, letters};
+use crate::telemetry::trace_id;
 
 /// Maximum number of unacknowledged dead messages.
 pub(super) const PREFETCH: u16 = 128;
@@ -29,30 +32,44 @@ impl Worker {
     ///
     /// # Errors
     /// [`BatchReleased`] if the consumer was lost or an outage lasted too long; the messages are then still on the queue.
-    pub(super) async fn record_dead(&self, consumer: &mut Consumer, batch: &[Delivery]) -> Result<(), BatchReleased> {
+    pub(super) async fn record_dead(
+        &self,
+        consumer: &mut Consumer,
+        mut batch: Vec<Delivery>,
+    ) -> Result<(), BatchReleased> {
+        let (batch_span, mut spans) = spans::start(consumer, &mut batch);
+        let parent = batch_span.context();
         let work_queue = self.publisher.connection().topology().webhooks();
         let dead: Vec<DeadMessage> = batch.iter().map(|delivery| dead_message(delivery, &work_queue)).collect();
         let (mut backoff, status) = (OutageBackoff::new(&self.gate, &self.stop), consumer.status());
         let deferred = loop {
-            match self.write_dead_in_parts(&dead).await {
+            match self.write_dead_in_parts(&dead, parent).await {
                 Ok(deferred) => break deferred,
                 Err(outage) => backoff.wait(&outage, &status).await?,
             }
         };
         let is_deferred = |index: usize| deferred.iter().any(|(deferred, _)| *deferred == index);
         let recorded = batch.iter().enumerate().filter(|(index, _)| !is_deferred(*index));
-        consumer.ack(recorded.map(|(_, delivery)| delivery)).await?;
+        consumer.ack(recorded.map(|(_, delivery)| delivery), parent).await?;
         if let Some((index, reason)) = deferred.first() {
+            let message = &batch[*index].message;
             warn!(
                 messages = deferred.len(),
-                message.id = batch[*index].message.id,
+                message.id,
+                trace.id = trace_id(message.traceparent.as_deref()),
+                bank_link.entity_id = peek_type_and_entity(&message.body).1.map(field::display),
                 reason,
                 "deferred dead messages: they cannot be recorded now, while others can"
             );
-            while let Err(outage) = self.requeue_dead(batch, &dead, &deferred).await {
+            spans
+                .iter_mut()
+                .enumerate()
+                .filter(|(index, _)| is_deferred(*index))
+                .for_each(|(_, span)| span.fail(DEFERRED));
+            while let Err(outage) = self.requeue_dead(&batch, &dead, &deferred).await {
                 backoff.wait(&outage, &status).await?;
             }
-            consumer.ack(deferred.iter().map(|(index, _)| &batch[*index])).await?;
+            consumer.ack(deferred.iter().map(|(index, _)| &batch[*index]), parent).await?;
             self.stop.run_until_cancelled(tokio::time::sleep(DEFERRAL_PAUSE)).await;
         }
         backoff.finish();
@@ -60,10 +77,14 @@ impl Worker {
     }
 
     /// Records `dead` in as few transactions as those allow that cannot be recorded, and returns these.
-    async fn write_dead_in_parts(&self, dead: &[DeadMessage]) -> Result<Vec<Deferred>, store::Error> {
+    async fn write_dead_in_parts(
+        &self,
+        dead: &[DeadMessage],
+        parent: Option<&str>,
+    ) -> Result<Vec<Deferred>, store::Error> {
         let mut bisection = Bisection::new(dead.iter().enumerate().collect());
         while let Some(part) = bisection.next_part() {
-            let Err(error) = self.write_dead(&part).await else { continue };
+            let Err(error) = self.write_dead(&part, parent).await else { continue };
             match &error {
                 store::Error::InvalidRow(_) | store::Error::RuleViolation(_) | store::Error::Blocked(_) => {}
                 store::Error::Unavailable(_) | store::Error::TimedOut | store::Error::Contended => return Err(error),
@@ -86,9 +107,11 @@ impl Worker {
         Ok(bisection.into_faulty().into_iter().map(|((index, _), reason)| (index, reason)).collect())
     }
 
-    async fn write_dead(&self, part: &[(usize, &DeadMessage)]) -> Result<(), store::Error> {
+    async fn write_dead(&self, part: &[(usize, &DeadMessage)], parent: Option<&str>) -> Result<(), store::Error> {
+        let operation = Operation { name: "insert", table: "dead_letters", batch_size: part.len() };
         let messages: Vec<&DeadMessage> = part.iter().map(|(_, dead)| *dead).collect();
-        self.record_store.transaction(async |transaction| letters::record(transaction, &messages).await).await
+        let record = async |transaction: &Transaction| letters::record(transaction, &messages).await;
+        self.record_store.transaction_in_span(operation, parent, record).await
     }
 
     /// Publishes copies of the deferred messages to the dead queue. They die no second time: the copy keeps the time of death.

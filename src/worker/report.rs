@@ -6,11 +6,14 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use tracing::{debug, field, warn};
 
 use super::classify::{ClassifiedDelivery, DEAD, Disposition, RETRIED};
+use super::parse::ParsedDelivery;
+use super::spans::DEFERRED;
 use super::unknown_types::UnknownTypes;
 use crate::domain::field::Field;
 use crate::domain::optional_fields::UNREADABLE_BANK_DETAILS;
 use crate::domain::outcome::Outcome;
 use crate::domain::webhook::{IGNORED_TYPES, IgnoredType, OTHER_TYPE, Parsed, peek_type_and_entity};
+use crate::telemetry::trace_id;
 
 /// Describes the worker's metrics and shows its counters from the start, at 0.
 pub(super) fn register_metrics() {
@@ -47,13 +50,13 @@ pub(super) fn record_batch(deliveries: usize, took: Duration) {
     histogram!("banklink_worker_batch_duration_seconds").record(took);
 }
 
-/// Counts and logs one settled delivery, within its span.
-pub(super) fn record_settlement(delivery: &ClassifiedDelivery, unknown_types: &UnknownTypes) {
+/// Counts and logs one settled delivery, and completes its span.
+pub(super) fn record_settlement(delivery: &mut ClassifiedDelivery, unknown_types: &UnknownTypes) {
     let ClassifiedDelivery { parsed, disposition } = delivery;
-    let (message, outcome) = (parsed.message(), disposition.as_str());
+    let outcome = disposition.as_str();
     counter!("banklink_worker_deliveries_total", "outcome" => outcome).increment(1);
-    parsed.span.record("outcome", outcome);
-    let _entered = parsed.span.enter();
+    describe(parsed, disposition);
+    let message = parsed.message();
     match &parsed.webhook {
         Ok(Parsed::Link(webhook)) => {
             for field in &webhook.unreadable {
@@ -69,20 +72,45 @@ pub(super) fn record_settlement(delivery: &ClassifiedDelivery, unknown_types: &U
         Err(_) => {}
     }
     let entity_id = || peek_type_and_entity(&message.body).1.map(field::display);
+    let trace_id = || trace_id(message.traceparent.as_deref());
     match disposition {
         Disposition::Ack(_) => debug!(message.id, message.attempt, outcome, "handled a webhook"),
         Disposition::Retry(delay, failure) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
-            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), class, reason, retry_in = %delay,
+            warn!(message.id, message.attempt, trace.id = trace_id(), bank_link.entity_id = entity_id(), class, reason, retry_in = %delay,
                 "a webhook failed and will be retried");
         }
         Disposition::Defer(delay, reason) => {
-            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), reason, retry_in = %delay,
+            warn!(message.id, message.attempt, trace.id = trace_id(), bank_link.entity_id = entity_id(), reason, retry_in = %delay,
                 "deferred a webhook: its row cannot be written now, while other rows can");
         }
         Disposition::Dead(_, failure) => {
             let (class, reason) = (failure.class.as_str(), &failure.reason);
-            warn!(message.id, message.attempt, bank_link.entity_id = entity_id(), class, reason, "a webhook is dead");
+            warn!(
+                message.id,
+                message.attempt,
+                trace.id = trace_id(),
+                bank_link.entity_id = entity_id(),
+                class,
+                reason,
+                "a webhook is dead"
+            );
         }
+    }
+}
+
+/// Says in a delivery's span what it came to.
+fn describe(parsed: &mut ParsedDelivery, disposition: &Disposition) {
+    if !parsed.span.is_recording() {
+        return;
+    }
+    parsed.span.set("banklink.outcome", disposition.as_str());
+    if let Ok(Parsed::Link(webhook)) = &parsed.webhook {
+        parsed.span.set("bank_link.entity_id", webhook.entity_id.to_string());
+    }
+    match disposition {
+        Disposition::Ack(_) => {}
+        Disposition::Retry(_, failure) | Disposition::Dead(_, failure) => parsed.span.fail(failure.class.as_str()),
+        Disposition::Defer(..) => parsed.span.fail(DEFERRED),
     }
 }

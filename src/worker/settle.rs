@@ -19,8 +19,14 @@ pub(super) struct Settled {
 }
 
 impl Worker {
-    /// Publishes all copies at once and acknowledges every delivery that is safe. The others stay in `unsettled`.
-    pub(super) async fn settle(&self, consumer: &mut Consumer, unsettled: &mut Vec<ClassifiedDelivery>) -> Settled {
+    /// Publishes all copies at once and acknowledges every delivery that is safe. The others stay in `unsettled`. `parent` is
+    /// the `traceparent` of the batch, if it has any.
+    pub(super) async fn settle(
+        &self,
+        consumer: &mut Consumer,
+        unsettled: &mut Vec<ClassifiedDelivery>,
+        parent: Option<&str>,
+    ) -> Settled {
         let (copied, mut deliveries): (Vec<_>, Vec<_>) =
             unsettled.drain(..).partition(|delivery| !matches!(delivery.disposition, Disposition::Ack(_)));
         let copies = join_all(copied.iter().map(|delivery| self.publish_copy(delivery))).await;
@@ -35,7 +41,7 @@ impl Worker {
             }
         }
         *unsettled = failed;
-        let acknowledged = consumer.ack(deliveries.iter().map(|delivery| &delivery.parsed.delivery)).await;
+        let acknowledged = consumer.ack(deliveries.iter().map(|delivery| &delivery.parsed.delivery), parent).await;
         Settled { deliveries, acknowledged, outage }
     }
 

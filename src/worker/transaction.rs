@@ -12,7 +12,7 @@ use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::Kind;
 use crate::store::letters::ResolvedMessage;
 use crate::store::outbox::NewEvent;
-use crate::store::{self, Transaction, bank_links, letters, outbox};
+use crate::store::{self, Operation, Transaction, bank_links, letters, outbox};
 
 /// How often rows that other workers keep changing are read and merged in one transaction.
 const MAX_ROUNDS: usize = 5;
@@ -33,11 +33,14 @@ impl Writer {
     pub(super) async fn write_part<'a>(
         &self,
         part: &[&'a PendingWrite<'a>],
+        parent: Option<&str>,
     ) -> Result<Vec<IndexedResult>, store::Error> {
         if part.is_empty() {
             return Ok(Vec::new());
         }
-        let (results, events) = self.store.transaction(async |transaction| self.apply(transaction, part).await).await?;
+        let operation = Operation { name: "upsert", table: "bank_links", batch_size: part.len() };
+        let apply = async |transaction: &Transaction| self.apply(transaction, part).await;
+        let (results, events) = self.store.transaction_in_span(operation, parent, apply).await?;
         if events > 0 {
             self.events_written.notify_one();
         }

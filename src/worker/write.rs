@@ -55,14 +55,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes everything that `parsed` says, and returns what each delivery came to, in the same order.
+    /// Writes everything that `parsed` says, and returns what each delivery came to, in the same order. `parent` is the `traceparent` of
+    /// the batch, if it has any.
     ///
     /// # Errors
     /// For an outage or contention, never for the fault of a message. Nothing is decided then; the caller writes the batch again,
     /// which changes nothing where it was written already.
-    pub(super) async fn write(&self, parsed: &[ParsedDelivery]) -> Result<Vec<DeliveryResult>, store::Error> {
+    pub(super) async fn write(
+        &self,
+        parsed: &[ParsedDelivery],
+        parent: Option<&str>,
+    ) -> Result<Vec<DeliveryResult>, store::Error> {
         let (writes, mut results) = plan(parsed);
-        results.extend(self.write_in_parts(&writes).await?);
+        results.extend(self.write_in_parts(&writes, parent).await?);
         results.sort_unstable_by_key(|(index, _)| *index);
         Ok(results.into_iter().map(|(_, result)| result).collect())
     }

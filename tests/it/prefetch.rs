@@ -35,7 +35,7 @@ async fn publish(app: &TestApp, (count, bytes): (usize, usize)) {
 async fn take(consumer: &mut Consumer, holds: impl Fn(&Delivery) -> bool) -> (usize, Vec<Delivery>) {
     let batch = within(consumer.next_batch(16)).await.expect("the consumer goes on");
     let (held, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(holds);
-    within(consumer.ack(&others)).await.unwrap();
+    within(consumer.ack(&others, None)).await.unwrap();
     (others.len(), held)
 }
 
@@ -71,7 +71,7 @@ async fn while_a_delivery_is_held_the_consumer_keeps_its_channel() {
     publish(&app, (1, 500)).await;
     assert_eq!(take(&mut consumer, |_| false).await.0, 1);
     assert!(!held.is_empty() && held.iter().all(|delivery| consumer.owns(delivery)));
-    within(consumer.ack(&held)).await.unwrap();
+    within(consumer.ack(&held, None)).await.unwrap();
     consumer.close().await;
     assert_eq!(app.ready_messages(&app.topology.webhooks()).await, 0);
     app.finish().await;

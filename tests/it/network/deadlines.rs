@@ -34,7 +34,7 @@ async fn use_the_broker(address: &Address, app: &TestApp) -> Result<(), broker::
     let mut consumer = Consumer::open(&connection, &topology.webhooks(), 5).await?;
     // Waiting for deliveries has no deadline: the heartbeat detects a dead server.
     let batch = tokio::time::timeout(DEADLINE, consumer.next_batch(1)).await.map_err(|_| broker::Error::TimedOut)??;
-    consumer.ack(&batch).await?;
+    consumer.ack(&batch, None).await?;
     consumer.last_batch(1).await?;
     consumer.close().await;
     Ok(())
