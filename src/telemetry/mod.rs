@@ -23,6 +23,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Libraries that handle bodies or secrets, and may log them at any level.
 const SENSITIVE_LIBRARIES: [&str; 7] = ["lapin", "amq_protocol", "async_rs", "sqlx", "sea_orm", "hyper", "reqwest"];
+/// The log lines of OpenTelemetry about spans that were dropped because a collector is slow: once when it begins, and their number at
+/// the end.
+const SPANS_DROPPED: [&str; 2] = ["BatchSpanProcessor.SpanDroppingStarted", "BatchSpanProcessor.SpansDropped"];
 /// Histogram buckets in seconds, from the time of one confirm on. 5 s is the promised time to resume.
 const SECONDS_BUCKETS: [f64; 21] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0,
@@ -136,6 +139,10 @@ fn is_colour_unwanted() -> bool {
 /// Whether a line may be logged: see the module's documentation.
 fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
+    // Its other lines are about what `traces.rs` reports, or `variables.rs` refuses.
+    if target.starts_with("opentelemetry") {
+        return SPANS_DROPPED.contains(&metadata.name());
+    }
     target.starts_with("banklink")
         || (*metadata.level() <= Level::WARN && !SENSITIVE_LIBRARIES.iter().any(|library| target.starts_with(library)))
 }

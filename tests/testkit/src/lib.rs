@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod http;
 pub mod lean_api;
 pub mod model;
+pub mod otlp;
 pub mod process;
 pub mod prometheus;
 pub mod properties;

@@ -1,0 +1,51 @@
+//! A collector that is away or slow is logged, and costs spans, never time.
+
+use testkit::process::until_answers;
+use testkit::{On, TestApp, fixtures};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::{SENDER, TRACE, post, post_in_trace, traced};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_is_logged_once_and_a_stranger_makes_no_span() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let mut ingress = traced(app.role("ingress"), "http://127.0.0.1:1").start();
+    let url = ingress.url().await;
+    until_answers(&ingress.admin().await, "/readyz", 200).await;
+    let body = fixtures::seed().to_string();
+    for _ in 0..5 {
+        let traceparent = format!("00-{TRACE}-{SENDER}-01");
+        assert_eq!(post_in_trace(&url, "a-secret-of-a-stranger", &body, &traceparent).await.0, 401);
+    }
+    post(&url, &body, "01").await;
+    ingress.until_log("traces cannot be exported").await;
+    let log = ingress.log();
+    assert!(log.contains(r#""spans":2,"#), "the unsigned posts make no span: {log}");
+    for _ in 0..3 {
+        post(&url, &body, "01").await;
+    }
+    assert_eq!(ingress.terminate().await, 0, "{}", ingress.log());
+    assert_eq!(ingress.log().matches("traces cannot be exported").count(), 1, "{}", ingress.log());
+    app.finish_with_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_does_not_answer_holds_up_nothing_and_the_loss_of_spans_is_logged() {
+    const WEBHOOKS: usize = 100;
+    let app = TestApp::builder(On::Sqlite).workers(0).relays(0).build().await;
+    // Accepts connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let running = traced(app.all_roles(), &endpoint).env("OTEL_BSP_MAX_QUEUE_SIZE", "16");
+    let running = running.env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8").start();
+    until_answers(&running.admin().await, "/readyz", 200).await;
+    let url = running.url().await;
+    for _ in 0..WEBHOOKS {
+        post(&url, &fixtures::created(Uuid::new_v4()).to_string(), "01").await;
+    }
+    for _ in 0..WEBHOOKS {
+        app.next_message("subscriber").await;
+    }
+    running.until_log("BatchSpanProcessor.SpanDroppingStarted").await;
+}
