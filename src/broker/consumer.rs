@@ -134,7 +134,7 @@ impl Consumer {
         parent: Option<&str>,
     ) -> Result<(), Error> {
         let deliveries: Vec<&Delivery> = deliveries.into_iter().filter(|delivery| self.owns(delivery)).collect();
-        let mut span = self.settle_span(deliveries.len(), parent);
+        let mut span = self.source().settle_span(deliveries.len(), parent);
         self.send_acks(deliveries).await.inspect_err(|error| span.fail(error_type(error)))
     }
 

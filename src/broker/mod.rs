@@ -12,6 +12,7 @@ mod confirms;
 mod connection;
 mod connector;
 mod consumer;
+mod consumer_spans;
 mod declare;
 mod delivery;
 mod error;

@@ -1,11 +1,10 @@
-//! Spans about RabbitMQ, as OpenTelemetry's conventions for messaging say (docs/OBSERVABILITY.md#traces).
+//! Spans about RabbitMQ, as OpenTelemetry's conventions for messaging say (docs/TRACES.md).
 //!
 //! A message's `traceparent` names the span that published it. The span that processes it is a child of that one, so that a webhook's
 //! whole way is one trace, and is linked to it, because a batch has many such messages and only one parent.
 
 use lapin::types::FieldTable;
 
-use super::consumer::Consumer;
 use super::delivery::Delivery;
 use super::error::Error;
 use super::headers::{Headers, text};
@@ -62,13 +61,19 @@ fn destination(outgoing: &Outgoing) -> String {
     }
 }
 
-impl Consumer {
+/// The queue that a span of a consumer is about, and where RabbitMQ is.
+///
+/// The destination is the queue alone. The conventions would have the exchange and the routing key before it, but those of a batch
+/// differ: retried messages have other ones. So all spans of a queue have one name.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) queue: &'a str,
+    pub(super) server: &'a Server,
+}
+
+impl Source<'_> {
     /// The span in which one message is processed, in the message's own trace.
-    ///
-    /// The destination is the queue alone. The conventions would have the exchange and the routing key before it, but those of a batch
-    /// differ: retried messages have other ones. So all spans of a queue have one name.
-    #[must_use]
-    pub fn process_span(&self, delivery: &Delivery) -> Span {
+    pub(super) fn process_span(self, delivery: &Delivery) -> Span {
         let (message, published) = (&delivery.message, delivery.message.traceparent.as_deref());
         let mut span = Span::start(SpanKind::Consumer, published, || format!("process {}", self.queue));
         if span.is_recording() {
@@ -86,8 +91,7 @@ impl Consumer {
     }
 
     /// The span in which a batch of several messages is processed, in the trace of `parent` and linked to what published each.
-    #[must_use]
-    pub fn batch_span(&self, batch: &[Delivery], parent: Option<&str>) -> Span {
+    pub(super) fn batch_span(self, batch: &[Delivery], parent: Option<&str>) -> Span {
         let mut span = Span::child(SpanKind::Consumer, parent, || format!("process {}", self.queue));
         if span.is_recording() {
             self.describe(&mut span, ("process", "process"));
@@ -98,9 +102,9 @@ impl Consumer {
     }
 
     /// The span in which `messages` are acknowledged, in the trace of `parent`.
-    pub(super) fn settle_span(&self, messages: usize, parent: Option<&str>) -> Span {
-        let mut span =
-            Span::child(SpanKind::Client, parent.filter(|_| messages > 0), || format!("settle {}", self.queue));
+    pub(super) fn settle_span(self, messages: usize, parent: Option<&str>) -> Span {
+        let parent = parent.filter(|_| messages > 0);
+        let mut span = Span::child(SpanKind::Client, parent, || format!("settle {}", self.queue));
         if span.is_recording() {
             self.describe(&mut span, ("settle", "settle"));
             describe_batch(&mut span, messages);
@@ -108,8 +112,8 @@ impl Consumer {
         span
     }
 
-    fn describe(&self, span: &mut Span, operation: (&'static str, &'static str)) {
-        describe(span, operation, self.queue.clone(), &self.connection.server);
+    fn describe(self, span: &mut Span, operation: (&'static str, &'static str)) {
+        describe(span, operation, self.queue.to_owned(), self.server);
     }
 }
 

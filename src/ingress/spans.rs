@@ -1,4 +1,4 @@
-//! The span of a request, as OpenTelemetry's conventions for HTTP servers say (docs/OBSERVABILITY.md#traces).
+//! The span of a request, as OpenTelemetry's conventions for HTTP servers say (docs/TRACES.md).
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The span of a transaction, as OpenTelemetry's conventions for databases say (docs/OBSERVABILITY.md#traces).
+//! The span of a transaction, as OpenTelemetry's conventions for databases say (docs/TRACES.md).
 
 use std::str::FromStr;
 

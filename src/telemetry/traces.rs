@@ -18,7 +18,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExpor
 use tracing::warn;
 use uuid::Uuid;
 
-use super::variables::{problems, variable};
+use super::variables::{LINK_LIMIT, problems, variable};
 
 /// How often a failing export is logged.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -29,7 +29,6 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
 /// How many links a span may have unless OpenTelemetry's variable says otherwise: one for each message of a batch. The SDK's own
 /// limit, 128, is below the default size of a batch.
 const MAX_LINKS: u32 = 1024;
-pub(super) const LINK_LIMIT: &str = "OTEL_SPAN_LINK_COUNT_LIMIT";
 
 /// The provider of traces that are sent to `endpoint`, unless OpenTelemetry's variables name another one or switch traces off.
 ///
@@ -126,5 +125,23 @@ impl<E: SpanExporter> SpanExporter for LoggedExporter<E> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{Span, SpanContext, SpanId, TraceFlags, TraceId, TraceState, Tracer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_span_has_room_for_a_link_to_each_message_of_a_batch() {
+        let provider = provider(Some("http://127.0.0.1:1")).unwrap().unwrap();
+        let mut span = tracer(&provider).start("process");
+        for number in 1..=256 {
+            let (trace, id) = (TraceId::from(number), SpanId::from(1));
+            span.add_link(SpanContext::new(trace, id, TraceFlags::SAMPLED, true, TraceState::NONE), Vec::new());
+        }
+        assert_eq!(span.exported_data().unwrap().links.len(), 256);
     }
 }

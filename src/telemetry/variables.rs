@@ -3,6 +3,8 @@
 //! One that cannot be honoured is a wrong setting: silently ignored, it would lose traces that an operator counts on
 //! (docs/CONTRACT.md#3-settings). The SDK itself falls back to a default.
 
+/// How many links a span may have.
+pub(super) const LINK_LIMIT: &str = "OTEL_SPAN_LINK_COUNT_LIMIT";
 /// The variables whose values are restricted to what is built in: the values, compared without case.
 const RESTRICTED: [(&str, &[&str]); 7] = [
     ("OTEL_SDK_DISABLED", &["true", "false"]),
@@ -32,7 +34,7 @@ const NUMBERS: [&str; 9] = [
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_SPAN_EVENT_COUNT_LIMIT",
-    super::traces::LINK_LIMIT,
+    LINK_LIMIT,
 ];
 
 /// A variable that is set and not empty.

@@ -1,4 +1,4 @@
-//! No log line contains a secret or the content of a webhook, at any log level.
+//! No log line and no span contains a secret or the content of a webhook, at any log level.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,6 +6,7 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use testkit::http::Answer;
+use testkit::otlp::Receiver;
 use testkit::process::{Invocation, until_answers};
 use testkit::{On, TestApp, amqp_url, fixtures, postgres_url};
 use uuid::Uuid;
@@ -147,7 +148,9 @@ async fn no_log_contains_a_secret_or_a_body(#[case] format: &str) {
     app.sql("", &refused).await;
 
     let verbose = |arguments: &[&str]| verbose(&app, format, arguments, &database);
-    let mut running = verbose(&["run"]).start();
+    let words = [WEBHOOK_SECRET, OTHER_SECRET, DATABASE_PASSWORD, CONTENT, "guest:guest"];
+    let receiver = Receiver::start().await;
+    let mut running = verbose(&["run"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.endpoint).start();
     let (url, admin) = (running.url().await, running.admin().await);
     until_answers(&admin, "/readyz", 200).await;
     let entity = Uuid::new_v4();
@@ -170,6 +173,9 @@ async fn no_log_contains_a_secret_or_a_body(#[case] format: &str) {
     let mut log = logs_of_commands(&verbose, &url, &webhooks[0], &letters[0].message_id.to_string()).await;
     assert_eq!(running.terminate().await, 0, "{}", running.log());
     log += &running.log();
+    let spans = receiver.spans();
+    assert!(spans.iter().any(|span| span.is_error) && spans.len() > 20, "{spans:?}");
+    assert_private(&format!("{spans:?}"), &words);
     assert!(log.contains("DEBUG") && log.contains("a webhook is dead"), "the log is verbose");
 
     // Failed logins are logged without the password.
@@ -183,9 +189,8 @@ async fn no_log_contains_a_secret_or_a_body(#[case] format: &str) {
     wrong.terminate().await;
     log += &wrong.log();
 
-    let words =
-        [WEBHOOK_SECRET, OTHER_SECRET, DATABASE_PASSWORD, WRONG_PASSWORD, CONTENT, "guest:guest", &entity.to_string()];
     assert_private(&log, &words);
+    assert_private(&log, &[WRONG_PASSWORD, &entity.to_string()]);
     let server = Database::connect(postgres_url()).await.unwrap();
     app.finish_with_leftovers().await;
     server.execute_unprepared(&format!("DROP ROLE {user}")).await.unwrap();

@@ -4,12 +4,14 @@ use super::sources;
 
 /// Libraries and the modules that may use them. axum has several homes, each of which serves an address, and so has reqwest, each of
 /// which posts webhooks or asks another server.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("axum::", &["admin", "api", "ingress", "simulator"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),
     ("lapin::", &["broker"]),
+    ("opentelemetry::", &["telemetry"]),
+    ("opentelemetry_sdk::", &["telemetry"]),
     ("reqwest::", &["cli", "lean", "simulator"]),
     ("sea_orm::", &["store"]),
 ];

