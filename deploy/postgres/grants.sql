@@ -49,6 +49,8 @@ BEGIN
   GRANT SELECT, UPDATE, DELETE ON dead_letters TO banklink_operator;
   GRANT SELECT, INSERT ON dead_letter_history TO banklink_operator;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_operator;
+  GRANT SELECT, INSERT, UPDATE, DELETE ON replays, replay_letters TO banklink_operator;
+  GRANT USAGE ON SEQUENCE replays_id_seq TO banklink_operator;
 
   -- The reconciler compares with links and letters, and records its runs and who works on one. The command is an operator's.
   GRANT SELECT ON bank_links, dead_letters TO banklink_reconciler;

@@ -6,3 +6,5 @@ pub mod dead_letter_history;
 pub mod lease;
 pub mod outbox_event;
 pub mod reconcile_run;
+pub mod replay;
+pub mod replay_letter;

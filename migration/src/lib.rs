@@ -7,6 +7,7 @@ mod m20261122_000004_indexes;
 mod m20261127_000005_end_user_id;
 mod m20261127_000006_deferred_events;
 mod m20261127_000007_reconcile;
+mod m20261128_000008_replays;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000005_end_user_id::Migration),
             Box::new(m20261127_000006_deferred_events::Migration),
             Box::new(m20261127_000007_reconcile::Migration),
+            Box::new(m20261128_000008_replays::Migration),
         ]
     }
 }

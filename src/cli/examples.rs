@@ -96,6 +96,32 @@ const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        &["dead-letters", "replays", "list"],
+        &[
+            ("banklink dead-letters replays list", "the last 20, with their progress"),
+            ("banklink dead-letters replays list --state stopped --json", "for scripts"),
+        ],
+    ),
+    (
+        &["dead-letters", "replays", "show"],
+        &[("banklink dead-letters replays show 7", "its progress, who works on it, and which letters are dead again")],
+    ),
+    (
+        &["dead-letters", "replays", "pause"],
+        &[("banklink dead-letters replays pause 7 --by ana", "whichever process works on it")],
+    ),
+    (
+        &["dead-letters", "replays", "resume"],
+        &[
+            ("banklink dead-letters replays resume 7", "go on where it was paused, stopped or killed"),
+            ("banklink dead-letters replays resume 7 --wait 0", "without waiting for outcomes"),
+        ],
+    ),
+    (
+        &["dead-letters", "replays", "cancel"],
+        &[("banklink dead-letters replays cancel 7 8", "what is not replayed yet stays dead")],
+    ),
+    (
         &["dead-letters", "edit"],
         &[
             ("banklink dead-letters edit 0197a3c2-5b7e-7c1d-9f40-3d1f0a2b4c5d", "in $EDITOR"),

@@ -4,12 +4,17 @@
 mod dry_run;
 mod mask;
 mod replay;
-mod replay_outcomes;
+mod replay_lease;
+mod replay_publish;
+mod replay_runner;
+mod replay_views;
+mod replay_worker;
 
 pub use dry_run::{DryRun, DryRunAction, DryRunResult};
 pub use mask::{Masking, field_value, render};
-pub use replay::{ReplayEnd, ReplayOptions, replay};
-pub use replay_outcomes::ReplayTotals;
+pub use replay_runner::ReplayRunner;
+pub use replay_views::{MAX_DEAD_AGAIN, ReplayView, collect_outcomes, describe, list, show};
+pub use replay_worker::{OnPublishFailure, ReplayEnd, ReplayWorker, Taken, TakenReplay, WorkOptions};
 
 use bytes::Bytes;
 use uuid::Uuid;

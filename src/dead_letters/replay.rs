@@ -1,166 +1,173 @@
-//! Replays dead letters: claims them, publishes them to the work queue, confirms the claims and waits for the outcomes.
+//! Works on a replay: claims its letters, publishes them to the work queue, confirms the claims and waits for the outcomes.
 //!
-//! A replay may be killed at any point and run again. A letter that was claimed but not published is dead again when its claim
-//! expires; a letter that was published twice is merged twice, which changes nothing.
+//! It may be killed at any point, and another process goes on. A letter that was claimed but not published is claimed again when its
+//! claim expires; a letter that was published twice is merged twice, which changes nothing.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::message;
-use super::replay_outcomes::{ReplayTotals, poll};
-use crate::broker::{self, Outgoing, Publisher, REQUEST_DEADLINE};
+use super::replay_publish::publish;
+use crate::broker::{self, Publisher};
+use crate::domain::replay::failures_exceed;
 use crate::rate_limiter::RateLimiter;
-use crate::store::letters::{ReplayKey, Selected, batches, claim, confirm_claims, release_claims};
+use crate::store::letters::{ReplayKey, confirm_claims};
+use crate::store::replays::{self, Claimed, Part, Replay, totals};
 use crate::store::{self, Store};
 
 /// Maximum letters that are claimed and published together.
 const MAX_BATCH: usize = 1_000;
 /// Wait for outcomes after each batch if failures stop the replay, so that they show before the next batch.
 const STOP_ON_FAILURE_DELAY: Duration = Duration::from_secs(2);
-/// How often outcomes are polled.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often outcomes are collected.
+const COLLECT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How to replay.
+/// Why work on a replay ended, if the process was not interrupted.
 #[derive(Clone, Debug)]
-pub struct ReplayOptions {
-    /// Maximum letters per second. After a delay, at most one second's worth is caught up on.
-    pub rate: Option<u32>,
-    /// How many letters are replayed first. The others follow only if all of these are resolved.
-    pub canary: Option<usize>,
-    /// Stop when more than this percentage of the letters that ended (resolved, or dead again) is dead again.
-    pub stop_on_failure: Option<f64>,
-    /// Maximum wait for outcomes after the last letter is published, and after the canaries.
-    pub wait: Duration,
-    /// The name for the letters' history.
-    pub by: String,
-}
-
-/// Why a replay ended.
-#[derive(Clone, Debug)]
-pub enum ReplayEnd {
-    /// All letters were replayed or skipped.
+pub(super) enum WorkEnd {
+    /// All letters were replayed or skipped. Some may be under way.
     Completed,
-    /// It was asked to stop.
+    /// `stop` was cancelled, or the replay is not this process's any more.
     Interrupted,
     /// Not every canary was resolved in time.
     CanaryFailed,
-    /// More letters were dead again than [`ReplayOptions::stop_on_failure`] permits.
+    /// More letters were dead again than `stop_on_failure` permits.
     TooManyFailures,
     /// A letter could not be published.
     PublishFailed(broker::Error),
 }
 
-/// Replays the letters in `selected`, in that order, and skips those that changed since they were selected. Calls `on_progress`
-/// whenever outcomes have been polled. Cancelling `stop` ends the replay between batches.
-///
-/// # Errors
-/// Any [`store::Error`], when the database fails. The same replay can be run again.
-pub async fn replay(
-    store: &Store,
-    publisher: &Publisher,
-    selected: &[Selected],
-    options: &ReplayOptions,
-    stop: &CancellationToken,
-    on_progress: impl FnMut(&ReplayTotals),
-) -> Result<(ReplayTotals, ReplayEnd), store::Error> {
-    let totals = ReplayTotals { selected: selected.len(), ..ReplayTotals::default() };
-    let (pending, expiring) = (VecDeque::new(), Vec::new());
-    let mut replay = Replay { store, publisher, options, stop, on_progress, totals, pending, expiring };
-    let end = replay.run(selected).await?;
-    replay.confirm_claims().await?;
-    replay.totals.under_way = replay.pending.len();
-    Ok((replay.totals, end))
-}
-
-/// A replay in progress.
-struct Replay<'a, F> {
-    store: &'a Store,
-    publisher: &'a Publisher,
-    options: &'a ReplayOptions,
-    stop: &'a CancellationToken,
-    on_progress: F,
-    totals: ReplayTotals,
-    /// Replayed letters without an outcome, in the order in which they will be polled.
-    pending: VecDeque<ReplayKey>,
+/// Work on a replay.
+pub(super) struct Work<'a> {
+    pub(super) store: &'a Store,
+    pub(super) publisher: &'a Publisher,
+    /// The holder of the replay's lease.
+    pub(super) holder: &'a str,
+    /// Ends the work between batches.
+    pub(super) stop: &'a CancellationToken,
+    /// Maximum wait for the outcomes of the canaries, and of all letters.
+    pub(super) canary_wait: Duration,
+    pub(super) wait: Duration,
+    /// Called whenever the replay has changed.
+    pub(super) on_progress: &'a mut (dyn FnMut(&Replay) + Send),
+    /// The replay as it was read last.
+    pub(super) replay: Replay,
+    rate_limiter: Option<RateLimiter>,
     /// Published letters whose claims still expire.
     expiring: Vec<ReplayKey>,
+    /// The positions of letters, among those that were looked at last, whose claims have expired.
+    expired: Vec<i32>,
+    /// Where collecting goes on.
+    collected_until: Option<i32>,
 }
 
-impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
-    async fn run(&mut self, selected: &[Selected]) -> Result<ReplayEnd, store::Error> {
-        let (canaries, others) = selected.split_at(self.options.canary.unwrap_or(0).min(selected.len()));
-        if !canaries.is_empty() {
-            if let Some(end) = self.replay_all(canaries).await? {
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        (store, publisher): (&'a Store, &'a Publisher),
+        holder: &'a str,
+        stop: &'a CancellationToken,
+        (canary_wait, wait): (Duration, Duration),
+        on_progress: &'a mut (dyn FnMut(&Replay) + Send),
+        replay: Replay,
+    ) -> Self {
+        let rate = replay.rate.and_then(|rate| u32::try_from(rate).ok());
+        let (rate_limiter, expiring, expired, collected_until) = (rate.map(RateLimiter::new), vec![], vec![], None);
+        Self {
+            store,
+            publisher,
+            holder,
+            stop,
+            canary_wait,
+            wait,
+            on_progress,
+            replay,
+            rate_limiter,
+            expiring,
+            expired,
+            collected_until,
+        }
+    }
+
+    /// Works until every letter is replayed and has an outcome, or the time for outcomes is over.
+    pub(super) async fn run(&mut self) -> Result<WorkEnd, store::Error> {
+        let end = self.replay_all().await;
+        self.confirm_claims().await?;
+        end
+    }
+
+    async fn replay_all(&mut self) -> Result<WorkEnd, store::Error> {
+        // A process before this one may have left outcomes that decide whether to go on.
+        while self.collect().await?.1 {}
+        if self.has_too_many_failures() {
+            return Ok(WorkEnd::TooManyFailures);
+        }
+        let letters = self.replay.letters;
+        if let Some(canary) = self.replay.canary.filter(|_| self.replay.canary_ended_at.is_none()) {
+            let canary = canary.min(letters);
+            if let Some(end) = self.replay_before(canary, self.canary_wait).await? {
                 return Ok(end);
             }
             // A canary that another replay has claimed proves nothing, so it counts as failed.
-            if self.totals.resolved() < canaries.len() {
-                return Ok(ReplayEnd::CanaryFailed);
+            let resolved = replays::resolved_canaries(self.store, self.replay.id, canary).await?;
+            if resolved < u64::try_from(canary).unwrap_or(0) {
+                return Ok(WorkEnd::CanaryFailed);
             }
+            replays::end_canary(self.store, self.replay.id).await?;
         }
-        Ok(self.replay_all(others).await?.unwrap_or(ReplayEnd::Completed))
+        Ok(self.replay_before(letters, self.wait).await?.unwrap_or(WorkEnd::Completed))
     }
 
-    /// Replays `letters` in batches and waits for the outcomes. Returns the reason if it ended early.
-    async fn replay_all(&mut self, letters: &[Selected]) -> Result<Option<ReplayEnd>, store::Error> {
-        let mut rate_limiter = self.options.rate.map(RateLimiter::new);
-        // With a rate limit, about four batches per second.
-        let batch_size = self.options.rate.map_or(MAX_BATCH, |rate| (rate as usize / 4).clamp(1, MAX_BATCH));
-        for batch in batches(letters, batch_size) {
-            if let Some(rate_limiter) = &mut rate_limiter {
-                self.stop.run_until_cancelled(rate_limiter.acquire(batch.len())).await;
+    /// Replays the letters at positions before `before` and waits for the outcomes. Returns the reason if it ended early.
+    async fn replay_before(&mut self, before: i32, wait: Duration) -> Result<Option<WorkEnd>, store::Error> {
+        let batch_size = self.batch_size();
+        loop {
+            let at_most = usize::try_from(before - self.replay.replayed - self.replay.skipped).unwrap_or(0);
+            let part = Part::Next { before, limit: batch_size };
+            match self.replay_part(part, at_most.clamp(1, batch_size)).await? {
+                PartEnd::Exhausted => break,
+                PartEnd::Published => {}
+                PartEnd::Ended(end) => return Ok(Some(end)),
             }
-            if self.stop.is_cancelled() {
-                return Ok(Some(ReplayEnd::Interrupted));
+            let delay = self.replay.stop_on_failure.map_or(Duration::ZERO, |_| STOP_ON_FAILURE_DELAY);
+            if let Some(end) = self.wait_for_outcomes(delay).await? {
+                return Ok(Some(end));
             }
-            let failed = self.replay_batch(batch).await?;
-            let delay = self.options.stop_on_failure.map_or(Duration::ZERO, |_| STOP_ON_FAILURE_DELAY);
-            self.wait_for_outcomes(delay).await?;
-            if let Some(cause) = failed {
-                return Ok(Some(ReplayEnd::PublishFailed(cause)));
-            }
-            if self.options.stop_on_failure.is_some_and(|percent| self.totals.failures_exceed(percent)) {
-                return Ok(Some(ReplayEnd::TooManyFailures));
+            if self.has_too_many_failures() {
+                return Ok(Some(WorkEnd::TooManyFailures));
             }
         }
         self.confirm_claims().await?;
-        self.wait_for_outcomes(self.options.wait).await?;
-        Ok(self.stop.is_cancelled().then_some(ReplayEnd::Interrupted))
+        if let Some(end) = self.wait_for_outcomes(wait).await? {
+            return Ok(Some(end));
+        }
+        Ok(self.stop.is_cancelled().then_some(WorkEnd::Interrupted))
     }
 
-    /// Claims and publishes `letters`. Returns the cause if any of them could not be published.
-    async fn replay_batch(&mut self, letters: &[Selected]) -> Result<Option<broker::Error>, store::Error> {
-        let claimed = claim(self.store, letters, &self.options.by).await?;
-        let topology = self.publisher.connection().topology();
-        let publish = |letter| self.publisher.publish(Outgoing::webhook(topology, &message(letter)), REQUEST_DEADLINE);
-        let publishing = join_all(claimed.iter().map(publish));
+    /// Claims and publishes a part of the letters, `count` of them at most.
+    async fn replay_part(&mut self, part: Part<'_>, count: usize) -> Result<PartEnd, store::Error> {
+        if let Some(rate_limiter) = &mut self.rate_limiter {
+            self.stop.run_until_cancelled(rate_limiter.acquire(count)).await;
+        }
+        if self.stop.is_cancelled() {
+            return Ok(PartEnd::Ended(WorkEnd::Interrupted));
+        }
+        let claims = match replays::claim(self.store, self.replay.id, self.holder, part).await? {
+            Claimed::Letters(claims, replay) => {
+                self.replay = *replay;
+                claims
+            }
+            Claimed::Exhausted => return Ok(PartEnd::Exhausted),
+            Claimed::Refused => return Ok(PartEnd::Ended(WorkEnd::Interrupted)),
+        };
         // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
         // no confirmation any more.
-        let (published, confirmed) = tokio::join!(publishing, confirm_claims(self.store, &self.expiring));
-        self.expiring.clear();
-        let (mut unpublished, mut failed) = (Vec::new(), None);
-        for (letter, published) in claimed.iter().zip(published) {
-            match published {
-                Ok(()) => self.expiring.push(ReplayKey::of(letter)),
-                Err(cause) => {
-                    // After any other error the message may be on the queue, so the claim is left to expire.
-                    if cause.is_refusal() || matches!(cause, broker::Error::Blocked) {
-                        unpublished.push(ReplayKey::of(letter));
-                    }
-                    failed = Some(cause);
-                }
-            }
-        }
+        let (published, confirmed) =
+            tokio::join!(publish(self.publisher, claims), confirm_claims(self.store, &self.expiring));
+        self.expiring = published.keys;
         confirmed?;
-        release_claims(self.store, &unpublished).await?;
-        self.totals.replayed += self.expiring.len();
-        self.totals.skipped += letters.len() - self.expiring.len();
-        self.pending.extend(&self.expiring);
-        Ok(failed)
+        replays::release(self.store, self.replay.id, &published.unpublished).await?;
+        Ok(published.failure.map_or(PartEnd::Published, |cause| PartEnd::Ended(WorkEnd::PublishFailed(cause))))
     }
 
     /// Makes the claims of all published letters permanent.
@@ -170,18 +177,61 @@ impl<F: FnMut(&ReplayTotals)> Replay<'_, F> {
         Ok(())
     }
 
-    /// Polls outcomes at least once, then until none are pending, `max_wait` has passed, or `stop` is cancelled.
-    async fn wait_for_outcomes(&mut self, max_wait: Duration) -> Result<(), store::Error> {
+    /// Collects outcomes at least once, then until no letter is under way, `max_wait` has passed, or `stop` is cancelled. Replays
+    /// letters whose claims have expired.
+    async fn wait_for_outcomes(&mut self, max_wait: Duration) -> Result<Option<WorkEnd>, store::Error> {
         let deadline = Instant::now() + max_wait;
         loop {
-            let ended = poll(self.store, &mut self.pending, &mut self.totals).await?;
-            (self.on_progress)(&self.totals);
-            if self.pending.is_empty() || Instant::now() >= deadline || self.stop.is_cancelled() {
-                return Ok(());
+            let (ended, _) = self.collect().await?;
+            let mut expired = std::mem::take(&mut self.expired);
+            expired.truncate(self.batch_size());
+            if !expired.is_empty()
+                && let PartEnd::Ended(end) = self.replay_part(Part::Expired(&expired), expired.len()).await?
+            {
+                return Ok(Some(end));
+            }
+            let none_under_way = totals(&self.replay).under_way == 0;
+            if none_under_way || Instant::now() >= deadline || self.stop.is_cancelled() {
+                return Ok(None);
             }
             if ended == 0 {
-                self.stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
+                self.stop.run_until_cancelled(tokio::time::sleep(COLLECT_INTERVAL)).await;
             }
         }
     }
+
+    /// Collects the outcomes of some letters. Returns how many have ended, and whether there are more letters to look at.
+    async fn collect(&mut self) -> Result<(usize, bool), store::Error> {
+        let collected = replays::collect(self.store, self.replay.id, self.collected_until).await?;
+        self.collected_until = collected.next;
+        // Those of earlier letters are found again in the next round.
+        self.expired = collected.expired;
+        if let Some(replay) = replays::load(self.store, self.replay.id).await? {
+            self.replay = replay;
+        }
+        (self.on_progress)(&self.replay);
+        Ok((collected.ended, collected.next.is_some()))
+    }
+
+    /// With a rate limit, about four batches per second.
+    fn batch_size(&self) -> usize {
+        self.replay.rate.map_or(MAX_BATCH, |rate| (rate.unsigned_abs() as usize / 4).clamp(1, MAX_BATCH))
+    }
+
+    fn has_too_many_failures(&self) -> bool {
+        let (totals, before) = (totals(&self.replay), |count: i32| usize::try_from(count).unwrap_or(0));
+        let resolved = totals.resolved().saturating_sub(before(self.replay.resolved_before));
+        let dead = totals.dead.saturating_sub(before(self.replay.dead_before));
+        self.replay.stop_on_failure.is_some_and(|percent| failures_exceed(percent, resolved, dead))
+    }
+}
+
+/// What publishing a part of the letters came to.
+enum PartEnd {
+    /// There was none left.
+    Exhausted,
+    /// Those that had not changed are published.
+    Published,
+    /// The work ends.
+    Ended(WorkEnd),
 }

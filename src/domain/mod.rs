@@ -17,6 +17,7 @@ pub mod optional_fields;
 pub mod outcome;
 pub mod permissions;
 pub mod rehearsal;
+pub mod replay;
 pub mod retry;
 pub mod signature;
 pub mod timestamp;

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use rustix::system::uname;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
-use uuid::Uuid;
 
 use super::error::Error;
 use crate::failpoints::shortened_for_tests;
@@ -29,10 +27,7 @@ pub(super) struct Lease {
 impl Lease {
     /// Takes the lease. Fails with [`Error::HeldBy`] if another process has it.
     pub(super) async fn acquire(store: &Store) -> Result<Self, Error> {
-        // The first part is for people; the id tells apart two runs of one process.
-        let host = uname();
-        let (host, id) = (host.nodename().to_string_lossy(), Uuid::new_v4().simple());
-        let holder = format!("process {} on {host} ({id})", std::process::id());
+        let holder = leases::new_holder();
         let begin = Instant::now();
         match leases::acquire(store, NAME, &holder).await? {
             Acquired::Taken => Ok(Self { store: store.clone(), holder, valid_until: begin + VALIDITY }),

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod outbox_counts;
 mod probes;
 pub mod reconcile_runs;
+pub mod replays;
 mod session;
 mod spans;
 mod tls;

@@ -1,4 +1,4 @@
-//! `discard` gives dead letters up; `prune` deletes letters that were resolved or discarded.
+//! `discard` gives dead letters up; `prune` deletes letters that were resolved or discarded, and replays that ended.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{ActionArgs, CommandError, Selection, actor, before_now, confirm, database, output, require_all, settings};
 use crate::cli::flags::{Flags, setting_args};
-use crate::store::letters;
+use crate::dead_letters::collect_outcomes;
+use crate::store::{letters, replays};
 
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE))]
@@ -23,10 +24,10 @@ pub(in crate::cli) struct Discard {
 #[derive(clap::Args)]
 #[command(args = setting_args(settings::DATABASE))]
 pub(in crate::cli) struct Prune {
-    /// Minimum age since the letter was resolved or discarded, such as 30d
+    /// Minimum age since the letter was resolved or discarded, or the replay ended, such as 30d
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     resolved_older_than: Duration,
-    /// Only count the letters
+    /// Only count the letters and the replays
     #[arg(long)]
     dry_run: bool,
     /// Print the total as one JSON object
@@ -57,9 +58,14 @@ pub(super) async fn prune(args: Prune, flags: &Flags) -> Result<(), CommandError
         .ok_or_else(|| CommandError::Usage("--resolved-older-than: the age is too large".to_owned()))?;
     let store = database(flags).await?;
     let mode = if args.dry_run { letters::PruneMode::Count } else { letters::PruneMode::Delete };
-    let pruned = letters::prune(&store, before, mode).await?;
-    if args.json {
-        return output::json(&json!({ "pruned": pruned, "dry_run": args.dry_run }));
+    if mode == letters::PruneMode::Delete {
+        collect_outcomes(&store).await?;
     }
-    output::line(&format!("{pruned} letters {}", if args.dry_run { "would be pruned" } else { "pruned" }))
+    let pruned = letters::prune(&store, before, mode).await?;
+    let replays = replays::prune(&store, before, mode).await?;
+    if args.json {
+        return output::json(&json!({ "pruned": pruned, "replays": replays, "dry_run": args.dry_run }));
+    }
+    let result = if args.dry_run { "would be pruned" } else { "pruned" };
+    output::line(&format!("{pruned} letters and {replays} replays {result}"))
 }

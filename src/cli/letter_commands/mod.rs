@@ -5,6 +5,9 @@ mod edit_command;
 pub(super) mod letter_format;
 mod read_commands;
 mod replay_command;
+mod replay_run;
+mod replays_commands;
+mod replays_format;
 
 use std::io::{IsTerminal, Write};
 
@@ -33,13 +36,16 @@ pub(super) enum Command {
     Stats(read_commands::Stats),
     /// Replay dead letters through the work queue
     Replay(replay_command::Args),
+    /// List, show, pause, resume and cancel replays
+    #[command(subcommand)]
+    Replays(replays_commands::Command),
     /// Replay a dead letter with another body, as a new message
     Edit(edit_command::Args),
     /// Discard dead letters, with a reason; a discarded letter cannot be replayed
     Discard(discard_prune::Discard),
     /// Print letters as JSON Lines, with their bodies in base64
     Export(read_commands::Export),
-    /// Delete letters that were resolved or discarded long ago
+    /// Delete letters that were resolved or discarded, and replays that ended, long ago
     Prune(discard_prune::Prune),
 }
 
@@ -49,6 +55,7 @@ pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandEr
         Command::Show(args) => read_commands::show(args, flags).await,
         Command::Stats(args) => read_commands::stats(args, flags).await,
         Command::Replay(args) => replay_command::run(args, flags).await,
+        Command::Replays(command) => replays_commands::run(command, flags).await,
         Command::Edit(args) => edit_command::run(args, flags).await,
         Command::Discard(args) => discard_prune::discard(args, flags).await,
         Command::Export(args) => read_commands::export(args, flags).await,

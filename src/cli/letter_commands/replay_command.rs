@@ -1,19 +1,19 @@
-//! `replay`: a dry run, or a replay with a progress bar and totals.
+//! `replay`: a dry run, or a new replay, which is worked on in the foreground.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::replay_run::{Summary, judge, work};
 use super::{ActionArgs, CommandError, Selection, actor, confirm, open, output, require_all, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::dead_letters::{DryRun, DryRunResult, ReplayEnd, ReplayOptions, ReplayTotals, replay};
+use crate::dead_letters::{DryRun, DryRunResult, ReplayWorker, describe};
 use crate::shutdown;
 use crate::store::Store;
 use crate::store::letters::{self, Selected};
+use crate::store::replays::{NewReplay, totals};
 
 /// Maximum letters in memory during a dry run.
 const DRY_RUN_BATCH: usize = 500;
@@ -40,6 +40,9 @@ pub(in crate::cli) struct Args {
     /// Maximum wait for outcomes; 0 does not wait
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_wait)]
     wait: Duration,
+    /// Why; kept with the replay
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     action: ActionArgs,
 }
@@ -55,60 +58,33 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
         return dry_run(&store, &selected, args.action.json).await;
     }
     confirm(&format!("{} dead letters will be replayed.", selected.len()), args.action.yes || named > 0)?;
-    let options = ReplayOptions {
+    let by = actor(args.action.by);
+    let new = NewReplay {
+        by: by.clone(),
+        reason: args.reason,
+        selection: describe(&filter),
         rate: args.rate,
-        canary: args.canary.map(|canary| canary as usize),
+        canary: args.canary,
         stop_on_failure: args.stop_on_failure,
-        wait: args.wait,
-        by: actor(args.action.by),
     };
-    let replay = async |publisher: &Publisher| replay_with_progress(&store, publisher, &selected, &options).await;
-    let (mut totals, end) = with_publisher(broker, replay).await?;
+    let signals = shutdown::signals()?;
+    let replay = async |publisher: &Publisher| {
+        if selected.is_empty() {
+            return Ok(None);
+        }
+        let worker = ReplayWorker { store: store.clone(), publisher: publisher.clone() };
+        let taken = worker.create(&new, &selected).await?;
+        work(&worker, taken, args.wait, &by, &signals).await.map(Some)
+    };
+    let worked = with_publisher(broker, replay).await?;
+    let mut totals = worked.as_ref().map(|(replay, _)| totals(replay)).unwrap_or_default();
     // Letters named by id that are not dead count as skipped.
     let not_dead = named.saturating_sub(selected.len());
     totals.selected += not_dead;
     totals.skipped += not_dead;
-    summarise(&totals, &end, args.action.json)
-}
-
-async fn replay_with_progress(
-    store: &Store,
-    publisher: &Publisher,
-    selected: &[Selected],
-    options: &ReplayOptions,
-) -> Result<(ReplayTotals, ReplayEnd), CommandError> {
-    let stop = shutdown::on_signal()?;
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(selected.len() as u64).with_style(style);
-    let on_progress = |totals: &ReplayTotals| {
-        bar.set_position((totals.replayed + totals.skipped) as u64);
-        let ReplayTotals { applied, stale, ignored, dead, .. } = totals;
-        bar.set_message(format!("applied {applied} stale {stale} ignored {ignored} dead {dead}"));
-    };
-    let replayed = replay(store, publisher, selected, options, &stop, on_progress).await;
-    bar.finish_and_clear();
-    Ok(replayed?)
-}
-
-fn summarise(totals: &ReplayTotals, end: &ReplayEnd, json: bool) -> Result<(), CommandError> {
-    let ReplayTotals { selected, replayed, skipped, applied, stale, ignored, dead, under_way } = totals;
-    if json {
-        output::json(totals)?;
-    } else {
-        output::line(&format!("selected {selected}  replayed {replayed}  skipped {skipped}"))?;
-        let outcomes = format!("applied {applied}  stale {stale}  ignored {ignored}  dead {dead}");
-        output::line(&format!("{outcomes}  under way {under_way}"))?;
-    }
-    Err(match end {
-        ReplayEnd::Completed if dead + under_way == 0 => return Ok(()),
-        ReplayEnd::Completed => anyhow!("{dead} letters are dead again and {under_way} are still under way"),
-        ReplayEnd::Interrupted => anyhow!("interrupted; run the same command again to continue"),
-        ReplayEnd::CanaryFailed => anyhow!("not every canary was resolved; the other letters were not replayed"),
-        ReplayEnd::TooManyFailures => anyhow!("too many letters are dead again; the others were not replayed"),
-        ReplayEnd::PublishFailed(cause) => anyhow!("{cause}; run the same command again to continue"),
-    }
-    .into())
+    let replay = worked.as_ref().map(|(replay, _)| replay.id);
+    Summary { totals, replay }.print(args.action.json)?;
+    worked.map_or(Ok(()), |(replay, end)| judge(&replay, &end))
 }
 
 async fn dry_run(store: &Store, selected: &[Selected], json: bool) -> Result<(), CommandError> {
@@ -156,6 +132,6 @@ fn parse_percent(text: &str) -> Result<f64, &'static str> {
     percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or("expected 0 to 100")
 }
 
-fn parse_wait(text: &str) -> Result<Duration, humantime::DurationError> {
+pub(super) fn parse_wait(text: &str) -> Result<Duration, humantime::DurationError> {
     if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) }
 }

@@ -48,6 +48,8 @@ pub struct Selected {
     pub id: Uuid,
     /// Its number of deaths: another number later means that it has been replayed and has died again.
     pub deaths: i32,
+    /// Its number of replays: another number later means that a replay has claimed it.
+    pub replays: i32,
     /// The size of its body.
     pub body_bytes: i32,
 }
@@ -85,7 +87,8 @@ pub async fn list_without_bodies(store: &Store, filter: &Filter) -> Result<Vec<L
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn select(store: &Store, filter: &Filter) -> Result<Vec<Selected>, Error> {
-    let columns = matching(filter).select_only().column_as(Column::MessageId, "id").column(Column::Deaths);
+    let columns =
+        matching(filter).select_only().column_as(Column::MessageId, "id").columns([Column::Deaths, Column::Replays]);
     // The length is in bytes on both databases.
     let select = oldest_first(columns.expr_as(Expr::cust("length(body)"), "body_bytes"));
     store.read(async |connection| Ok(select.into_model().all(connection).await?)).await
@@ -180,8 +183,13 @@ pub(super) fn in_state(state: State) -> Condition {
 /// The state of `letter` now, by the same rule; `None` if the column holds an unknown state.
 #[must_use]
 pub fn state_now(letter: &Letter) -> Option<State> {
-    let expired = letter.claimed_until.is_some_and(|until| until < Utc::now());
-    match State::parse(&letter.state)? {
+    state_at(&letter.state, letter.claimed_until, Utc::now())
+}
+
+/// The same from the columns.
+pub(super) fn state_at(state: &str, claimed_until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<State> {
+    let expired = claimed_until.is_some_and(|until| until < now);
+    match State::parse(state)? {
         State::Replaying if expired => Some(State::Dead),
         state => Some(state),
     }
@@ -218,7 +226,7 @@ mod tests {
             (vec![half, half, half, half, 1], 100, vec![2, 2, 1]),
             (vec![1, 4 * half, 1, 1], 100, vec![1, 1, 2]),
         ] {
-            let letter = |body_bytes: i32| Selected { id: uuid::Uuid::nil(), deaths: 1, body_bytes };
+            let letter = |body_bytes: i32| Selected { id: uuid::Uuid::nil(), deaths: 1, replays: 0, body_bytes };
             let selected: Vec<Selected> = sizes.into_iter().map(letter).collect();
             assert_eq!(batches(&selected, max_letters).map(<[Selected]>::len).collect::<Vec<_>>(), expected);
         }

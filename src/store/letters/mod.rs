@@ -28,6 +28,7 @@ pub use listed_letters::{ListedKeys, of_listed};
 pub use operator_actions::{PruneMode, discard, mark_edited, prune, record_access};
 pub use record_deaths::record;
 pub use replay_claims::{ReplayKey, claim, confirm_claims, release_claims, statuses};
+pub(super) use replay_claims::{claim_locked, release_in};
 pub use resolve_replayed::{ResolvedMessage, resolve};
 
 /// A row of `dead_letters`.
@@ -114,7 +115,10 @@ pub(in crate::store) async fn probe(transaction: &Transaction) -> Result<(), Err
 }
 
 /// The existing letters of `ids`; on PostgreSQL locked until the transaction ends.
-async fn lock_letters(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Letter>, Error> {
+pub(super) async fn lock_letters(
+    transaction: &Transaction,
+    ids: &BTreeSet<Uuid>,
+) -> Result<BTreeMap<Uuid, Letter>, Error> {
     use dead_letter::{Column, Entity};
     if ids.is_empty() {
         return Ok(BTreeMap::new());
@@ -150,7 +154,7 @@ fn end_letters(state: State) -> UpdateMany<dead_letter::Entity> {
 }
 
 /// `text` in a form that both databases can store: without U+0000, and cut at [`MAX_TEXT_BYTES`].
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     let text = text.replace('\0', "\u{fffd}");
     text[..text.floor_char_boundary(MAX_TEXT_BYTES)].to_owned()
 }

@@ -7,20 +7,22 @@
 //! The queries select letters by id alone and check the state in Rust. With the state in the condition PostgreSQL might choose
 //! the index of open letters, and read all of them to find a few hundred.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
-use super::letter_queries::state_now;
+use super::letter_queries::{state_at, state_now};
 use super::{Action, Letter, Selected, append_history, lock_letters, null_timestamp};
 use crate::domain::dead_letter::State;
+use crate::domain::outcome::Outcome;
+use crate::domain::replay::LetterNow;
 use crate::store::bulk_statements::id_in;
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, Transaction};
 
 /// How long a claim is valid, unless [`confirm_claims`] makes it permanent.
 const CLAIM_VALIDITY: Duration = Duration::from_secs(30);
@@ -57,26 +59,37 @@ pub async fn claim(store: &Store, selected: &[Selected], by: &str) -> Result<Vec
             };
             let locked = selected.iter().filter_map(|selected| Some((letters.remove(&selected.id)?, selected)));
             let mut claimed: Vec<Letter> = locked.filter(unchanged).map(|(letter, _)| letter).collect();
-            if claimed.is_empty() {
-                return Ok(claimed);
-            }
-            let ids = || claimed.iter().map(|letter| letter.message_id);
-            Entity::update_many()
-                .col_expr(Column::State, Expr::value(State::Replaying.as_str()))
-                .col_expr(Column::Replays, Expr::col(Column::Replays).add(1))
-                .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
-                .col_expr(Column::ReplayedBy, Expr::value(by))
-                .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM_VALIDITY))
-                .filter(id_in(&transaction.connection, Column::MessageId, ids()))
-                .exec(&transaction.connection)
-                .await?;
-            append_history(transaction, ids(), Some(by), Action::Replayed, None).await?;
-            for letter in &mut claimed {
-                letter.replays += 1;
-            }
+            claim_locked(transaction, &mut claimed, by, None).await?;
             Ok(claimed)
         })
         .await
+}
+
+/// Claims `letters`, which the transaction has locked and which are dead. `detail` goes into their history.
+pub(in crate::store) async fn claim_locked(
+    transaction: &Transaction,
+    letters: &mut [Letter],
+    by: &str,
+    detail: Option<&str>,
+) -> Result<(), Error> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let ids = || letters.iter().map(|letter| letter.message_id);
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(State::Replaying.as_str()))
+        .col_expr(Column::Replays, Expr::col(Column::Replays).add(1))
+        .col_expr(Column::ReplayedAt, Expr::value(Utc::now()))
+        .col_expr(Column::ReplayedBy, Expr::value(by))
+        .col_expr(Column::ClaimedUntil, Expr::value(Utc::now() + CLAIM_VALIDITY))
+        .filter(id_in(&transaction.connection, Column::MessageId, ids()))
+        .exec(&transaction.connection)
+        .await?;
+    append_history(transaction, ids(), Some(by), Action::Replayed, detail).await?;
+    for letter in letters {
+        letter.replays += 1;
+    }
+    Ok(())
 }
 
 /// Makes claims permanent once the broker has confirmed their messages.
@@ -88,7 +101,10 @@ pub async fn claim(store: &Store, selected: &[Selected], by: &str) -> Result<Vec
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`]. The claims then expire; a message that is handled
 /// nevertheless resolves its letter.
 pub async fn confirm_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Error> {
-    update_claims(store, keys, |is_claimed| {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let make_permanent = |is_claimed| {
         let unlocked = Query::select()
             .column(Column::MessageId)
             .from(Entity)
@@ -99,8 +115,8 @@ pub async fn confirm_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Err
         Entity::update_many()
             .col_expr(Column::ClaimedUntil, null_timestamp())
             .filter(Column::MessageId.in_subquery(unlocked))
-    })
-    .await
+    };
+    store.transaction(async |transaction| update_claims(transaction, keys, make_permanent).await).await
 }
 
 /// Ends claims on letters whose messages were certainly not published: the letters are dead again.
@@ -108,7 +124,12 @@ pub async fn confirm_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Err
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`]. The claims then expire.
 pub async fn release_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Error> {
-    update_claims(store, keys, |is_claimed| {
+    store.transaction(async |transaction| release_in(transaction, keys).await).await
+}
+
+/// As [`release_claims`], in a transaction of the caller's.
+pub(in crate::store) async fn release_in(transaction: &Transaction, keys: &[ReplayKey]) -> Result<(), Error> {
+    update_claims(transaction, keys, |is_claimed| {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Dead.as_str()))
             .col_expr(Column::ClaimedUntil, null_timestamp())
@@ -121,39 +142,51 @@ pub async fn release_claims(store: &Store, keys: &[ReplayKey]) -> Result<(), Err
 /// Runs `update` for the letters of `keys`. Its argument is the condition that a letter is one of them and has not been
 /// replayed again since; it runs once for each number of a replay.
 async fn update_claims(
-    store: &Store,
+    transaction: &Transaction,
     keys: &[ReplayKey],
     update: impl Fn(Expr) -> UpdateMany<Entity>,
 ) -> Result<(), Error> {
-    if keys.is_empty() {
-        return Ok(());
-    }
+    let connection = &transaction.connection;
     let mut ids_by_number = BTreeMap::<i32, Vec<Uuid>>::new();
     for key in keys {
         ids_by_number.entry(key.number).or_default().push(key.id);
     }
-    store
-        .transaction(async |transaction| {
-            let connection = &transaction.connection;
-            for (number, ids) in &ids_by_number {
-                let is_one = id_in(connection, Column::MessageId, ids.iter().copied());
-                update(is_one.and(Column::Replays.eq(*number))).exec(connection).await?;
-            }
-            Ok(())
-        })
-        .await
+    for (number, ids) in &ids_by_number {
+        let is_one = id_in(connection, Column::MessageId, ids.iter().copied());
+        update(is_one.and(Column::Replays.eq(*number))).exec(connection).await?;
+    }
+    Ok(())
 }
 
-/// Id, state, outcome and number of replays of each letter of `ids` that still exists.
+/// A letter without its body, for replays.
+#[derive(Clone, Debug, FromQueryResult)]
+struct Status {
+    message_id: Uuid,
+    state: String,
+    claimed_until: Option<DateTime<Utc>>,
+    replays: i32,
+    deaths: i32,
+    outcome: Option<String>,
+}
+
+/// How each letter of `ids` that still exists is now.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
-pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, String, Option<String>, i32)>, Error> {
+pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<HashMap<Uuid, LetterNow>, Error> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(HashMap::new());
     }
-    let columns = [Column::MessageId, Column::State, Column::Outcome, Column::Replays];
+    let columns =
+        [Column::MessageId, Column::State, Column::ClaimedUntil, Column::Replays, Column::Deaths, Column::Outcome];
     let is_selected = id_in(&store.connection(), Column::MessageId, ids.iter().copied());
-    let select = Entity::find().select_only().columns(columns).filter(is_selected);
-    store.read(async |connection| Ok(select.into_tuple().all(connection).await?)).await
+    let select = Entity::find().select_only().columns(columns).filter(is_selected).into_model::<Status>();
+    let rows = store.read(async |connection| Ok(select.all(connection).await?)).await?;
+    let now = |row: Status| LetterNow {
+        state: state_at(&row.state, row.claimed_until, Utc::now()),
+        replays: row.replays,
+        deaths: row.deaths,
+        outcome: row.outcome.as_deref().and_then(Outcome::parse),
+    };
+    Ok(rows.into_iter().map(|row| (row.message_id, now(row))).collect())
 }

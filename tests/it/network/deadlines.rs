@@ -69,7 +69,7 @@ async fn use_the_database(url: &str, deadlines: Deadlines) -> Result<(), store::
     store.ping().await?;
     let (id, by) = (Uuid::new_v4(), "a test");
     let filter = Filter { ids: vec![id], ..Filter::default() };
-    let selected = [letters::Selected { id, deaths: 1, body_bytes: 1 }];
+    let selected = [letters::Selected { id, deaths: 1, replays: 0, body_bytes: 1 }];
     store.probe().await?;
     letters::list_without_bodies(&store, &filter).await?;
     letters::select(&store, &filter).await?;
