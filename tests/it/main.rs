@@ -43,6 +43,7 @@ mod reconcile;
 mod refused_row;
 mod rehearsal;
 mod relay;
+mod replays;
 mod runbook;
 mod send;
 mod settings;

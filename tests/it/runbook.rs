@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use banklink::store::letters::{Filter, select_dead};
+use banklink::store::replays::{NewReplay, create};
 use lapin::BasicProperties;
 use rstest::rstest;
 use serde_json::json;
@@ -44,6 +46,13 @@ async fn make_dead_letter(app: &TestApp) -> (Uuid, Uuid) {
     (id, entity)
 }
 
+/// Makes a replay of one letter that no process works on; its id.
+async fn make_replay(app: &TestApp, letter: Uuid) -> i64 {
+    let selected = select_dead(&app.store, &Filter { ids: vec![letter], ..Filter::default() }).await.unwrap();
+    let new = NewReplay { by: "operator".to_owned(), selection: "{}".to_owned(), ..NewReplay::default() };
+    create(&app.store, &new, &selected, None).await.unwrap().id
+}
+
 #[rstest]
 #[case::sqlite(On::Sqlite)]
 #[case::postgres(On::Postgres)]
@@ -65,7 +74,9 @@ async fn every_command_of_the_runbook_works(#[case] on: On) {
         let letter = app.dead_letters().await.into_iter().find(|letter| letter.message_id == id).unwrap();
         let body = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(body.path(), json!({ "type": "results.ready", "of": id }).to_string()).unwrap();
+        let replay = if command.contains("REPLAY_ID") { make_replay(&app, id).await } else { 0 };
         let filled = command
+            .replace("REPLAY_ID", &replay.to_string())
             .replace("MESSAGE_ID", &id.to_string())
             .replace("FINGERPRINT", &letter.fingerprint)
             .replace("ENTITY_ID", &entity.to_string())

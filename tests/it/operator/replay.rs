@@ -21,7 +21,8 @@ async fn a_replay_resolves_what_can_be_applied_and_reports_what_dies_again(#[cas
     let replayed = dead_letters(&app, &["replay", "--since", "1h", "--yes", "--json", "--by", "anna"]).run().await;
     assert_eq!(replayed.code, 1, "one of them dies again");
     let totals: Value = serde_json::from_str(&replayed.stdout).unwrap();
-    let expected = json!({"selected": 4, "replayed": 4, "skipped": 0, "applied": 3, "stale": 0, "ignored": 0, "dead": 1, "under_way": 0});
+    let expected = json!({"selected": 4, "replayed": 4, "skipped": 0, "applied": 3, "stale": 0, "ignored": 0, "dead": 1, "under_way": 0,
+        "replay": app.replays().await[0].id});
     assert_eq!(totals, expected);
     for (_, entity) in &made {
         assert!(app.bank_link(*entity).await.unwrap().reconnected_at.is_some());

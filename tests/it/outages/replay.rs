@@ -1,9 +1,7 @@
 //! A replay of thousands of dead letters during which everything dies.
 
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, Database, DatabaseConnection, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter};
+use testkit::app::insert_dead_letters;
 use testkit::fixtures;
 use testkit::process::{banklink, until_answers};
 use testkit::services::Services;
@@ -11,45 +9,6 @@ use testkit::waiting::until;
 use uuid::Uuid;
 
 const LETTERS: usize = 5_000;
-
-/// Inserts dead letters with valid bodies.
-async fn insert_dead_letters(store: &DatabaseConnection, letters: usize) {
-    let now = chrono::Utc::now();
-    let letters = (0..letters).map(|_| entity::dead_letter::Model {
-        message_id: Uuid::now_v7(),
-        source: "lean".to_owned(),
-        body: fixtures::created(Uuid::new_v4()).to_string().into_bytes(),
-        event_type: Some("entity.created".to_owned()),
-        entity_id: None,
-        failure_class: "panicked".to_owned(),
-        failure: "a bad deploy".to_owned(),
-        fingerprint: "0123456789ab".to_owned(),
-        attempts: 6,
-        received_at: now,
-        first_died_at: now,
-        last_died_at: now,
-        deaths: 1,
-        state: "dead".to_owned(),
-        outcome: None,
-        replays: 0,
-        replayed_at: None,
-        replayed_by: None,
-        resolved_at: None,
-        note: None,
-        wire_id: None,
-        received_nanos: now.timestamp_nanos_opt().expect("before 2262"),
-        edited_from: None,
-        traceparent: None,
-        claimed_until: None,
-    });
-    let letters: Vec<_> = letters.map(|letter| letter.into_active_model().reset_all()).collect();
-    for letters in letters.chunks(1_000) {
-        entity::dead_letter::Entity::insert_many(letters.to_vec())
-            .exec_without_returning(store)
-            .await
-            .expect("inserted");
-    }
-}
 
 /// The number of dead letters in a state.
 async fn in_state(store: &DatabaseConnection, state: &str) -> usize {
@@ -67,7 +26,7 @@ async fn a_replay_is_completed_after_the_replay_the_worker_and_rabbitmq_were_kil
     let mut first = worker();
     until_answers(&first.admin().await, "/readyz", 200).await;
     let store = Database::connect(&services.database_url).await.unwrap();
-    insert_dead_letters(&store, LETTERS).await;
+    insert_dead_letters(&store, (0..LETTERS).map(|_| fixtures::created(Uuid::new_v4()))).await;
 
     let mut replay =
         on_services(&["dead-letters", "replay", "--class", "panicked", "--yes", "--rate", "500/s"]).start();

@@ -5,6 +5,7 @@ mod broker;
 mod builder;
 mod cleanup;
 mod database;
+mod letters;
 mod program;
 mod rows;
 
@@ -32,6 +33,7 @@ pub use api::{API_TOKEN, ApiClient};
 pub use broker::channel;
 pub use builder::TestAppBuilder;
 use database::TestDatabase;
+pub use letters::{insert_dead_letters, lease_holder};
 
 /// The kind of database that an app uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
