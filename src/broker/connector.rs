@@ -73,6 +73,13 @@ impl Address {
         self.uri.scheme == AMQPScheme::AMQP && !is_loopback
     }
 
+    /// The user and the password.
+    #[must_use]
+    pub fn credentials(&self) -> (&str, &str) {
+        let user = &self.uri.authority.userinfo;
+        (&user.username, &user.password)
+    }
+
     /// The virtual host.
     #[must_use]
     pub fn vhost(&self) -> &str {

@@ -3,10 +3,11 @@
 //! a running process instead.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::check_line::{Check, CheckResult, SKIPPED};
 use super::flags::{Flags, setting_args};
-use super::{CommandError, diagnosis, migrate, probe, settings};
+use super::{CommandError, diagnosis, management, migrate, probe, settings};
 use crate::broker::{Connection, Purpose};
 use crate::store::{self, IfMissing, Store, outbox_counts};
 
@@ -18,6 +19,10 @@ pub(super) struct Args {
     /// admin address such as /readyz/worker
     #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "/readyz")]
     probe: Option<String>,
+    /// Also ask RabbitMQ's management API for alarms, and for each queue's nodes and the policies that change it. URL is such as
+    /// http://127.0.0.1:15672; the user is that of AMQP_URL, unless the URL has one
+    #[arg(long, value_name = "URL", conflicts_with = "probe")]
+    management: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -29,9 +34,10 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
         let url = probe::url(&target, &listen).map_err(CommandError::Usage)?;
         return report(vec![Check::new("probe", probe::ask(&url).await)], args.json);
     }
+    let management = args.management.as_deref().map(management::url).transpose().map_err(CommandError::Usage)?;
     let (url, (address, topology)) = flags.resolve(settings::database_and_broker)?;
     let mut checks = Vec::new();
-    let connection = match Connection::connect_once(&address, topology, Purpose::Publish).await {
+    let connection = match Connection::connect_once(&address, Arc::clone(&topology), Purpose::Publish).await {
         Ok(connection) => {
             let compared = connection.compare().await;
             let declared = compared.map(|()| "declared".to_owned()).map_err(|error| error.to_string());
@@ -52,6 +58,9 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
     checks.extend([Check::new("database", database), Check::new("schema", schema)]);
     checks.extend(diagnosis::of_broker(&address, connection.as_ref()).await);
     checks.push(diagnosis::clock(store.as_ref().ok()).await);
+    if let Some(management) = management {
+        checks.extend(management::checks(management, &address, &topology).await);
+    }
     if let Ok(store) = store {
         store.close().await;
     }

@@ -30,6 +30,7 @@ const EXAMPLES: &[Examples] = &[
         &[
             ("banklink check", "one line for each check; exit status 1 if one failed"),
             ("banklink check --json", "for scripts"),
+            ("banklink check --management http://127.0.0.1:15672", "with RabbitMQ's policies and alarms"),
         ],
     ),
     (

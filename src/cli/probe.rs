@@ -39,7 +39,7 @@ pub(super) async fn ask(url: &Url) -> Result<String, String> {
     let asked = async {
         let mut response = client()?.get(url.clone()).send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();
-        Ok::<_, anyhow::Error>((status, failed_checks(&read(&mut response).await)))
+        Ok::<_, anyhow::Error>((status, failed_checks(&read(&mut response, MAX_ANSWER_BYTES).await)))
     };
     match tokio::time::timeout(failpoints::shortened_for_tests(DEADLINE), asked).await {
         Ok(Ok((status, _))) if status.as_u16() == 200 => Ok(format!("{url} answers 200")),
@@ -50,17 +50,17 @@ pub(super) async fn ask(url: &Url) -> Result<String, String> {
 }
 
 /// A client without proxy and redirects: the answer must be that of the process itself.
-fn client() -> anyhow::Result<Client> {
+pub(super) fn client() -> anyhow::Result<Client> {
     // reqwest is built without a TLS provider and uses the process's default. It fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder().no_proxy().redirect(redirect::Policy::none());
     builder.build().map_err(|error| anyhow!(error)).context("cannot create an HTTP client")
 }
 
-/// The beginning of the body; what cannot be read is left out.
-async fn read(response: &mut Response) -> Vec<u8> {
+/// The beginning of the body, about `max` bytes; what cannot be read is left out.
+pub(super) async fn read(response: &mut Response, max: usize) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < MAX_ANSWER_BYTES
+    while body.len() < max
         && let Ok(Some(chunk)) = response.chunk().await
     {
         body.extend_from_slice(&chunk);

@@ -25,6 +25,7 @@ mod lenient_webhooks;
 mod link_commands;
 mod locked_letters;
 mod log_privacy;
+mod management;
 mod merge;
 mod migrate;
 mod monitoring;
