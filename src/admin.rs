@@ -21,7 +21,7 @@ use crate::server::{self, TrackedBody};
 /// The OpenAPI 3.1 document of the admin address.
 pub const DOCUMENT: &str = include_str!("admin_openapi.json");
 /// The roles that a process may run.
-const ROLES: [&str; 5] = ["ingress", "worker", "relay", "api", "reconciler"];
+const ROLES: [&str; 6] = ["ingress", "worker", "relay", "api", "reconciler", "console"];
 /// Maximum number of connections: probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Api};
 use crate::broker::{self, Address, Connection, Publisher, Purpose, Supervisor, Topology};
+use crate::console::{self, Console};
 use crate::ingress::{self, Ingress};
 use crate::lean;
 use crate::reconcile::{self, Reconciler};
@@ -79,6 +80,21 @@ impl App {
         stop: CancellationToken,
     ) -> Arc<Reconciler> {
         Arc::new(Reconciler::new(settings, store.clone(), client, self.publisher(), stop))
+    }
+
+    /// The console on `store`, which answers until `stop`. A store of its own keeps what people look at from taking connections that
+    /// webhooks need.
+    ///
+    /// # Errors
+    /// When no HTTP client can be created.
+    pub fn console(
+        &self,
+        settings: console::Settings,
+        store: &Store,
+        stop: CancellationToken,
+    ) -> Result<Arc<Console>, console::Unavailable> {
+        let events = self.supervisor.spawn(Purpose::Subscribe);
+        Ok(Arc::new(Console::new(settings, store.clone(), self.publisher(), events, stop)?))
     }
 
     /// Waits until RabbitMQ holds something that differs from the topology, which no retry can solve.

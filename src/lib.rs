@@ -16,11 +16,12 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 4 | [`cli`]: the program's commands |
-//! | 3 | [`app`]: builds the roles from their settings |
-//! | 2 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`reconcile`]: what Lean lists; [`admin`]: probes and metrics; [`dead_letters`]: what operators do; [`simulator`]: a stand-in for Lean |
+//! | 5 | [`cli`]: the program's commands |
+//! | 4 | [`app`]: builds the roles from their settings |
+//! | 3 | [`ingress`], [`worker`], [`relay`]: the roles of the main job; [`api`]: the read API; [`reconcile`]: what Lean lists; [`admin`]: probes and metrics; [`console`]: the operator's pages; [`simulator`]: a stand-in for Lean |
+//! | 2 | [`dead_letters`]: what operators do |
 //! | 1 | [`broker`]: RabbitMQ, the only user of lapin; [`store`]: the database, the only user of SeaORM; [`lean`]: the client of Lean's API |
-//! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`], [`stack`], [`bisect`] |
+//! | 0 | [`domain`]: the rules, pure; [`telemetry`], [`readiness`], [`shutdown`], [`reconnect`], [`server`], [`rate_limiter`], [`panics`], [`failpoints`], [`stack`], [`bisect`], [`escape`], [`times`] |
 //!
 //! `docs/ARCHITECTURE.md` has the file-by-file tour, the reasons and a glossary; `docs/CONTRACT.md` is what others rely on.
 
@@ -30,8 +31,10 @@ pub mod app;
 pub mod bisect;
 pub mod broker;
 pub mod cli;
+pub mod console;
 pub mod dead_letters;
 pub mod domain;
+pub mod escape;
 pub mod failpoints;
 pub mod ingress;
 pub mod lean;
@@ -47,4 +50,5 @@ pub mod simulator;
 pub mod stack;
 pub mod store;
 pub mod telemetry;
+pub mod times;
 pub mod worker;

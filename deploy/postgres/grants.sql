@@ -13,7 +13,7 @@ DECLARE
   role text;
 BEGIN
   FOREACH role IN ARRAY ARRAY['banklink_migrator', 'banklink_worker', 'banklink_relay', 'banklink_api', 'banklink_reconciler',
-                            'banklink_operator'] LOOP
+                            'banklink_operator', 'banklink_console'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
       EXECUTE format('CREATE ROLE %I LOGIN', role);
     END IF;
@@ -22,7 +22,8 @@ END $$;
 
 -- Before PostgreSQL 15 every user may create tables in the schema public.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator;
+GRANT USAGE ON SCHEMA public TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator,
+  banklink_console;
 GRANT USAGE, CREATE ON SCHEMA public TO banklink_migrator;
 
 DO $$
@@ -33,7 +34,8 @@ BEGIN
   END IF;
 
   -- Each process checks that the schema is complete.
-  GRANT SELECT ON seaql_migrations TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator;
+  GRANT SELECT ON seaql_migrations TO banklink_worker, banklink_relay, banklink_api, banklink_reconciler, banklink_operator,
+  banklink_console;
 
   -- The worker writes links and their events, records dead letters, and ends those that were replayed.
   GRANT SELECT, INSERT, UPDATE ON bank_links, outbox_events, dead_letters TO banklink_worker;
@@ -56,6 +58,12 @@ BEGIN
   GRANT SELECT ON bank_links, dead_letters TO banklink_reconciler;
   GRANT SELECT, INSERT, UPDATE, DELETE ON reconcile_runs, leases TO banklink_reconciler, banklink_operator;
   GRANT USAGE ON SEQUENCE reconcile_runs_id_seq TO banklink_reconciler, banklink_operator;
+
+  -- The console shows everything, and edits and discards dead letters. It prunes nothing, and writes no links.
+  GRANT SELECT ON bank_links, outbox_events, reconcile_runs, leases TO banklink_console;
+  GRANT SELECT, UPDATE ON dead_letters TO banklink_console;
+  GRANT SELECT, INSERT ON dead_letter_history TO banklink_console;
+  GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_console;
 
   -- The read API, and other programs that read links from the database.
   GRANT SELECT ON bank_links TO banklink_api;

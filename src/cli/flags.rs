@@ -133,6 +133,13 @@ impl Resolver<'_> {
     }
 }
 
+impl Resolver<'_> {
+    /// Adds a problem of settings that are valid alone, but do not fit each other.
+    pub(super) fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+}
+
 /// The flags and variables that a command was called with.
 pub(super) struct Flags(ArgMatches);
 

@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{open, with_publisher};
 use super::flags::{Flags, setting_args};
 use super::reconcile_output::{MissingList, print_report, print_runs};
-use super::times::parse_time;
 use super::{CommandError, settings};
 use crate::broker::Publisher;
 use crate::lean::{Client, command_limit};
 use crate::reconcile::{Progress, Range, Reconciling};
 use crate::shutdown;
 use crate::store::reconcile_runs::{complete_until, latest};
+use crate::times::parse_time;
 
 /// How many runs `status` prints.
 const MAX_RUNS: u64 = 20;

@@ -4,10 +4,10 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::times::{age, time};
 use super::{CommandError, output};
 use crate::reconcile::{Continuity, Missing, Report};
 use crate::store::reconcile_runs::Run;
+use crate::times::{age, time};
 
 /// Maximum rows in the table of missing webhooks.
 const MAX_ROWS: usize = 100;

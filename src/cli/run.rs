@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,18 +11,11 @@ use tracing::{error, info, warn};
 
 use super::flags::{Flags, setting_args};
 use super::run_settings::{Role, RunSettings};
+use super::running_roles::{Roles, Stores};
 use super::{CommandError, migrate, settings};
-use crate::api::Api;
 use crate::app::App;
-use crate::ingress::Ingress;
-use crate::lean::Client;
-use crate::readiness::Readiness;
-use crate::reconcile::Reconciler;
-use crate::reconnect::RetryLimit;
-use crate::relay::Relay;
-use crate::store::{Deadlines, IfMissing, Store};
+use crate::store::Store;
 use crate::telemetry::{self, LevelFilter, Traces};
-use crate::worker::Worker;
 use crate::{admin, panics, reconnect, server, shutdown};
 
 /// Maximum duration of the drain. Exporting the last traces takes up to 5 s more, so the process ends within 25 s of a signal.
@@ -37,20 +29,11 @@ pub(super) struct Args {
     roles: Vec<Role>,
 }
 
-/// The roles that run in this process.
-#[derive(Clone)]
-struct Roles {
-    ingress: Option<Arc<Ingress>>,
-    worker: Option<Arc<Worker>>,
-    relay: Option<Arc<Relay>>,
-    api: Option<Arc<Api>>,
-    reconciler: Option<Arc<Reconciler>>,
-}
-
 /// The listeners of the roles that serve HTTP.
 struct Listeners {
     ingress: Option<TcpListener>,
     api: Option<TcpListener>,
+    console: Option<TcpListener>,
 }
 
 pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
@@ -69,27 +52,31 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
 }
 
 /// Runs the roles until a signal or a permanent failure, then drains. A dependency that is unavailable is waited for.
-async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
+async fn run_roles(mut settings: RunSettings) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics().context("cannot collect metrics")?;
     let stop = shutdown::on_signal().context("cannot watch for signals")?;
     let admin_listener = listen(&settings.admin_listen).await?;
     let listeners = Listeners {
         ingress: listen_for(settings.ingress.as_ref()).await?,
         api: listen_for(settings.api.as_ref()).await?,
+        console: listen_for(settings.console.as_ref()).await?,
     };
-    let store = match &settings.database_url {
+    let stores = match &settings.database_url {
         Some(url) => {
             if let Some(weakness) = Store::connection_warning(url) {
                 warn!("{weakness}");
             }
-            Some(Store::open(url, IfMissing::Create, Deadlines::default()).await?)
+            Some(Stores::open(url).await?)
         }
         None => None,
     };
     let (address, topology) = settings.broker.clone();
     let migrate = settings.migrate;
     let app = App::new(address, topology);
-    let roles = Roles::build(&app, store.as_ref(), settings, &stop)?;
+    if let Some((_, console)) = &mut settings.console {
+        console.show_own_process(admin_listener.local_addr()?);
+    }
+    let roles = Roles::build(&app, stores.as_ref(), settings, &stop)?;
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");
     let (reported, stop_admin) = (roles.clone(), CancellationToken::new());
     let readiness = move |role| reported.clone().readiness(role);
@@ -104,7 +91,11 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         info!(listen = %listener.local_addr()?, "answering at /v1");
         running.spawn(Arc::clone(api).run(listener));
     }
-    let database = store.as_ref().map(|store| (store, migrate));
+    if let (Some(console), Some(listener)) = (&roles.console, listeners.console) {
+        info!(listen = %listener.local_addr()?, "showing the console");
+        running.spawn(Arc::clone(console).run(listener));
+    }
+    let database = stores.as_ref().map(|stores| (&stores.work, migrate));
     let ended = tokio::select! {
         ended = run_until_stopped(&roles, database, &mut running, &stop) => ended,
         mismatch = app.until_mismatch() => Err(mismatch.into()),
@@ -118,8 +109,8 @@ async fn run_roles(settings: RunSettings) -> anyhow::Result<()> {
         let _ = admin.await;
         drop(roles);
         app.close().await;
-        if let Some(store) = store {
-            store.close().await;
+        if let Some(stores) = stores {
+            stores.close().await;
         }
     });
     if drained.await.is_err() {
@@ -157,47 +148,6 @@ async fn run_until_stopped(
             Ok(()) => anyhow!("a role ended although the process is not stopping"),
             Err(panic) => anyhow!("a role panicked: {panic}"),
         }),
-    }
-}
-
-impl Roles {
-    /// Builds the roles that have settings.
-    fn build(
-        app: &App,
-        store: Option<&Store>,
-        settings: RunSettings,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let client = |lean| Client::new(lean, RetryLimit::Unlimited);
-        let reconciler = settings.reconciler.map(|(settings, lean)| client(lean).map(|client| (settings, client)));
-        Ok(Self {
-            ingress: settings.ingress.map(|(_, settings)| app.ingress(settings, stop.clone())),
-            worker: store.zip(settings.worker).map(|(store, settings)| app.worker(settings, store, stop.clone())),
-            relay: store.filter(|_| settings.relay).map(|store| app.relay(store, stop.clone())),
-            api: store.zip(settings.api).map(|(store, (_, settings))| app.api(settings, store, stop.clone())),
-            reconciler: store
-                .zip(reconciler.transpose()?)
-                .map(|(store, (settings, client))| app.reconciler(settings, client, store, stop.clone())),
-        })
-    }
-
-    /// The readiness of the named role, or of every role of this process.
-    async fn readiness(self, role: Option<String>) -> Vec<Readiness> {
-        let is_asked = |name: &str| role.as_ref().is_none_or(|role| role == name);
-        let ingress = self.ingress.as_ref().filter(|_| is_asked("ingress")).map(|ingress| ingress.readiness());
-        let worker = self.worker.as_ref().filter(|_| is_asked("worker")).map(|worker| worker.readiness());
-        let relay = self.relay.as_ref().filter(|_| is_asked("relay")).map(|relay| relay.readiness());
-        let api = self.api.as_ref().filter(|_| is_asked("api")).map(|api| api.readiness());
-        let reconciler = self.reconciler.as_ref().filter(|_| is_asked("reconciler"));
-        let reconciler = reconciler.map(|reconciler| reconciler.readiness());
-        let (ingress, worker, relay, api, reconciler) = tokio::join!(
-            OptionFuture::from(ingress),
-            OptionFuture::from(worker),
-            OptionFuture::from(relay),
-            OptionFuture::from(api),
-            OptionFuture::from(reconciler),
-        );
-        [ingress, worker, relay, api, reconciler].into_iter().flatten().collect()
     }
 }
 

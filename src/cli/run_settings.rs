@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::flags::{Flags, Problems};
-use super::settings;
+use super::{console_settings, settings};
 use crate::broker::{Address, Topology};
-use crate::{api, ingress, lean, reconcile, telemetry, worker};
+use crate::{api, console, ingress, lean, reconcile, telemetry, worker};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
@@ -21,6 +21,8 @@ pub(super) enum Role {
     Api,
     /// Compares what Lean lists with what is here, and sends what is missing
     Reconciler,
+    /// Shows operators how things stand, and lets them deal with dead letters
+    Console,
 }
 
 /// The roles of the main job: those that run if none is named.
@@ -42,6 +44,8 @@ pub(super) struct RunSettings {
     pub(super) api: Option<(String, api::Settings)>,
     /// The settings of the reconciler, and where Lean's API is.
     pub(super) reconciler: Option<(reconcile::Settings, lean::Settings)>,
+    /// The address of the console, and its own settings.
+    pub(super) console: Option<(String, console::Settings)>,
 }
 
 impl RunSettings {
@@ -50,7 +54,7 @@ impl RunSettings {
         let roles = if roles.is_empty() { &DEFAULT_ROLES } else { roles };
         let runs = |role| roles.contains(&role);
         let migrates = runs(Role::Worker) || runs(Role::Relay);
-        let uses_database = migrates || runs(Role::Api) || runs(Role::Reconciler);
+        let uses_database = migrates || runs(Role::Api) || runs(Role::Reconciler) || runs(Role::Console);
         flags.resolve(|values| Self {
             broker: settings::broker(values),
             telemetry: (values.get(&settings::BANKLINK_LOG_FORMAT), values.get(&settings::OTEL_EXPORTER_OTLP_ENDPOINT)),
@@ -62,6 +66,7 @@ impl RunSettings {
             relay: runs(Role::Relay),
             api: runs(Role::Api).then(|| settings::api(values)),
             reconciler: runs(Role::Reconciler).then(|| (settings::reconciler(values), settings::lean(values))),
+            console: runs(Role::Console).then(|| console_settings::console(values)),
         })
     }
 }

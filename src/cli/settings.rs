@@ -1,15 +1,18 @@
 //! The table of settings, and what commands build from them. See docs/CONTRACT.md#3-settings.
 
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use super::flags::{Resolver, Setting, SettingInfo};
-use crate::api::{self, MIN_TOKEN_LENGTH, Tokens};
+use super::setting_values::{
+    Auth, accounts, address, addresses, auth, boolean, client_id, duration, endpoint, namespace, source, tokens,
+    uri_reference, within,
+};
+use crate::api::{self, Tokens};
 use crate::broker::{Address, Topology};
+use crate::console::{Account, Role, parse_groups, parse_path_prefix};
 use crate::domain::listed::Source;
 use crate::domain::retry::Schedule;
 use crate::domain::signature::Keys;
@@ -79,6 +82,23 @@ settings! {
     BANKLINK_API_TOKENS: Vec<String> [secret required] = "--------------------------------",
         "Bearer tokens of the read API; more than one during a rotation",
         "one or more tokens of at least 32 characters each, comma separated, of letters, digits and -._~+/=", tokens;
+    BANKLINK_CONSOLE_LISTEN: String = "127.0.0.1:8090", "Address of the console",
+        "an address and a port", address;
+    BANKLINK_CONSOLE_AUTH: Auth = "loopback", "How people log in: loopback (not at all), tokens, or proxy (which names them)",
+        "loopback, tokens or proxy", auth;
+    BANKLINK_CONSOLE_TOKENS: Option<Vec<Account>> [secret] = "", "Who may log in, as name:role:token; for tokens",
+        "name:role:token, comma separated: each name and token once, a role of viewer, operator, auditor or admin, and a token of \
+         at least 16 visible characters without commas", accounts;
+    BANKLINK_CONSOLE_TRUSTED_PROXIES: Vec<Network> = "", "Proxies whose x-forwarded-* the console trusts; for proxy",
+        "addresses and CIDR ranges, comma separated", parse_networks;
+    BANKLINK_CONSOLE_ROLES: Vec<(String, Role)> = "", "The role of each group that the proxy names, as group=role",
+        "group=role, comma separated, with a role of viewer, operator, auditor or admin", parse_groups;
+    BANKLINK_CONSOLE_PATH_PREFIX: String = "", "Path below which a proxy shows the console",
+        "a path such as /banklink", parse_path_prefix;
+    BANKLINK_CONSOLE_READ_ONLY: bool [switch] = "false", "No one replays, edits or discards in the console",
+        "true or false", boolean;
+    BANKLINK_CONSOLE_PROCESSES: Vec<String> = "", "Admin addresses whose health the console shows; empty: its own process's",
+        "addresses with ports, comma separated", addresses;
     BANKLINK_EVENT_SOURCE: String = "/banklink", "CloudEvents source of published events",
         "a URI reference", uri_reference;
     LEAN_API_URL: Url [required] = "https://localhost", "Base URL of Lean's API",
@@ -186,64 +206,4 @@ pub(super) fn lean(settings: &mut Resolver<'_>) -> lean::Settings {
         client_id: settings.get(&LEAN_CLIENT_ID),
         client_secret: settings.get(&LEAN_CLIENT_SECRET),
     }
-}
-
-fn namespace(text: &str) -> Option<String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    ((1..=100).contains(&text.len()) && text.chars().all(allowed)).then(|| text.to_owned())
-}
-
-/// The characters are those of a bearer token: RFC 6750, section 2.1.
-fn tokens(text: &str) -> Option<Vec<String>> {
-    let tokens: Vec<String> = text.split(',').map(|token| token.trim().to_owned()).collect();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    let is_token = |token: &String| token.len() >= MIN_TOKEN_LENGTH && token.chars().all(allowed);
-    tokens.iter().all(is_token).then_some(tokens)
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn address(text: &str) -> Option<String> {
-    let (host, port) = text.rsplit_once(':')?;
-    (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
-}
-
-fn duration(text: &str, min: Duration, max: Duration) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|duration| (min..=max).contains(duration))
-}
-
-fn client_id(text: &str) -> Option<String> {
-    let is_clean = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    is_clean.then(|| text.to_owned())
-}
-
-fn source(text: &str) -> Option<Source> {
-    match text {
-        "events" => Some(Source::Events),
-        "entities" => Some(Source::Entities),
-        _ => None,
-    }
-}
-
-fn endpoint(text: &str) -> Option<Option<String>> {
-    match text {
-        "" => Some(None),
-        url if url.starts_with("http://") || url.starts_with("https://") => Some(Some(url.to_owned())),
-        _ => None,
-    }
-}
-
-/// CloudEvents 1.0, section 3.1: `source` is a non-empty URI reference (RFC 3986).
-fn uri_reference(text: &str) -> Option<String> {
-    (!text.is_empty() && fluent_uri::UriRef::parse(text).is_ok()).then(|| text.to_owned())
-}
-
-fn within<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
-    text.parse().ok().filter(|number| range.contains(number))
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::indent::indented;
 use crate::domain::field::Field;
 use crate::domain::permissions;
 
@@ -51,17 +52,19 @@ pub enum Masking {
     Revealed,
 }
 
-/// Renders JSON indented. Any other body is rendered as its size and digest or, if revealed, as text in which invalid UTF-8 is
+/// Renders JSON indented, with each number as it was written. Any other body is rendered as its size and digest or, if revealed, as text in which invalid UTF-8 is
 /// replaced. The text may contain control characters.
 #[must_use]
 pub fn render(body: &[u8], masking: Masking) -> String {
     match (serde_json::from_slice::<Value>(body), masking) {
-        (Ok(json), Masking::Revealed) => indented(&json),
-        (Ok(json), Masking::Masked) => indented(&masked(json)),
+        (Ok(json), Masking::Masked) => serde_json::to_string_pretty(&masked(json)).unwrap_or_default(),
         (Err(_), Masking::Masked) => {
             format!("not JSON: {} bytes, sha256 {}", body.len(), hex::encode(Sha256::digest(body)))
         }
-        (Err(_), Masking::Revealed) => String::from_utf8_lossy(body).into_owned(),
+        (_, Masking::Revealed) => {
+            let text = String::from_utf8_lossy(body);
+            indented(&text).unwrap_or_else(|| text.into_owned())
+        }
     }
 }
 
@@ -79,8 +82,16 @@ pub fn field_value(field: Field, value: &str, masking: Masking) -> Value {
     }
 }
 
-fn indented(json: &Value) -> String {
-    serde_json::to_string_pretty(json).unwrap_or_default()
+/// A value that [`field_value`] gives as the text of a cell.
+#[must_use]
+pub fn value_text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(value_text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 /// A webhook in which only its structure, its type and times, the entity's id and known permissions are left.

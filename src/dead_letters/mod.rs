@@ -2,6 +2,8 @@
 //! (docs/CONTRACT.md#7-dead-letters). Listing, discarding, exporting and pruning are functions of `store::letters`.
 
 mod dry_run;
+mod indent;
+mod letter_json;
 mod mask;
 mod replay;
 mod replay_lease;
@@ -11,7 +13,9 @@ mod replay_views;
 mod replay_worker;
 
 pub use dry_run::{DryRun, DryRunAction, DryRunResult};
-pub use mask::{Masking, field_value, render};
+pub use indent::indented;
+pub use letter_json::{entry_object, letter_object, letter_object_with_body, state_name};
+pub use mask::{Masking, field_value, render, value_text};
 pub use replay_runner::ReplayRunner;
 pub use replay_views::{MAX_DEAD_AGAIN, ReplayView, collect_outcomes, describe, list, show};
 pub use replay_worker::{OnPublishFailure, ReplayEnd, ReplayWorker, Taken, TakenReplay, WorkOptions};

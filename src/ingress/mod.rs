@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-pub use senders::{Network, Senders, parse_networks};
+pub use crate::server::forwarded::{Network, parse_networks};
+pub use senders::Senders;
 pub use signature::verify;
 
 use crate::broker::Publisher;

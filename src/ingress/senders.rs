@@ -1,14 +1,10 @@
 //! Which addresses may post: an allow-list of networks. Behind trusted proxies, `x-forwarded-for` names the sender.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::http::HeaderMap;
-use ipnet::IpNet;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// A CIDR range; an address is the range of itself.
-pub type Network = IpNet;
+use crate::server::forwarded::{Network, contains, sender};
 
 /// The allow-list and the trusted proxies.
 #[derive(Clone, Debug, Default)]
@@ -19,50 +15,21 @@ pub struct Senders {
     pub trusted: Vec<Network>,
 }
 
-/// Parses comma separated addresses and CIDR ranges; an empty text is an empty list. `None` if any of them is invalid.
-#[must_use]
-pub fn parse_networks(text: &str) -> Option<Vec<Network>> {
-    let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
-    parts.map(|part| part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
-}
-
 impl Senders {
     /// Whether a request with these headers, over a connection from `client`, is from an allowed address.
     #[must_use]
     pub fn allow(&self, client: SocketAddr, headers: &HeaderMap) -> bool {
-        self.allowed.is_empty() || self.sender(client, headers).is_some_and(|sender| contains(&self.allowed, sender))
+        let sender = || sender(client, headers, &self.trusted);
+        self.allowed.is_empty() || sender().is_some_and(|sender| contains(&self.allowed, sender))
     }
-
-    /// The last address in the chain that is not a trusted proxy; `None` if a trusted proxy forwarded no valid address.
-    fn sender(&self, client: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let mut sender = client.ip().to_canonical();
-        // Each proxy appends the address that it received the request from, so the chain is read from its end.
-        for line in headers.get_all(FORWARDED_FOR).iter().rev() {
-            for hop in line.to_str().ok()?.rsplit(',') {
-                if !contains(&self.trusted, sender) {
-                    return Some(sender);
-                }
-                sender = address(hop.trim())?;
-            }
-        }
-        Some(sender)
-    }
-}
-
-/// Parses an address with or without a port; an IPv6 address may be in brackets.
-fn address(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
-    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
-    address.or_else(bracketed).map(|address| address.to_canonical())
-}
-
-fn contains(networks: &[Network], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::forwarded::parse_networks;
+
+    const FORWARDED_FOR: &str = "x-forwarded-for";
 
     fn senders() -> Senders {
         let (allowed, trusted) = (parse_networks("203.0.113.0/24, 2001:db8::1"), parse_networks("10.0.0.0/8"));

@@ -4,6 +4,7 @@
 //! for each new one.
 
 mod connections;
+pub mod forwarded;
 mod problem;
 mod tracked_body;
 

@@ -10,7 +10,7 @@ use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
 const GRANTS: &str = include_str!("../../deploy/postgres/grants.sql");
-const ROLES: [&str; 6] = ["migrator", "worker", "relay", "api", "reconciler", "operator"];
+const ROLES: [&str; 7] = ["migrator", "worker", "relay", "api", "reconciler", "operator", "console"];
 
 fn url_of(services: &Services, role: &str) -> String {
     services.database_url.replace("postgres:postgres@", &format!("banklink_{role}:a-password@"))
@@ -102,6 +102,9 @@ async fn no_role_has_more_than_it_needs() {
         ("worker", "SELECT 1 FROM replays"),
         ("reconciler", "UPDATE bank_links SET customer_id = 'x'"),
         ("reconciler", "UPDATE dead_letters SET state = 'discarded'"),
+        ("console", "DELETE FROM dead_letters"),
+        ("console", "UPDATE bank_links SET customer_id = 'x'"),
+        ("console", "UPDATE dead_letter_history SET by = 'other'"),
         ("api", "SELECT 1 FROM dead_letters"),
         ("api", "UPDATE bank_links SET customer_id = 'x'"),
     ] {

@@ -12,6 +12,7 @@ mod api;
 mod bank_links;
 mod chaos_judge;
 mod commands;
+mod console;
 mod convergence;
 mod crashes;
 mod dead_letters;

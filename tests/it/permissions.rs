@@ -12,7 +12,7 @@ use testkit::waiting::within;
 use testkit::{On, TestApp, fixtures, repository};
 use uuid::Uuid;
 
-const ROLES: [&str; 7] = ["ingress", "worker", "relay", "api", "reconciler", "operator", "topology"];
+const ROLES: [&str; 8] = ["ingress", "worker", "relay", "api", "reconciler", "console", "operator", "topology"];
 const PASSWORD: &str = "a-password";
 
 /// A broker on which each role has a user of its own, named like the role.

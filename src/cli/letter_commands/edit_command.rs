@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use similar::TextDiff;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::letter_format::state;
 use super::{ActionArgs, CommandError, actor, confirm, find, open, output, record_access, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::dead_letters::{DryRun, Masking, render, send_edited};
+use crate::dead_letters::{DryRun, Masking, indented, render, send_edited};
 use crate::shutdown;
 use crate::store::Store;
 use crate::store::letters::{self, Action, Filter, Letter};
@@ -90,8 +90,7 @@ async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) 
 /// is in a directory of its own, which only this user can enter, because editors leave backups beside it. SIGTERM, SIGHUP and
 /// SIGINT end the editor, and the directory is removed in any case.
 async fn open_editor(body: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let indented = serde_json::from_slice::<Value>(body).ok().and_then(|json| serde_json::to_vec_pretty(&json).ok());
-    let original = indented.unwrap_or_else(|| body.to_vec());
+    let original = std::str::from_utf8(body).ok().and_then(indented).map_or_else(|| body.to_vec(), String::into_bytes);
     let editor = std::env::var("EDITOR").unwrap_or_default();
     let mut words = editor.split_whitespace();
     let program = words.next().context("EDITOR is not set; set it or pass --body FILE")?;

@@ -19,12 +19,12 @@ use uuid::Uuid;
 
 use super::connections::{database, open, with_publisher};
 use super::flags::Flags;
-use super::times::{before_now, parse_time};
 use super::{CommandError, output, settings};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::store::Store;
 use crate::store::letters::{self, Action, Filter, Letter};
+use crate::times::{before_now, parse_time};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -158,7 +158,7 @@ async fn find(store: &Store, id: Uuid) -> Result<Letter, CommandError> {
 
 /// Records in the letters' history, and then in the log, who sees unmasked bodies. Call it before anything is shown.
 async fn record_access(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), CommandError> {
-    letters::record_access(store, ids, action, by).await?;
+    letters::record_access(store, ids, action, by, None).await?;
     let first = ids.first().map(Uuid::to_string);
     warn!(action = action.as_str(), by = ?by, letters = ids.len(), first, "customer data is shown");
     Ok(())

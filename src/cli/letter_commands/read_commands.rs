@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::{CommandError, Filters, actor, database, find, letter_format as format, output, record_access, settings};
 use crate::cli::flags::{Flags, setting_args};
-use crate::cli::times::{age, time};
 use crate::dead_letters::{Masking, render};
 use crate::store::letters::{self, Action, Filter, HistoryEntry, Letter};
+use crate::times::{age, time};
 
 /// The default `--limit` of `list`.
 const DEFAULT_LIMIT: u64 = 100;

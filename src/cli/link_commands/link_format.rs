@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{CommandError, age, output, time};
-use crate::dead_letters::{Masking, field_value};
+use crate::dead_letters::{Masking, field_value, value_text as text};
 use crate::domain::bank_link::BankLink;
 use crate::domain::field::Field;
 use crate::domain::timestamp::Timestamp;
@@ -86,15 +86,4 @@ pub(super) fn print(stored: &StoredLink, masking: Masking) -> Result<(), Command
 
 fn value(link: &BankLink, field: Field, masking: Masking) -> Value {
     link.get(field).map_or(Value::Null, |value| field_value(field, value, masking))
-}
-
-/// A value as the text of a cell.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
 }

@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::connections::{database, open};
 use super::flags::{Flags, setting_args};
 use super::letter_commands::{actor, letter_format};
-use super::times::{age, time};
 use super::{CommandError, output, settings};
 use crate::broker::{self, Address, Connection, Purpose, Topology, read_event_log};
 use crate::dead_letters::Masking;
 use crate::store::letters::{self, Action, Filter};
 use crate::store::{Store, link_reads};
+use crate::times::{age, time};
 
 /// How far back events are shown: as long as the stream keeps them at least.
 const EVENTS_SINCE: TimeDelta = TimeDelta::days(7);
@@ -71,7 +71,7 @@ impl Display {
             return Ok(Masking::Masked);
         }
         let by = actor(self.by.clone());
-        letters::record_access(store, links, Action::Revealed, &by).await?;
+        letters::record_access(store, links, Action::Revealed, &by, None).await?;
         warn!(action = "revealed", by = ?by, links = links.len(), "customer data is shown");
         Ok(Masking::Revealed)
     }

@@ -195,7 +195,7 @@ pub(super) fn state_at(state: &str, claimed_until: Option<DateTime<Utc>>, now: D
     }
 }
 
-fn matching(filter: &Filter) -> Select<Entity> {
+pub(super) fn matching(filter: &Filter) -> Select<Entity> {
     let condition = Condition::all()
         .add_option(filter.class.map(|class| Column::FailureClass.eq(class.as_str())))
         .add_option(filter.event_type.as_deref().map(|event_type| Column::EventType.eq(event_type)))

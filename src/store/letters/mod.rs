@@ -2,6 +2,8 @@
 //!
 //! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
+mod audit_queries;
+mod letter_pages;
 mod letter_queries;
 mod listed_letters;
 mod operator_actions;
@@ -20,6 +22,8 @@ use uuid::Uuid;
 use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, Store, Transaction, locks};
 use crate::domain::dead_letter::State;
+pub use audit_queries::{AuditFilter, audit};
+pub use letter_pages::{Position, page};
 pub use letter_queries::{
     FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,
     select_dead, state_now, stats,
@@ -59,6 +63,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// What operators do.
+    pub const OF_OPERATORS: [Self; 5] = [Self::Replayed, Self::Edited, Self::Discarded, Self::Revealed, Self::Exported];
+
     /// The value of the column `action`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

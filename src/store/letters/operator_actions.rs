@@ -71,13 +71,21 @@ pub async fn mark_edited(store: &Store, key: ReplayKey, into: &str, by: &str) ->
         .await
 }
 
-/// Records in the history of `ids` that an operator saw or exported the letters.
+/// Records in the history of `ids` that an operator saw or exported the letters, and why.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
-pub async fn record_access(store: &Store, ids: &[Uuid], action: Action, by: &str) -> Result<(), Error> {
+pub async fn record_access(
+    store: &Store,
+    ids: &[Uuid],
+    action: Action,
+    by: &str,
+    reason: Option<&str>,
+) -> Result<(), Error> {
     store
-        .transaction(async |transaction| append_history(transaction, ids.iter().copied(), Some(by), action, None).await)
+        .transaction(async |transaction| {
+            append_history(transaction, ids.iter().copied(), Some(by), action, reason).await
+        })
         .await
 }
 

@@ -11,12 +11,13 @@ use tokio::process::Command;
 use super::{file, read, tool_command};
 use testkit::app::API_TOKEN;
 
-const UNITS: [(&str, &str); 5] = [
+const UNITS: [(&str, &str); 6] = [
     ("ingress", "banklink-ingress.service"),
     ("worker", "banklink-worker@.service"),
     ("relay", "banklink-relay.service"),
     ("api", "banklink-api.service"),
     ("reconciler", "banklink-reconciler.service"),
+    ("console", "banklink-console.service"),
 ];
 const MIGRATE: &str = "banklink-migrate.service";
 const HARDENING: &str = "banklink-.service.d/10-hardening.conf";
@@ -52,6 +53,7 @@ async fn each_unit_starts_its_role_with_its_credentials_and_stops_within_the_tim
         "database_url" => app.database_url(),
         "lean_webhook_secrets" => SECRET.to_owned(),
         "api_tokens" => API_TOKEN.to_owned(),
+        "console_tokens" => format!("anna:admin:{API_TOKEN}"),
         "lean_client_secret" => CLIENT_SECRET.to_owned(),
         other => panic!("an unknown credential: {other}"),
     };

@@ -4,9 +4,10 @@ use super::paths::paths;
 use super::{Source, sources};
 
 /// The layer of each top-level module. Modules of the same layer do not know each other.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 28] = [
     ("bisect", 0),
     ("domain", 0),
+    ("escape", 0),
     ("failpoints", 0),
     ("panics", 0),
     ("rate_limiter", 0),
@@ -16,24 +17,26 @@ const LAYERS: [(&str, u8); 25] = [
     ("shutdown", 0),
     ("stack", 0),
     ("telemetry", 0),
+    ("times", 0),
     ("broker", 1),
     ("lean", 1),
     ("store", 1),
-    ("admin", 2),
-    ("api", 2),
     ("dead_letters", 2),
-    ("ingress", 2),
-    ("reconcile", 2),
-    ("relay", 2),
-    ("simulator", 2),
-    ("worker", 2),
-    ("app", 3),
-    ("cli", 4),
-    ("main", 5),
+    ("admin", 3),
+    ("api", 3),
+    ("console", 3),
+    ("ingress", 3),
+    ("reconcile", 3),
+    ("relay", 3),
+    ("simulator", 3),
+    ("worker", 3),
+    ("app", 4),
+    ("cli", 5),
+    ("main", 6),
 ];
 
 /// Modules that only some of the higher layers may import.
-const RESTRICTED: [(&str, &[&str]); 2] = [("dead_letters", &["cli"]), ("stack", &["main"])];
+const RESTRICTED: [(&str, &[&str]); 2] = [("dead_letters", &["cli", "console"]), ("stack", &["main"])];
 
 fn layer(module: &str) -> Option<u8> {
     LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)

@@ -4,15 +4,16 @@ use super::sources;
 
 /// Libraries and the modules that may use them. axum has several homes, each of which serves an address, and so has reqwest, each of
 /// which posts webhooks or asks another server.
-const HOMES: [(&str, &[&str]); 9] = [
-    ("axum::", &["admin", "api", "ingress", "simulator"]),
+const HOMES: [(&str, &[&str]); 10] = [
+    ("axum::", &["admin", "api", "console", "ingress", "simulator"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),
     ("lapin::", &["broker"]),
+    ("maud::", &["console"]),
     ("opentelemetry::", &["telemetry"]),
     ("opentelemetry_sdk::", &["telemetry"]),
-    ("reqwest::", &["cli", "lean", "simulator"]),
+    ("reqwest::", &["cli", "console", "lean", "simulator"]),
     ("sea_orm::", &["store"]),
 ];
 

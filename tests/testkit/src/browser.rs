@@ -2,11 +2,14 @@
 
 use std::process::Stdio;
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::Method;
 use serde_json::{Map, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use url::{ParseError, Url};
 
 use crate::repository;
 use crate::tool::find_tool;
@@ -35,8 +38,17 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium. `None`, and a note on stderr, where it is neither installed nor can be.
+    /// Starts Chromium with light pages. `None`, and a note on stderr, where it is neither installed nor can be.
     pub async fn start() -> Option<Self> {
+        Self::start_with("--blink-settings=preferredColorScheme=1").await
+    }
+
+    /// Starts Chromium with dark pages, where they have them.
+    pub async fn start_dark() -> Option<Self> {
+        Self::start_with("--blink-settings=preferredColorScheme=0").await
+    }
+
+    async fn start_with(argument: &str) -> Option<Self> {
         let (Some(chromium), Some(driver)) = (find_tool("chromium").await, find_tool("chromedriver").await) else {
             eprintln!("Chromium cannot be had here, so this test of pages in a browser DID NOT RUN");
             return None;
@@ -53,7 +65,7 @@ impl Browser {
         let arguments = ARGUMENTS.map(str::to_owned).into_iter();
         let profile_argument = format!("--user-data-dir={}", profile.path().display());
         let options = json!({
-            "binary": chromium, "args": arguments.chain([profile_argument]).collect::<Vec<_>>(),
+            "binary": chromium, "args": arguments.chain([profile_argument, argument.to_owned()]).collect::<Vec<_>>(),
         });
         let mut capabilities = Map::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
@@ -104,6 +116,13 @@ impl Browser {
         .await;
     }
 
+    /// What the browser has logged since the last call: errors of scripts, what a policy has blocked, what was not found.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = within(self.client.issue_cmd(ReadLog)).await.expect("the browser's log");
+        let entries = log.as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// Stores a picture of the window as `target/screenshots/NAME.png`, for people to look at.
     pub async fn screenshot(&self, name: &str) {
         let directory = repository().join("target/screenshots");
@@ -130,4 +149,18 @@ async fn port(driver: &mut Child) -> u16 {
         }
     }
     panic!("chromedriver has named no port");
+}
+
+/// Reads the log of the browser, which is not a part of the WebDriver standard.
+#[derive(Debug)]
+struct ReadLog;
+
+impl WebDriverCompatibleCommand for ReadLog {
+    fn endpoint(&self, base_url: &Url, session_id: Option<&str>) -> Result<Url, ParseError> {
+        base_url.join(&format!("session/{}/se/log", session_id.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _request_url: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "type": "browser" }).to_string()))
+    }
 }

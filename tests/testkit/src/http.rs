@@ -14,8 +14,14 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// A new HTTP client. reqwest is built without a TLS provider, so ring is installed first.
 #[must_use]
 pub fn client() -> reqwest::Client {
+    client_builder().build().expect("a client")
+}
+
+/// What [`client`] is built from.
+#[must_use]
+pub fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(DEADLINE).build().expect("a client")
+    reqwest::Client::builder().timeout(DEADLINE)
 }
 
 /// Posts a webhook, signed with [`SECRET`], over a new connection.

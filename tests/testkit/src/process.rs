@@ -64,7 +64,7 @@ impl Invocation {
 
     /// Listens on free ports, which the log names.
     pub fn on_free_ports(self) -> Self {
-        ["BANKLINK_LISTEN", "BANKLINK_ADMIN_LISTEN", "BANKLINK_API_LISTEN"]
+        ["BANKLINK_LISTEN", "BANKLINK_ADMIN_LISTEN", "BANKLINK_API_LISTEN", "BANKLINK_CONSOLE_LISTEN"]
             .into_iter()
             .fold(self, |invocation, variable| invocation.env(variable, "127.0.0.1:0"))
     }

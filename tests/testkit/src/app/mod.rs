@@ -4,6 +4,7 @@ mod api;
 mod broker;
 mod builder;
 mod cleanup;
+pub mod console;
 mod database;
 mod letters;
 mod program;

@@ -1,7 +1,7 @@
 //! The rows of an app's database.
 
 use entity::{bank_link, dead_letter, dead_letter_history, outbox_event, reconcile_run};
-use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryOrder};
 use uuid::Uuid;
 
 use super::{On, TestApp};
@@ -59,6 +59,15 @@ impl TestApp {
             (dead.len() >= letters).then_some(dead)
         })
         .await
+    }
+
+    /// Inserts letters as if they had died.
+    pub async fn insert_letters(&self, letters: Vec<dead_letter::Model>) {
+        for letters in letters.chunks(500) {
+            let rows = letters.iter().cloned().map(|letter| letter.into_active_model().reset_all());
+            let insert = dead_letter::Entity::insert_many(rows);
+            insert.exec_without_returning(&self.store.connection()).await.expect("inserted letters");
+        }
     }
 
     /// The history of all dead letters, in the order in which it was written.

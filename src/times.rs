@@ -5,7 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 /// Reads an RFC 3339 time, or an age before now.
-pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
+///
+/// # Errors
+/// What was expected, if `text` is neither.
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
@@ -14,17 +17,20 @@ pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
 }
 
 /// The time `age` ago, if the calendar reaches that far.
-pub(super) fn before_now(age: Duration) -> Option<DateTime<Utc>> {
+#[must_use]
+pub fn before_now(age: Duration) -> Option<DateTime<Utc>> {
     Utc::now().checked_sub_signed(TimeDelta::from_std(age).ok()?)
 }
 
 /// RFC 3339 with microseconds.
-pub(super) fn time(time: DateTime<Utc>) -> String {
+#[must_use]
+pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// The age of `time` in its largest unit: `5s`, `12m`, `3h`, `20d`.
-pub(super) fn age(time: DateTime<Utc>) -> String {
+#[must_use]
+pub fn age(time: DateTime<Utc>) -> String {
     let seconds = (Utc::now() - time).num_seconds().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),

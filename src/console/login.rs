@@ -1,0 +1,132 @@
+//! Logging in with a token, and out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use tracing::{info, warn};
+
+use super::Console;
+use super::access::{client, see_other};
+use super::cookie::{self, Transport};
+use super::fault::Fault;
+use super::fields::Fields;
+use super::layout::{Page, Section};
+use super::settings::{Account, Login, digest};
+use crate::server::forwarded::{contains, sender};
+
+/// Maximum size of the form, in bytes.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// `GET /login`.
+pub(super) async fn form(State(console): State<Arc<Console>>, request: Request) -> Result<Response, Fault> {
+    accounts(&console)?;
+    let next = Fields::of_query(request.uri()).get("next").map(str::to_owned);
+    Ok(page(&console, StatusCode::OK, next.as_deref(), None).into_response())
+}
+
+/// `POST /login`: begins a session if the token is one of an account.
+pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request) -> Result<Response, Fault> {
+    let accounts = accounts(&console)?;
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, Body::empty());
+    let address = address(&console, &request);
+    let form = Fields::of_form(&read(body).await?);
+    let next = form.get("next");
+    if let Some(wait) = console.attempts.wait(address) {
+        let minutes = wait.as_secs().div_ceil(60);
+        let text = format!("Too many failed logins. Try again in {minutes} minutes.");
+        let mut response = page(&console, StatusCode::TOO_MANY_REQUESTS, next, Some(&text)).into_response();
+        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+        return Ok(response);
+    }
+    let token = digest(form.get("token").unwrap_or_default());
+    let Some(account) = accounts.iter().find(|account| account.token == token) else {
+        console.attempts.count(address);
+        warn!(client.address = %address, "a login failed");
+        return Ok(page(&console, StatusCode::UNAUTHORIZED, next, Some("This token is not known.")).into_response());
+    };
+    info!(console.user = account.name, role = account.role.as_str(), client.address = %address, "logged in");
+    if let Some(old) = cookie::session(request.headers()) {
+        console.sessions.end(old);
+    }
+    let id = console.sessions.begin(&account.name, account.role);
+    let mut response = see_other(&format!("{}{}", console.prefix, next.filter(|path| is_own(path)).unwrap_or("/")));
+    response.headers_mut().insert(SET_COOKIE, cookie::set(&id, &console.prefix, transport(&console, &request)));
+    Ok(response)
+}
+
+/// `POST /logout`.
+pub(super) async fn log_out(State(console): State<Arc<Console>>, request: Request) -> Response {
+    if let Some(id) = cookie::session(request.headers()) {
+        console.sessions.end(id);
+    }
+    let mut response = see_other(&format!("{}/login", console.prefix));
+    let headers = response.headers_mut();
+    headers.insert(SET_COOKIE, cookie::set("", &console.prefix, transport(&console, &request)));
+    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    response
+}
+
+async fn read(body: Body) -> Result<Bytes, Fault> {
+    axum::body::to_bytes(body, MAX_FORM_BYTES).await.map_err(|_| Fault::TooLarge)
+}
+
+/// The accounts, if people log in here.
+fn accounts(console: &Console) -> Result<&[Account], Fault> {
+    match &console.settings.login {
+        Login::Tokens(accounts) => Ok(accounts),
+        _ => Err(Fault::NotFound("There is no login here.")),
+    }
+}
+
+/// The address that a login comes from, behind trusted proxies or not. What a proxy forwards without a valid address counts as the
+/// proxy's own.
+fn address(console: &Console, request: &Request) -> IpAddr {
+    let client = client(request);
+    let sender = client.and_then(|client| sender(client, request.headers(), &console.settings.proxies));
+    sender.or(client.map(|client| client.ip())).unwrap_or(IpAddr::from([0, 0, 0, 0]))
+}
+
+/// Whether the request came over TLS, as far as a trusted proxy says.
+fn transport(console: &Console, request: &Request) -> Transport {
+    let is_trusted = client(request).is_some_and(|client| contains(&console.settings.proxies, client.ip()));
+    let is_encrypted = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    if is_trusted && is_encrypted { Transport::Encrypted } else { Transport::Plain }
+}
+
+/// Whether `path` is an address of this console: browsers take `//host` and `/\host` for another one.
+fn is_own(path: &str) -> bool {
+    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n', '\t'])
+}
+
+fn page(console: &Console, status: StatusCode, next: Option<&str>, error: Option<&str>) -> Page {
+    Page { status, ..Page::new("Log in", Section::None, form_markup(console, next, error)) }
+}
+
+fn form_markup(console: &Console, next: Option<&str>, error: Option<&str>) -> Markup {
+    html! {
+        section.panel.login aria-labelledby="login" {
+            h1 id="login" { "Log in" }
+            @if let Some(error) = error {
+                p.notice.bad role="alert" id="error" { (error) }
+            }
+            form method="post" action={ (console.prefix) "/login" } {
+                @if let Some(next) = next {
+                    input type="hidden" name="next" value=(next);
+                }
+                label for="token" { "Access token" }
+                input #token name="token" type="password" required autocomplete="current-password" autofocus
+                    aria-describedby=[error.map(|_| "error")];
+                button.primary type="submit" { "Log in" }
+            }
+            p.quiet { "Tokens are given out by who runs this console, in BANKLINK_CONSOLE_TOKENS." }
+        }
+    }
+}
