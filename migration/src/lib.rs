@@ -8,6 +8,7 @@ mod m20261127_000005_end_user_id;
 mod m20261127_000006_deferred_events;
 mod m20261127_000007_reconcile;
 mod m20261128_000008_replays;
+mod m20261128_000009_letter_pages;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000006_deferred_events::Migration),
             Box::new(m20261127_000007_reconcile::Migration),
             Box::new(m20261128_000008_replays::Migration),
+            Box::new(m20261128_000009_letter_pages::Migration),
         ]
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -23,6 +24,10 @@ use crate::server::forwarded::contains;
 
 /// How long a request may take, the arrival of its body included.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Maximum size of a form, in bytes. It holds an edited body, of which each byte may take three.
+const MAX_FORM_BYTES: usize = 1024 * 1024;
+/// Maximum size of a form of a client who is not known, in bytes.
+const MAX_LOGIN_BYTES: usize = 16 * 1024;
 const FORWARDED_USER: &str = "x-forwarded-user";
 const FORWARDED_GROUPS: &str = "x-forwarded-groups";
 /// What pages may load: nothing but the console's own styles, script and live parts.
@@ -61,20 +66,23 @@ pub(super) async fn guard(State(guarded): State<Guarded>, mut request: Request, 
     let (response, visit) = match admit(&console, &request, route) {
         Admission::Granted(visit) => {
             request.extensions_mut().insert(visit.clone());
-            (within_deadline(&console, request, next).await, Some(visit))
+            (within_deadline(&console, request, next, MAX_FORM_BYTES).await, Some(visit))
         }
-        Admission::Public => (within_deadline(&console, request, next).await, None),
+        Admission::Public => (within_deadline(&console, request, next, MAX_LOGIN_BYTES).await, None),
         Admission::LoginFirst => (to_login(&console, &request), None),
         Admission::Refused(fault) => (fault.into_response(), None),
     };
     finished(response, visit.as_ref(), &console)
 }
 
-async fn within_deadline(console: &Console, request: Request, next: Next) -> Response {
+/// Runs the request once its form has arrived, so that a slow client keeps no one from the database.
+async fn within_deadline(console: &Console, request: Request, next: Next, max_form_bytes: usize) -> Response {
     let answer = async {
+        let (parts, body) = request.into_parts();
+        let Ok(form) = to_bytes(body, max_form_bytes).await else { return Fault::TooLarge.into_response() };
         // So many requests at most use the database at the same time.
         let _permit = console.requests.acquire().await;
-        next.run(request).await
+        next.run(Request::from_parts(parts, form.into())).await
     };
     timeout(DEADLINE, answer).await.unwrap_or_else(|_| Fault::Busy.into_response())
 }

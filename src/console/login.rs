@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
@@ -20,8 +20,6 @@ use super::layout::{Page, Section};
 use super::settings::{Account, Login, digest};
 use crate::server::forwarded::{contains, sender};
 
-/// Maximum size of the form, in bytes.
-const MAX_FORM_BYTES: usize = 16 * 1024;
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// `GET /login`.
@@ -37,7 +35,9 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts, Body::empty());
     let address = address(&console, &request);
-    let form = Fields::of_form(&read(body).await?);
+    // The guard has read and bounded it.
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Fault::TooLarge)?;
+    let form = Fields::of_form(&body);
     let next = form.get("next");
     if let Some(wait) = console.attempts.wait(address) {
         let minutes = wait.as_secs().div_ceil(60);
@@ -72,10 +72,6 @@ pub(super) async fn log_out(State(console): State<Arc<Console>>, request: Reques
     headers.insert(SET_COOKIE, cookie::set("", &console.prefix, transport(&console, &request)));
     headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
     response
-}
-
-async fn read(body: Body) -> Result<Bytes, Fault> {
-    axum::body::to_bytes(body, MAX_FORM_BYTES).await.map_err(|_| Fault::TooLarge)
 }
 
 /// The accounts, if people log in here.
@@ -121,6 +117,8 @@ fn form_markup(console: &Console, next: Option<&str>, error: Option<&str>) -> Ma
                 @if let Some(next) = next {
                     input type="hidden" name="next" value=(next);
                 }
+                // Password managers keep a token under a name.
+                input type="text" name="username" value="banklink" autocomplete="username" hidden;
                 label for="token" { "Access token" }
                 input #token name="token" type="password" required autocomplete="current-password" autofocus
                     aria-describedby=[error.map(|_| "error")];

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
@@ -15,9 +14,6 @@ use super::rights::{Right, Route};
 use super::{
     Console, assets, audit, discard, edit, export, letter, letters, link, links, login, overview, reconciliation,
 };
-
-/// Maximum size of a form, in bytes. It holds an edited body, of which each byte may take three.
-const MAX_FORM_BYTES: usize = 1024 * 1024;
 
 /// Puts the guard in front of the handlers of `$route`.
 macro_rules! guarded {
@@ -77,6 +73,5 @@ pub(super) fn router(console: Arc<Console>) -> Router {
     pages(&console)
         .fallback(not_found.layer(guarded!(&console, UNKNOWN)))
         .method_not_allowed_fallback(wrong_method.layer(guarded!(&console, UNKNOWN)))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(console)
 }

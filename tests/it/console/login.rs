@@ -2,7 +2,10 @@
 
 use banklink::console::{Role, Settings};
 use testkit::app::console::{accounts, token};
+use testkit::waiting::within;
 use testkit::{On, TestApp};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_leads_to_the_page_that_was_asked_for_and_ends_with_the_logout() {
@@ -87,4 +90,25 @@ async fn behind_a_proxy_that_encrypts_the_cookie_is_for_encrypted_requests_of_th
     let answer = person.post("/login", &[("token", &token(Role::Viewer))]).await;
     assert!(!answer.header("set-cookie").contains("Secure"), "{answer:?}");
     drop(console);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_large_forms_of_strangers_keep_no_one_out() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let console = app.start_console(accounts()).await;
+    let address = console.url.trim_start_matches("http://");
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST /login HTTP/1.1\r\nhost: {address}\r\ncontent-length: 100\r\n\r\ntoken=");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let viewer = within(console.log_in(Role::Viewer)).await;
+    assert_eq!(within(viewer.get("/letters")).await.status, 200);
+    let large = console.visitor().post("/login", &[("token", &"x".repeat(20_000))]).await;
+    assert_eq!(large.status, 413);
+    let form = viewer.post("/login", &[("token", &"x".repeat(2_000_000))]).await;
+    assert_eq!(form.status, 413);
+    drop((console, slow));
 }

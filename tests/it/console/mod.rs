@@ -7,6 +7,7 @@ mod hostile;
 mod letter;
 mod lists;
 mod login;
+mod processes;
 mod settings;
 mod volume;
 
