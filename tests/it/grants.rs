@@ -77,9 +77,17 @@ async fn each_role_works_with_the_rights_of_its_user() {
         let output = app.command(arguments).env("DATABASE_URL", url_of(&services, "operator")).run().await;
         assert_eq!(output.code, expected, "{arguments:?}: {output:?}");
     }
+    let mut console =
+        app.command(&["run", "console"]).on_free_ports().env("DATABASE_URL", url_of(&services, "console")).start();
+    let url = format!("http://{}", console.address("showing the console").await);
+    for path in ["/", "/letters?state=any", &format!("/links/{entity}"), "/reconciliation", "/audit"] {
+        let page = app.http.get(format!("{url}{path}")).send().await.unwrap();
+        let (status, page) = (page.status(), page.text().await.unwrap());
+        assert!(status == 200 && !page.contains("the database cannot"), "{path}: {status}");
+    }
     until("a reconnected link", async || exists("SELECT 1 FROM bank_links WHERE reconnected_at IS NOT NULL").await)
         .await;
-    for process in [&mut worker, &mut relay, &mut api, &mut reconciler] {
+    for process in [&mut worker, &mut relay, &mut api, &mut reconciler, &mut console] {
         assert_eq!(process.terminate().await, 0, "{}", process.log());
         assert!(!process.log().contains("permission denied"), "{}", process.log());
     }

@@ -181,7 +181,7 @@ impl Running {
     }
 
     /// The address that the log line with `message` names, in either log format.
-    async fn address(&self, message: &str) -> String {
+    pub async fn address(&self, message: &str) -> String {
         eventually(message, async || {
             let log = self.log();
             let line = log.lines().find(|line| line.contains(message))?;
