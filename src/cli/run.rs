@@ -61,15 +61,7 @@ async fn run_roles(mut settings: RunSettings) -> anyhow::Result<()> {
         api: listen_for(settings.api.as_ref()).await?,
         console: listen_for(settings.console.as_ref()).await?,
     };
-    let stores = match &settings.database_url {
-        Some(url) => {
-            if let Some(weakness) = Store::connection_warning(url) {
-                warn!("{weakness}");
-            }
-            Some(Stores::open(url).await?)
-        }
-        None => None,
-    };
+    let stores = open_stores(settings.database_url.as_deref()).await?;
     let (address, topology) = settings.broker.clone();
     let migrate = settings.migrate;
     let app = App::new(address, topology);
@@ -149,6 +141,15 @@ async fn run_until_stopped(
             Err(panic) => anyhow!("a role panicked: {panic}"),
         }),
     }
+}
+
+/// Prepares to use the database, if a role does.
+async fn open_stores(url: Option<&str>) -> anyhow::Result<Option<Stores>> {
+    let Some(url) = url else { return Ok(None) };
+    if let Some(weakness) = Store::connection_warning(url) {
+        warn!("{weakness}");
+    }
+    Ok(Some(Stores::open(url).await?))
 }
 
 /// Waits until the database answers, and brings up its schema if asked to.

@@ -18,6 +18,7 @@ use super::visit::Visit;
 use crate::dead_letters::{Masking, field_value, value_text};
 use crate::domain::bank_link::BankLink;
 use crate::domain::field::Field;
+use crate::domain::timestamp::Timestamp;
 use crate::escape::escaped;
 use crate::store::link_reads::{self, StoredLink};
 
@@ -94,8 +95,8 @@ fn table(links: &[StoredLink], visit: &Visit) -> Markup {
                     tr {
                         td.mono data-label="Entity" { a href=(visit.path(&format!("/links/{}", link.entity_id))) { (link.entity_id) } }
                         td data-label="Permissions" { (value(link, Field::Permissions, Masking::Masked)) }
-                        td data-label="Linked" { (optional_ago(link.linked_at.map(|at| at.to_micros()))) }
-                        td data-label="Reconnected" { (optional_ago(link.reconnected_at.map(|at| at.to_micros()))) }
+                        td data-label="Linked" { (optional_ago(link.linked_at.map(Timestamp::to_micros))) }
+                        td data-label="Reconnected" { (optional_ago(link.reconnected_at.map(Timestamp::to_micros))) }
                         td data-label="Written" { (optional_ago(Some(*updated_at))) }
                     }
                 }

@@ -32,7 +32,7 @@ pub(super) fn concerns(snapshot: &Snapshot, known: &Known, topology: &Topology, 
     }
     match &snapshot.queues {
         Err(class) => {
-            add(true, format!("RabbitMQ does not answer ({class}). Webhooks get 503, and Lean repeats them."), None)
+            add(true, format!("RabbitMQ does not answer ({class}). Webhooks get 503, and Lean repeats them."), None);
         }
         Ok(queues) => {
             let work = queues.iter().find(|queue| queue.name == topology.webhooks());

@@ -41,7 +41,7 @@ impl Position {
 pub async fn page(store: &Store, filter: &Filter, after: Option<Position>) -> Result<Vec<Letter>, Error> {
     let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
     let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
-    let select = after.map(Position::after).into_iter().fold(select, |select, condition| select.filter(condition));
+    let select = select.filter(Condition::all().add_option(after.map(Position::after)));
     let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
     store.read(async |connection| Ok(newest_first.all(connection).await?)).await
 }

@@ -35,7 +35,7 @@ async fn every_address_checks_the_role_on_the_server_and_answers_with_the_header
         match (route.right, route.method) {
             (Right::Public, _) => assert!(![303, 403].contains(&anonymous.status), "{route:?}: {anonymous:?}"),
             (_, "get") => {
-                assert_eq!((anonymous.status, &anonymous.header("location")[..6]), (303, "/login"), "{route:?}")
+                assert_eq!((anonymous.status, &anonymous.header("location")[..6]), (303, "/login"), "{route:?}");
             }
             _ => assert_eq!(anonymous.status, 403, "{route:?}"),
         }

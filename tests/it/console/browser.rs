@@ -71,6 +71,95 @@ fn faulty(entity: Uuid) -> entity::dead_letter::Model {
     letter
 }
 
+/// A viewer looks, and has no button.
+async fn viewer_looks(browser: &Browser, letter: &str) {
+    follow(browser, "#kinds .head a").await;
+    browser.until_text("h1", "Dead letters").await;
+    assert_eq!(browser.texts(".kinds .kind").await.len(), 4);
+    assert!(browser.texts("main form[method=post] button, input[name=id]").await.is_empty());
+    look(browser, "letters").await;
+    browser.open(letter).await;
+    browser.until_text("pre.body", "\"customer_id\": \"***\"").await;
+    assert!(browser.texts("main button").await.is_empty());
+}
+
+/// An auditor reveals, for a reason.
+async fn auditor_reveals(browser: &Browser, console: &ConsoleServer, letter: &str) {
+    log_in(browser, console, Role::Auditor).await;
+    browser.open(letter).await;
+    fill(browser, "#reveal-reason", "ticket 12").await;
+    browser.press("Reveal").await;
+    browser.until_text("pre.body", "9007199254740993").await;
+    look(browser, "letter-revealed").await;
+}
+
+/// An operator edits, and sees the difference and the dry run first.
+async fn operator_edits(browser: &Browser, console: &ConsoleServer, letter: &str) {
+    log_in(browser, console, Role::Operator).await;
+    browser.open(letter).await;
+    look(browser, "letter").await;
+    fill(browser, "#edit-reason", "ticket 12").await;
+    browser.press("Edit the body").await;
+    let body = browser.client.wait().for_element(Locator::Css("#body")).await.unwrap();
+    let body = body.prop("value").await.unwrap().unwrap();
+    look(browser, "edit").await;
+    fill(browser, "#body", &body.replace("\"permissions\": 7", "\"permissions\": [\"accounts\"]")).await;
+    browser.press("Show the difference and a dry run").await;
+    browser.until_text(".effects", "insert a bank link").await;
+    browser.until_text(".diff ins", "\"accounts\"").await;
+    look(browser, "edit-preview").await;
+    browser.press("Send it").await;
+    browser.until_text("#heading", "resolved").await;
+}
+
+/// All of a kind is discarded, by number.
+async fn operator_discards(browser: &Browser, console: &ConsoleServer) {
+    browser.open(&format!("{}/letters?class=unknown_entity", console.url)).await;
+    look(browser, "letters-of-a-kind").await;
+    browser.press("Discard all that match").await;
+    browser.until_text("h1", "Discard 499 letters?").await;
+    look(browser, "discard").await;
+    fill(browser, "#reason", "the bank was closed").await;
+    browser.press("Discard 499 letters").await;
+    browser.until_text(".notice.good", "499 letters discarded.").await;
+}
+
+/// An admin looks at everything else, and at a telephone.
+async fn admin_looks(browser: &Browser, console: &ConsoleServer, linked: Uuid) {
+    log_in(browser, console, Role::Admin).await;
+    browser.open(&format!("{}/links/{linked}", console.url)).await;
+    look(browser, "link").await;
+    browser.open(&format!("{}/links", console.url)).await;
+    fill(browser, "#q", &linked.to_string()).await;
+    browser.press("Search").await;
+    browser.until_text("main", "customer_id").await;
+    for (path, name) in [("/audit", "audit"), ("/reconciliation", "reconciliation"), ("/letters", "letters-admin")] {
+        browser.open(&format!("{}{path}", console.url)).await;
+        look(browser, name).await;
+    }
+    browser.client.set_window_size(500, 1000).await.unwrap();
+    for (path, name) in [("/", "overview"), ("/letters", "letters"), ("/audit", "audit")] {
+        browser.open(&format!("{}{path}", console.url)).await;
+        look(browser, &format!("phone-{name}")).await;
+        let width =
+            browser.client.execute("return document.documentElement.scrollWidth - innerWidth;", Vec::new()).await;
+        assert!(width.unwrap().as_i64().unwrap() <= 0, "{name} is wider than a telephone");
+    }
+}
+
+/// The same pages for people who prefer dark ones.
+async fn admin_looks_in_the_dark(console: &ConsoleServer, letter: &str) {
+    let Some(dark) = Browser::start_dark().await else { return };
+    log_in(&dark, console, Role::Admin).await;
+    for (path, name) in [("/", "overview"), ("/letters?class=panicked", "letters")] {
+        dark.open(&format!("{}{path}", console.url)).await;
+        look(&dark, &format!("dark-{name}")).await;
+    }
+    dark.open(letter).await;
+    look(&dark, "dark-letter").await;
+    dark.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn four_roles_deal_with_five_thousand_dead_letters() {
     let Some(browser) = Browser::start().await else { return };
@@ -94,87 +183,18 @@ async fn four_roles_deal_with_five_thousand_dead_letters() {
     browser.until_text("#verdict", "5\u{202f}000 letters are dead.").await;
     look(&browser, "overview").await;
 
-    // A viewer looks, and has no button.
-    follow(&browser, "#kinds .head a").await;
-    browser.until_text("h1", "Dead letters").await;
-    assert_eq!(browser.texts(".kinds .kind").await.len(), 4);
-    assert!(browser.texts("main form[method=post] button, input[name=id]").await.is_empty());
-    look(&browser, "letters").await;
-    browser.open(&letter).await;
-    browser.until_text("pre.body", "\"customer_id\": \"***\"").await;
-    assert!(browser.texts("main button").await.is_empty());
-
-    // An auditor reveals, for a reason.
-    log_in(&browser, &console, Role::Auditor).await;
-    browser.open(&letter).await;
-    fill(&browser, "#reveal-reason", "ticket 12").await;
-    browser.press("Reveal").await;
-    browser.until_text("pre.body", "9007199254740993").await;
-    look(&browser, "letter-revealed").await;
-
-    // An operator edits: sees the difference and the dry run first.
-    log_in(&browser, &console, Role::Operator).await;
-    browser.open(&letter).await;
-    look(&browser, "letter").await;
-    fill(&browser, "#edit-reason", "ticket 12").await;
-    browser.press("Edit the body").await;
-    let body = browser.client.wait().for_element(Locator::Css("#body")).await.unwrap();
-    let body = body.prop("value").await.unwrap().unwrap();
-    look(&browser, "edit").await;
-    fill(&browser, "#body", &body.replace("\"permissions\": 7", "\"permissions\": [\"accounts\"]")).await;
-    browser.press("Show the difference and a dry run").await;
-    browser.until_text(".effects", "insert a bank link").await;
-    browser.until_text(".diff ins", "\"accounts\"").await;
-    look(&browser, "edit-preview").await;
-    browser.press("Send it").await;
-    browser.until_text("#heading", "resolved").await;
+    viewer_looks(&browser, &letter).await;
+    auditor_reveals(&browser, &console, &letter).await;
+    operator_edits(&browser, &console, &letter).await;
     app.until_link(entity).await;
-
-    // All of a kind is discarded, by number.
-    browser.open(&format!("{}/letters?class=unknown_entity", console.url)).await;
-    look(&browser, "letters-of-a-kind").await;
-    browser.press("Discard all that match").await;
-    browser.until_text("h1", "Discard 499 letters?").await;
-    look(&browser, "discard").await;
-    fill(&browser, "#reason", "the bank was closed").await;
-    browser.press("Discard 499 letters").await;
-    browser.until_text(".notice.good", "499 letters discarded.").await;
-
-    // The rest, on a telephone, as an admin.
-    log_in(&browser, &console, Role::Admin).await;
-    browser.open(&format!("{}/links/{linked}", console.url)).await;
-    look(&browser, "link").await;
-    browser.open(&format!("{}/links", console.url)).await;
-    fill(&browser, "#q", &entity.to_string()).await;
-    browser.press("Search").await;
-    browser.until_text("main", "customer_id").await;
-    for (path, name) in [("/audit", "audit"), ("/reconciliation", "reconciliation"), ("/letters", "letters-admin")] {
-        browser.open(&format!("{}{path}", console.url)).await;
-        look(&browser, name).await;
-    }
-    browser.client.set_window_size(500, 1000).await.unwrap();
-    for (path, name) in [("/", "overview"), ("/letters", "letters"), ("/audit", "audit")] {
-        browser.open(&format!("{}{path}", console.url)).await;
-        look(&browser, &format!("phone-{name}")).await;
-        let width =
-            browser.client.execute("return document.documentElement.scrollWidth - innerWidth;", Vec::new()).await;
-        assert!(width.unwrap().as_i64().unwrap() <= 0, "{name} is wider than a telephone");
-    }
+    operator_discards(&browser, &console).await;
+    admin_looks(&browser, &console, linked).await;
     browser.close().await;
     let history = app.history().await;
     let by = |action: &str| history.iter().find(|entry| entry.action == action).and_then(|entry| entry.by.clone());
     assert_eq!((by("revealed"), by("edited")), (Some("auditor".to_owned()), Some("operator".to_owned())));
 
-    if let Some(dark) = Browser::start_dark().await {
-        log_in(&dark, &console, Role::Admin).await;
-        for (path, name) in [("/", "overview"), ("/letters?class=panicked", "letters")] {
-            dark.open(&format!("{}{path}", console.url)).await;
-            look(&dark, &format!("dark-{name}")).await;
-        }
-        dark.open(&letter).await;
-        look(&dark, "dark-letter").await;
-        dark.close().await;
-    }
+    admin_looks_in_the_dark(&console, &letter).await;
     drop(console);
     app.until_outbox_is_empty().await;
 }

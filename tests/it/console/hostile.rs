@@ -70,7 +70,7 @@ async fn hostile_text_in_every_field_is_shown_as_text_on_every_page() {
     let form = person.post(&format!("{path}/edit"), &[("reason", HOSTILE)]).await;
     assert!(!form.text.contains("<script>") && form.text.matches("</textarea>").count() == 1, "edit");
     let opened = form.hidden("opened");
-    let edited = format!("[{}]", webhook);
+    let edited = format!("[{webhook}]");
     let preview = person.post(&format!("{path}/edit/preview"), &[("opened", &opened), ("body", &edited)]).await;
     assert_eq!(preview.status, 200);
     assert!(!preview.text.contains("<script>") && !preview.text.contains("<img"), "the preview");

@@ -18,7 +18,6 @@ pub fn client() -> reqwest::Client {
 }
 
 /// What [`client`] is built from.
-#[must_use]
 pub fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().timeout(DEADLINE)
