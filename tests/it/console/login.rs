@@ -1,11 +1,14 @@
 //! Logging in with a token, and what a session is.
 
+use std::time::Duration;
+
 use banklink::console::{Role, Settings};
 use testkit::app::console::{accounts, token};
 use testkit::waiting::within;
 use testkit::{On, TestApp};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_leads_to_the_page_that_was_asked_for_and_ends_with_the_logout() {
@@ -104,7 +107,8 @@ async fn slow_and_large_forms_of_strangers_keep_no_one_out() {
         stream.write_all(head.as_bytes()).await.unwrap();
         slow.push(stream);
     }
-    let viewer = within(console.log_in(Role::Viewer)).await;
+    // Less than the console waits for a form.
+    let viewer = timeout(Duration::from_secs(15), console.log_in(Role::Viewer)).await.expect("a login");
     assert_eq!(within(viewer.get("/letters")).await.status, 200);
     let large = console.visitor().post("/login", &[("token", &"x".repeat(20_000))]).await;
     assert_eq!(large.status, 413);
