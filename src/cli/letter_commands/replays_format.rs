@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{CommandError, output};
-use crate::cli::times::{age, time};
 use crate::dead_letters::{MAX_DEAD_AGAIN, ReplayView};
 use crate::domain::replay::ReplayTotals;
 use crate::store::replays::totals;
+use crate::times::{age, time};
 
 /// The replay without its letters.
 pub(super) fn object(view: &ReplayView) -> Value {
