@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use tracing::{info, warn};
@@ -19,8 +19,6 @@ use super::fields::Fields;
 use super::layout::{Page, Section};
 use super::settings::{Account, Login, digest};
 use crate::server::forwarded::{contains, sender};
-
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// `GET /login`.
 pub(super) async fn form(State(console): State<Arc<Console>>, request: Request) -> Result<Response, Fault> {
@@ -68,9 +66,7 @@ pub(super) async fn log_out(State(console): State<Arc<Console>>, request: Reques
         console.sessions.end(id);
     }
     let mut response = see_other(&format!("{}/login", console.prefix));
-    let headers = response.headers_mut();
-    headers.insert(SET_COOKIE, cookie::set("", &console.prefix, transport(&console, &request)));
-    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    response.headers_mut().insert(SET_COOKIE, cookie::set("", &console.prefix, transport(&console, &request)));
     response
 }
 
