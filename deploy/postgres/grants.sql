@@ -59,8 +59,11 @@ BEGIN
   GRANT SELECT, INSERT, UPDATE, DELETE ON reconcile_runs, leases TO banklink_reconciler, banklink_operator;
   GRANT USAGE ON SEQUENCE reconcile_runs_id_seq TO banklink_reconciler, banklink_operator;
 
-  -- The console shows everything, and edits and discards dead letters. It prunes nothing, and writes no links.
-  GRANT SELECT ON bank_links, outbox_events, reconcile_runs, leases TO banklink_console;
+  -- The console shows everything, and replays, edits and discards dead letters. It prunes nothing, and writes no links.
+  GRANT SELECT ON bank_links, outbox_events, reconcile_runs TO banklink_console;
+  GRANT SELECT, INSERT, UPDATE, DELETE ON leases TO banklink_console;
+  GRANT SELECT, INSERT, UPDATE ON replays, replay_letters TO banklink_console;
+  GRANT USAGE ON SEQUENCE replays_id_seq TO banklink_console;
   GRANT SELECT, UPDATE ON dead_letters TO banklink_console;
   GRANT SELECT, INSERT ON dead_letter_history TO banklink_console;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_console;

@@ -128,7 +128,6 @@ fn identify(console: &Console, request: &Request, route: Route) -> Result<Option
         has_session,
         changes: console.settings.changes,
         prefix: Arc::clone(&console.prefix),
-        routes: console.routes,
     };
     match &console.settings.login {
         Login::Loopback { user } => Ok(Some(visit(user.clone(), Role::Admin, false))),

@@ -4,11 +4,41 @@ use maud::{Markup, html};
 
 use super::fields::query;
 use super::parts::{ago, number, text};
+use super::replays;
+use super::rights::Right;
+use super::selection::ALL;
 use super::visit::Visit;
 use crate::store::letters::FailureGroup;
 
-/// A table of kinds, each with a link to its letters. `current` is the fingerprint of the one that is being looked at.
-pub(super) fn table(kinds: &[FailureGroup], current: Option<&str>, visit: &Visit) -> Markup {
+/// A table of kinds, each with a link to its letters.
+pub(super) fn table(kinds: &[FailureGroup], visit: &Visit) -> Markup {
+    rows(kinds, None, visit, &|_| None)
+}
+
+/// The same, and for those who may, a button for each kind that replays its letters. `current` is the fingerprint of the kind that is
+/// being looked at.
+pub(super) fn table_with_deeds(kinds: &[FailureGroup], current: &str, visit: &Visit) -> Markup {
+    rows(kinds, Some(current), visit, &|kind| visit.may(Right::Change).then(|| replay(kind, visit)))
+}
+
+/// The form that replays the letters of a kind.
+fn replay(kind: &FailureGroup, visit: &Visit) -> Markup {
+    html! {
+        form method="post" action=(visit.path(replays::NEW)) {
+            input type="hidden" name="scope" value=(ALL);
+            input type="hidden" name="class" value=(kind.failure_class);
+            input type="hidden" name="fingerprint" value=(kind.fingerprint);
+            button.plain type="submit" aria-label={ "Replay the letters of " (kind.fingerprint) } { "Replay" }
+        }
+    }
+}
+
+fn rows(
+    kinds: &[FailureGroup],
+    current: Option<&str>,
+    visit: &Visit,
+    deed: &dyn Fn(&FailureGroup) -> Option<Markup>,
+) -> Markup {
     html! {
         table.cards.kinds {
             thead {
@@ -17,6 +47,7 @@ pub(super) fn table(kinds: &[FailureGroup], current: Option<&str>, visit: &Visit
                     th.number scope="col" { "Letters" }
                     th scope="col" { "First seen" }
                     th scope="col" { "Last seen" }
+                    @if kinds.first().and_then(deed).is_some() { th scope="col" { span.sr { "What to do" } } }
                 }
             }
             tbody {
@@ -31,6 +62,7 @@ pub(super) fn table(kinds: &[FailureGroup], current: Option<&str>, visit: &Visit
                         td.number data-label="Letters" { (number(kind.count)) }
                         td data-label="First seen" { (ago(kind.oldest)) }
                         td data-label="Last seen" { (ago(kind.newest)) }
+                        @if let Some(deed) = deed(kind) { td.deed data-label="" { (deed) } }
                     }
                 }
             }

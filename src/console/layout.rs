@@ -22,7 +22,7 @@ pub(super) enum Section {
     None,
 }
 
-/// The navigation. A part is listed once it exists.
+/// The navigation.
 const NAVIGATION: [(Section, &str, &str); 6] = [
     (Section::Overview, "/", "Overview"),
     (Section::Letters, "/letters", "Dead letters"),
@@ -120,9 +120,9 @@ fn header(current: Section, visit: Option<&Visit>, path: &impl Fn(&str) -> Strin
             @if let Some(visit) = visit {
                 nav.main aria-label="Main" {
                     ul {
-                        @for (section, at, name) in NAVIGATION.iter().filter(|(_, at, _)| visit.has_page(at)) {
+                        @for (section, at, name) in NAVIGATION {
                             li {
-                                a href=(path(at)) aria-current=[(*section == current).then_some("page")] { (name) }
+                                a href=(path(at)) aria-current=[(section == current).then_some("page")] { (name) }
                             }
                         }
                     }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::replays;
 use super::rights::Right;
 use super::visit::Visit;
 use crate::domain::dead_letter::State;
@@ -18,13 +19,11 @@ pub(super) fn panel(letter: &Letter, visit: &Visit) -> Markup {
     html! {
         section.panel.deeds aria-labelledby="deeds-heading" {
             div.head { h2 id="deeds-heading" { "What to do" } }
-            @if visit.has_page(NEW_REPLAY) {
-                form.stack method="get" action=(visit.path(NEW_REPLAY)) {
-                    h3 { "Replay" }
-                    p.quiet { "Once the cause is gone: send it in again as it is. A dry run shows what that would change." }
-                    input type="hidden" name="id" value=(id);
-                    div { button.primary type="submit" { "Dry run" } }
-                }
+            form.stack method="post" action=(visit.path(replays::NEW)) {
+                h3 { "Replay" }
+                p.quiet { "Once the cause is gone: send it in again as it is. A dry run shows what that would change." }
+                input type="hidden" name="id" value=(id);
+                div { button.primary type="submit" { "Replay" } }
             }
             form.stack method="post" action=(visit.path(&format!("/letters/{id}/edit"))) autocomplete="off" {
                 h3 { "Edit" }
@@ -44,6 +43,3 @@ pub(super) fn panel(letter: &Letter, visit: &Visit) -> Markup {
         }
     }
 }
-
-/// The page on which a replay is put together.
-pub(super) const NEW_REPLAY: &str = "/replays/new";

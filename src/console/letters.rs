@@ -11,9 +11,9 @@ use super::fault::Fault;
 use super::fields::Fields;
 use super::kinds;
 use super::layout::{Page, Section};
-use super::letter_actions::NEW_REPLAY;
 use super::letter_filter::{ANY, LetterFilter, position};
 use super::parts::{ago, empty, letters as count_letters, optional, state, text};
+use super::replays;
 use super::rights::Right;
 use super::selection::ALL;
 use super::visit::Visit;
@@ -46,7 +46,7 @@ pub(super) async fn page(
         @match &snapshot.kinds {
             Ok(all) if !all.is_empty() => section.panel aria-labelledby="kinds-heading" {
                 div.head { h2 id="kinds-heading" { "By kind" } }
-                (kinds::table(all, Some(filter.written("fingerprint")), &visit))
+                (kinds::table_with_deeds(all, filter.written("fingerprint"), &visit))
             },
             _ => {}
         }
@@ -158,13 +158,9 @@ fn toolbar(filter: &LetterFilter, visit: &Visit) -> Markup {
         @if may_tick(visit) {
             div.toolbar role="group" aria-label="What to do with letters" {
                 @if visit.may(Right::Change) && only_dead {
-                    @if visit.has_page(NEW_REPLAY) {
-                        button.primary type="submit" formmethod="get" formaction=(visit.path(NEW_REPLAY)) data-needs-ticks {
-                            "Replay ticked"
-                        }
-                        button type="submit" name="scope" value=(ALL) formmethod="get" formaction=(visit.path(NEW_REPLAY)) {
-                            "Replay all that match"
-                        }
+                    button.primary type="submit" formaction=(visit.path(replays::NEW)) data-needs-ticks { "Replay ticked" }
+                    button type="submit" name="scope" value=(ALL) formaction=(visit.path(replays::NEW)) {
+                        "Replay all that match"
                     }
                     button.danger type="submit" formaction=(visit.path("/letters/discard")) data-needs-ticks { "Discard ticked" }
                     button.danger type="submit" name="scope" value=(ALL) formaction=(visit.path("/letters/discard")) {

@@ -32,6 +32,7 @@ mod overview;
 mod parts;
 mod processes;
 mod reconciliation;
+mod replays;
 mod rights;
 mod routes;
 mod scrape;
@@ -61,12 +62,14 @@ pub use settings::{
 };
 
 use crate::broker::{Connection, Publisher};
+use crate::dead_letters::{ReplayRunner, ReplayWorker};
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::server::{self, TrackedBody};
 use crate::store::{self, Store};
 use attempts::Attempts;
 use facts::Facts;
 use processes::Processes;
+use replays::started::Started;
 use seal::Seal;
 use sessions::Sessions;
 
@@ -84,12 +87,13 @@ pub struct Unavailable(#[from] reqwest::Error);
 pub struct Console {
     settings: Settings,
     prefix: Arc<str>,
-    routes: &'static [Route],
     store: Store,
     publisher: Publisher,
     sessions: Sessions,
     attempts: Attempts,
     seal: Seal,
+    /// The forms that have started replays. Held while one is made.
+    started: Mutex<Started>,
     facts: Facts,
     processes: Processes,
     /// One permit for each request that is being answered.
@@ -117,7 +121,6 @@ impl Console {
     ) -> Result<Self, Unavailable> {
         Ok(Self {
             prefix: settings.path_prefix.as_str().into(),
-            routes: ROUTES,
             processes: Processes::new(settings.processes.clone())?,
             facts: Facts::new(store.clone(), events),
             settings,
@@ -126,6 +129,7 @@ impl Console {
             sessions: Sessions::default(),
             attempts: Attempts::default(),
             seal: Seal::new(),
+            started: Mutex::default(),
             requests: Semaphore::new(MAX_REQUESTS),
             streams: Arc::new(Semaphore::new(live::MAX_STREAMS)),
             streams_read: Mutex::default(),
@@ -134,7 +138,8 @@ impl Console {
         })
     }
 
-    /// Serves pages on `listener` until `stop`, then returns once the requests in progress are answered.
+    /// Serves pages on `listener`, and works on replays that no other process works on unless the console is read-only, until `stop`.
+    /// Then returns once the requests in progress are answered and the batches in progress are published.
     pub async fn run(self: Arc<Self>, listener: TcpListener) {
         let (stop, prefix) = (self.stop.clone(), Arc::clone(&self.prefix));
         let router = routes::router(Arc::clone(&self));
@@ -150,7 +155,14 @@ impl Console {
         };
         let limits = server::Limits::with_max_connections(MAX_CONNECTIONS);
         let asking = self.stop.run_until_cancelled(self.processes.run());
-        tokio::join!(server::serve(listener, limits, handler, stop), asking);
+        let worker = ReplayWorker { store: self.store.clone(), publisher: self.publisher.clone() };
+        let mut runner = ReplayRunner::new(worker, self.stop.clone());
+        let replaying = async {
+            if self.settings.changes == Changes::Allowed {
+                runner.run().await;
+            }
+        };
+        tokio::join!(server::serve(listener, limits, handler, stop), asking, replaying);
     }
 
     /// Asks the admin addresses once, as it otherwise does every ten seconds.

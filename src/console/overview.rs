@@ -174,7 +174,7 @@ fn dead_letters(snapshot: &Snapshot, visit: &Visit) -> Markup {
                 Ok(kinds) if kinds.is_empty() => (empty("No letter is dead.", &html! {
                     "A webhook that cannot be handled appears here, and waits for you to replay, edit or discard it."
                 })),
-                Ok(kinds) => (kinds::table(&kinds[..kinds.len().min(MAX_KINDS)], None, visit)),
+                Ok(kinds) => (kinds::table(&kinds[..kinds.len().min(MAX_KINDS)], visit)),
                 Err(class) => p.notice.bad { "The database does not answer: " (class) },
             }
         }

@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::rights::{Right, Route};
 use super::{
     Console, assets, audit, discard, edit, export, letter, letters, link, links, login, overview, reconciliation,
+    replays,
 };
 
 /// Puts the guard in front of the handlers of `$route`.
@@ -54,6 +55,15 @@ routes! {
     post "/letters/discard" Change => discard::confirm;
     post "/letters/discard/confirmed" Change => discard::discard;
     post "/letters/export" Export => export::export;
+    get "/replays" Look => replays::list::page;
+    get "/live/replays" Look => replays::list::stream;
+    post "/replays/new" Change => replays::start::plan;
+    post "/replays" Change => replays::start::start;
+    get "/replays/{id}" Look => replays::show::page;
+    get "/live/replays/{id}" Look => replays::show::stream;
+    post "/replays/{id}/pause" Change => replays::changes::pause;
+    post "/replays/{id}/resume" Change => replays::changes::resume;
+    post "/replays/{id}/cancel" Change => replays::changes::cancel;
     get "/links" Look => links::page;
     get "/links/{id}" Look => link::page;
     post "/links/{id}/reveal" Reveal => link::reveal;

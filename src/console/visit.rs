@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rights::{Right, Role, Route};
+use super::rights::{Right, Role};
 use super::settings::Changes;
 
 /// A request by a known user.
@@ -18,19 +18,12 @@ pub(super) struct Visit {
     pub(super) has_session: bool,
     /// What every path begins with.
     pub(super) prefix: Arc<str>,
-    /// Every address of the console.
-    pub(super) routes: &'static [Route],
 }
 
 impl Visit {
     /// Whether the user has that right now.
     pub(super) fn may(&self, right: Right) -> bool {
         self.role.has(right) && (right != Right::Change || self.changes == Changes::Allowed)
-    }
-
-    /// Whether there is a page at `path`.
-    pub(super) fn has_page(&self, path: &str) -> bool {
-        self.routes.iter().any(|route| route.path == path && route.method == "get")
     }
 
     /// The address of a path of the console.

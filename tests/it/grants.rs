@@ -80,7 +80,9 @@ async fn each_role_works_with_the_rights_of_its_user() {
     let mut console =
         app.command(&["run", "console"]).on_free_ports().env("DATABASE_URL", url_of(&services, "console")).start();
     let url = format!("http://{}", console.address("showing the console").await);
-    for path in ["/", "/letters?state=any", &format!("/links/{entity}"), "/reconciliation", "/audit"] {
+    for path in
+        ["/", "/letters?state=any", &format!("/links/{entity}"), "/reconciliation", "/audit", "/replays", "/replays/1"]
+    {
         let page = app.http.get(format!("{url}{path}")).send().await.unwrap();
         let (status, page) = (page.status(), page.text().await.unwrap());
         assert!(status == 200 && !page.contains("the database cannot"), "{path}: {status}");

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{after_a_bad_deploy, letter};
 
 /// Logs in through the form, after the logout of whom the browser remembers.
-async fn log_in(browser: &Browser, console: &ConsoleServer, role: Role) {
+pub(super) async fn log_in(browser: &Browser, console: &ConsoleServer, role: Role) {
     if !browser.texts(".who button").await.is_empty() {
         browser.press("Log out").await;
     }
@@ -25,7 +25,7 @@ async fn log_in(browser: &Browser, console: &ConsoleServer, role: Role) {
     browser.until_text(".who", role.as_str()).await;
 }
 
-async fn fill(browser: &Browser, selector: &str, text: &str) {
+pub(super) async fn fill(browser: &Browser, selector: &str, text: &str) {
     let field = browser.client.wait().for_element(Locator::Css(selector)).await.unwrap();
     field.clear().await.unwrap();
     field.send_keys(text).await.unwrap();
@@ -51,7 +51,7 @@ async fn assert_accessible(browser: &Browser, name: &str) {
 }
 
 /// A picture of the page, once it is found accessible and nothing was blocked.
-async fn look(browser: &Browser, name: &str) {
+pub(super) async fn look(browser: &Browser, name: &str) {
     assert_accessible(browser, name).await;
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{name}: {complaints:?}");

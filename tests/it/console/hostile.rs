@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::letter;
 
 /// Markup, quotes, a terminal's escape, a bidirectional override, a line separator and a zero-width space.
-const HOSTILE: &str = "</textarea></pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{1b}]52;c\u{7}\u{202e}\u{2028}\u{200b}{{7*7}}";
+pub(super) const HOSTILE: &str = "</textarea></pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{1b}]52;c\u{7}\u{202e}\u{2028}\u{200b}{{7*7}}";
 
 #[track_caller]
-fn assert_harmless(path: &str, page: &str) {
+pub(super) fn assert_harmless(path: &str, page: &str) {
     assert!(!page.contains("<script>") && !page.contains("<img"), "{path}");
     let is_raw = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202e}' | '\u{2028}' | '\u{200b}');
     assert!(!page.contains(is_raw), "{path}: {:?}", page.find(is_raw).map(|at| &page[at.saturating_sub(60)..at]));

@@ -2,12 +2,14 @@
 
 mod access;
 mod browser;
+mod browser_replays;
 mod changes;
 mod hostile;
 mod letter;
 mod lists;
 mod login;
 mod processes;
+mod replays;
 mod settings;
 mod volume;
 

@@ -1,0 +1,24 @@
+//! The pages of replays: put together with a dry run, started as it was shown, watched, paused, resumed and cancelled.
+//!
+//! A replay lives in the database: the console works on those that no other process works on, and a page may be closed at any time.
+
+pub(super) mod changes;
+pub(super) mod list;
+mod pace;
+mod plan;
+mod progress;
+pub(super) mod show;
+pub(super) mod start;
+pub(super) mod started;
+
+use super::fault::Fault;
+
+/// The page on which a replay is put together.
+pub(super) const NEW: &str = "/replays/new";
+
+/// The id in an address.
+fn id(text: &str) -> Result<i64, Fault> {
+    text.parse().map_err(|_| NOT_FOUND)
+}
+
+const NOT_FOUND: Fault = Fault::NotFound("There is no such replay. It may have been pruned.");
