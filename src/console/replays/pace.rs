@@ -72,8 +72,9 @@ impl Written {
         html! {
             div.fields {
                 div.field {
-                    label for="rate" { "Letters per second, at most" }
-                    input #rate name="rate" type="number" min="1" max=(MAX_RATE) value=(escaped(&self.rate)) placeholder="no limit";
+                    label for="rate" { "Letters per second" }
+                    input #rate name="rate" type="number" min="1" max=(MAX_RATE) value=(escaped(&self.rate)) placeholder="no limit" aria-describedby="rate-hint";
+                    p #rate-hint.quiet { "At most so many; none means no limit." }
                 }
                 div.field {
                     label for="canary" { "Canaries" }
@@ -81,7 +82,7 @@ impl Written {
                     p #canary-hint.quiet { "So many go first; the others follow only if all of them are resolved." }
                 }
                 div.field {
-                    label for="stop" { "Stop at failures, in percent" }
+                    label for="stop" { "Stop at failures, %" }
                     input #stop name="stop" type="number" min="0" max="100" step="any" value=(escaped(&self.stop)) placeholder="never" aria-describedby="stop-hint";
                     p #stop-hint.quiet { "It stops when more of those that ended are dead again." }
                 }
