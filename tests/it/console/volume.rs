@@ -56,6 +56,7 @@ async fn every_page_is_quick_with_a_hundred_thousand_letters(#[case] on: On) {
         format!("/letters?entity={}", middle.entity_id.unwrap()),
         "/audit".to_owned(),
         "/reconciliation".to_owned(),
+        "/replays".to_owned(),
         "/links?q=customer-1".to_owned(),
     ] {
         let mut took = Vec::new();
@@ -68,6 +69,10 @@ async fn every_page_is_quick_with_a_hundred_thousand_letters(#[case] on: On) {
         eprintln!("{on:?} {:>7.1?} {path}", took[2]);
         assert!(took[2] < MAX_MEDIAN, "{path} took {took:?}");
     }
+    let began = Instant::now();
+    let plan = person.post("/replays/new", &[("scope", "all")]).await.page();
+    eprintln!("{on:?} {:>7.1?} /replays/new", began.elapsed());
+    assert!(plan.contains("Replay 100\u{202f}000 letters?") && plan.contains("of the first"), "a bounded dry run");
     assert!(person.get("/").await.page().contains("100\u{202f}000 letters are dead."));
     drop(console);
 }
