@@ -12,6 +12,8 @@ use uuid::Uuid;
 const GRANTS: &str = include_str!("../../deploy/postgres/grants.sql");
 const ROLES: [&str; 7] = ["migrator", "worker", "relay", "api", "reconciler", "operator", "console"];
 
+const CONSOLE_PAGES: [&str; 6] = ["/", "/letters?state=any", "/reconciliation", "/audit", "/replays", "/replays/1"];
+
 fn url_of(services: &Services, role: &str) -> String {
     services.database_url.replace("postgres:postgres@", &format!("banklink_{role}:a-password@"))
 }
@@ -80,9 +82,7 @@ async fn each_role_works_with_the_rights_of_its_user() {
     let mut console =
         app.command(&["run", "console"]).on_free_ports().env("DATABASE_URL", url_of(&services, "console")).start();
     let url = format!("http://{}", console.address("showing the console").await);
-    for path in
-        ["/", "/letters?state=any", &format!("/links/{entity}"), "/reconciliation", "/audit", "/replays", "/replays/1"]
-    {
+    for path in CONSOLE_PAGES.into_iter().chain([format!("/links/{entity}").as_str()]) {
         let page = app.http.get(format!("{url}{path}")).send().await.unwrap();
         let (status, page) = (page.status(), page.text().await.unwrap());
         assert!(status == 200 && !page.contains("the database cannot"), "{path}: {status}");
