@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::fields::{Fields, query};
 use super::layout::{Page, Section};
 use super::letter_actions;
-use super::parts::{at, lines, optional, state, text};
+use super::parts::{at, lines, masking_badge, optional, state, text};
 use super::rights::Right;
 use super::timeline;
 use super::visit::Visit;
@@ -154,10 +154,7 @@ fn body(letter: &Letter, masking: Masking, visit: &Visit) -> Markup {
         section.panel aria-labelledby="body-heading" {
             div.head {
                 h2 id="body-heading" { "Body" }
-                @match masking {
-                    Masking::Masked => span.badge.quiet { "masked" },
-                    Masking::Revealed => span.badge.busy { "revealed to you, on record" },
-                }
+                (masking_badge(masking))
             }
             pre.body tabindex="0" aria-labelledby="body-heading" { (lines(&render(&letter.body, masking))) }
             @if masking == Masking::Masked && visit.may(Right::Reveal) {

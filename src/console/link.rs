@@ -18,7 +18,7 @@ use super::fields::{Fields, query};
 use super::layout::{Page, Section};
 use super::letter::{record_reveal, reveal_form};
 use super::links::value;
-use super::parts::{ago, at, empty, state, text};
+use super::parts::{ago, at, empty, masking_badge, state, text};
 use super::rights::Right;
 use super::timeline;
 use super::visit::Visit;
@@ -138,10 +138,7 @@ fn fields(stored: &StoredLink, masking: Masking, visit: &Visit) -> Markup {
         section.panel aria-labelledby="fields-heading" {
             div.head {
                 h2 id="fields-heading" { "Values" }
-                @match masking {
-                    Masking::Masked => span.badge.quiet { "masked" },
-                    Masking::Revealed => span.badge.busy { "revealed to you, on record" },
-                }
+                (masking_badge(masking))
             }
             table.cards {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Value" } th scope="col" { "From the webhook of" } } }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
+use crate::dead_letters::Masking;
 use crate::domain::dead_letter::State;
 use crate::escape::escaped;
 use crate::times::age;
@@ -81,6 +82,14 @@ pub(super) fn state(state: Option<State>) -> Markup {
 /// A word in a coloured frame. The classes are `good`, `bad`, `busy` and `quiet`.
 pub(super) fn badge(class: &str, word: &str) -> Markup {
     html! { span class={ "badge " (class) } { (word) } }
+}
+
+/// Whether customer data is shown.
+pub(super) fn masking_badge(masking: Masking) -> Markup {
+    match masking {
+        Masking::Masked => badge("quiet", "masked"),
+        Masking::Revealed => badge("busy", "revealed to you, on record"),
+    }
 }
 
 /// What stands in place of a list that is empty: why, and what to do.

@@ -119,11 +119,11 @@ async fn help_lists_every_setting_and_no_secret() {
 }
 
 #[test]
-fn the_readme_lists_every_setting_with_its_default() {
-    let readme = include_str!("../../README.md");
+fn the_documents_list_every_setting_with_its_default() {
+    let table = include_str!("../../docs/SETTINGS.md");
     for setting in banklink::cli::SETTINGS {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{}`", setting.variable)));
-        let row = row.unwrap_or_else(|| panic!("{} is not in README.md", setting.variable));
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{}`", setting.variable)));
+        let row = row.unwrap_or_else(|| panic!("{} is not in docs/SETTINGS.md", setting.variable));
         let default = if setting.required { "" } else { setting.default };
         assert!(row.contains(default), "{row} lacks {default}");
     }

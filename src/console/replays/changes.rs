@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::progress::state_badge;
-use super::show::{crumbs, find};
-use super::{NOT_FOUND, id};
+use super::{NOT_FOUND, crumbs, find, id};
 use crate::console::Console;
 use crate::console::access::see_other;
 use crate::console::fault::Fault;

@@ -11,7 +11,12 @@ pub(super) mod show;
 pub(super) mod start;
 pub(super) mod started;
 
+use maud::{Markup, html};
+
+use super::Console;
 use super::fault::Fault;
+use super::visit::Visit;
+use crate::dead_letters::{ReplayView, show as view};
 
 /// The page on which a replay is put together.
 pub(super) const NEW: &str = "/replays/new";
@@ -22,3 +27,18 @@ fn id(text: &str) -> Result<i64, Fault> {
 }
 
 const NOT_FOUND: Fault = Fault::NotFound("There is no such replay. It may have been pruned.");
+
+/// The replay that a path names.
+async fn find(console: &Console, text: &str) -> Result<ReplayView, Fault> {
+    view(&console.store, id(text)?).await?.ok_or(NOT_FOUND)
+}
+
+/// The way back. `of` is the replay of a page that belongs to one.
+fn crumbs(visit: &Visit, of: Option<i64>) -> Markup {
+    html! {
+        nav.crumbs aria-label="Breadcrumb" {
+            a href=(visit.path("/replays")) { "Replays" }
+            @if let Some(id) = of { " / " a href=(visit.path(&format!("/replays/{id}"))) { "Replay " (id) } }
+        }
+    }
+}

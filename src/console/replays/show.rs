@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::progress::{bar, fraction, legend, state_badge};
-use super::{NOT_FOUND, changes, id};
+use super::{changes, crumbs, find};
 use crate::console::fault::Fault;
 use crate::console::layout::{Page, Section};
 use crate::console::parts::{at, number, text};
@@ -55,21 +55,6 @@ pub(in crate::console) async fn stream(
             html! { @if let Ok(Some(view)) = view { (state_section(&view.replay)) (sections(&view, &visit)) } }
         }
     })
-}
-
-/// The replay that a path names.
-pub(super) async fn find(console: &Console, text: &str) -> Result<ReplayView, Fault> {
-    show(&console.store, id(text)?).await?.ok_or(NOT_FOUND)
-}
-
-/// The way back. `of` is the replay of a page that belongs to one.
-pub(super) fn crumbs(visit: &Visit, of: Option<i64>) -> Markup {
-    html! {
-        nav.crumbs aria-label="Breadcrumb" {
-            a href=(visit.path("/replays")) { "Replays" }
-            @if let Some(id) = of { " / " a href=(visit.path(&format!("/replays/{id}"))) { "Replay " (id) } }
-        }
-    }
 }
 
 fn sections(view: &ReplayView, visit: &Visit) -> Markup {

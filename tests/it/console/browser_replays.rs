@@ -46,7 +46,7 @@ async fn operator_starts_and_pauses(browser: &Browser, console: &ConsoleServer) 
     address.to_string()
 }
 
-/// Somebody else comes back and resumes it.
+/// Another operator comes back and resumes it.
 async fn admin_resumes(browser: &Browser, console: &ConsoleServer, address: &str) {
     log_in(browser, console, Role::Admin).await;
     browser.open(&format!("{}/replays", console.url)).await;

@@ -1,4 +1,4 @@
-//! Replays on pages: what is started is what was shown, once; who changed it; and what happens to those that nobody works on.
+//! Replays on pages: what is started is what was shown, once; who changed it; and what happens to those that no process works on.
 
 use banklink::console::{Changes, Role, Settings};
 use banklink::dead_letters::describe;
@@ -169,7 +169,7 @@ async fn two_people_pause_resume_and_cancel_and_it_is_on_record_who_did(#[case] 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_console_takes_what_nobody_works_on_unless_it_is_read_only_and_shows_hostile_text_as_text() {
+async fn a_console_takes_what_no_process_works_on_unless_it_is_read_only_and_shows_hostile_text_as_text() {
     let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
     good_letters(&app, 3).await;
     let filter = Filter { event_type: Some(HOSTILE.to_owned()), ..Filter::default() };
