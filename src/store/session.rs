@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Deadlines;
 
-/// Settings for the planner; README.md says what they do and cost.
+/// Settings for the planner; docs/ARCHITECTURE.md says what they do and cost.
 const PLANNER_SETTINGS: [(&str, &str); 3] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
