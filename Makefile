@@ -29,8 +29,14 @@ bench: tools ## Measure throughput and latency, and the limits of this machine (
 chaos: tools ## Inject faults and check that no webhook or event is lost or duplicated: 30 minutes (ARGS=--quick: 2 minutes)
 	cargo test --test chaos -- $(ARGS)
 
-lint: tools ## Check the formatting and the lints
+lint: tools ## Check the formatting, the lints and the links between documents
 	cargo fmt --all --check
+	@# The path of each link, without the anchor; links with a scheme are skipped.
+	@git ls-files '*.md' | while read -r document; do \
+	  { grep -oP '\]\(\K[^)#:]+(?=[#)])' "$$document" || true; } | while read -r path; do \
+	    [[ -e $$(dirname -- "$$document")/$$path ]] || { echo "$$document: no such file: $$path" >&2; exit 1; }; \
+	  done; \
+	done
 	cargo clippy --workspace --all-targets --features bench -- -D warnings
 	cargo clippy --test chaos --test soak -- -D warnings
 
