@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +15,7 @@ use crate::lean;
 use crate::reconcile::{self, Reconciler};
 use crate::relay::Relay;
 use crate::store::Store;
+use crate::store::handover::Handover;
 use crate::worker::{self, Worker};
 
 /// What the roles of one process share.
@@ -23,8 +23,8 @@ pub struct App {
     supervisor: Supervisor,
     /// Every role publishes on this connection, over a channel of its own.
     publishing: Connection,
-    /// Tells the relay that the worker has written events.
-    events_written: Arc<Notify>,
+    /// Hands the events that the workers write to the relay.
+    handover: Arc<Handover>,
     /// Tasks that the roles depend on and that end after them: connections and publishers.
     tasks: TaskTracker,
     close: CancellationToken,
@@ -37,7 +37,7 @@ impl App {
         let (tasks, close) = (TaskTracker::new(), CancellationToken::new());
         let supervisor = Supervisor::new(address, topology, tasks.clone(), close.clone());
         let publishing = supervisor.spawn(Purpose::Publish);
-        Self { supervisor, publishing, events_written: Arc::default(), tasks, close }
+        Self { supervisor, publishing, handover: Arc::default(), tasks, close }
     }
 
     /// The ingress, which takes webhooks until `stop`.
@@ -53,15 +53,15 @@ impl App {
             work: self.supervisor.spawn(Purpose::Consume),
             dead: self.supervisor.spawn(Purpose::Record),
         };
-        let (store, events_written) = (store.clone(), Arc::clone(&self.events_written));
-        Arc::new(Worker::new(settings, store, self.publisher(), connections, events_written, stop))
+        let (store, handover) = (store.clone(), Arc::clone(&self.handover));
+        Arc::new(Worker::new(settings, store, self.publisher(), connections, handover, stop))
     }
 
     /// A relay on `store`, which runs until `stop`.
     #[must_use]
     pub fn relay(&self, store: &Store, stop: CancellationToken) -> Arc<Relay> {
-        let (store, events_written) = (store.clone(), Arc::clone(&self.events_written));
-        Arc::new(Relay::new(store, self.publisher(), self.publisher(), events_written, stop))
+        let (store, handover) = (store.clone(), Arc::clone(&self.handover));
+        Arc::new(Relay::new(store, || self.publisher(), handover, stop))
     }
 
     /// The read API on `store`, which answers until `stop`.

@@ -24,6 +24,8 @@ pub struct Model {
     pub refusals: i32,
     /// When it is published again; null if it was never deferred.
     pub retry_at: Option<DateTimeUtc>,
+    /// Until when no relay may claim it: the process that wrote it publishes it. Null for events that any relay may claim.
+    pub leased_until: Option<DateTimeUtc>,
 }
 
 /// None: an event refers to no other table.

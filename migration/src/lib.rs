@@ -9,6 +9,7 @@ mod m20261127_000006_deferred_events;
 mod m20261127_000007_reconcile;
 mod m20261128_000008_replays;
 mod m20261128_000009_letter_pages;
+mod m20261128_000010_event_leases;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000007_reconcile::Migration),
             Box::new(m20261128_000008_replays::Migration),
             Box::new(m20261128_000009_letter_pages::Migration),
+            Box::new(m20261128_000010_event_leases::Migration),
         ]
     }
 }

@@ -23,6 +23,7 @@ mod message;
 mod prefetch;
 mod publish_request;
 mod publisher;
+mod publishing_task;
 mod queue_states;
 mod rehearsal;
 mod server_version;

@@ -1,12 +1,13 @@
 //! A request to the publishing task.
 
-use std::time::Duration;
-
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::Error;
 use super::message::Outgoing;
+
+/// Whether RabbitMQ has confirmed a message and routed it, once that is known. Closed without an answer if its connection is lost.
+pub(super) type Outcome = oneshot::Receiver<Result<(), Error>>;
 
 /// A message to be published, and the caller that waits for the outcome.
 pub(super) struct PublishRequest {
@@ -17,10 +18,10 @@ pub(super) struct PublishRequest {
 }
 
 impl PublishRequest {
-    /// A request made now, to be confirmed within `timeout`.
-    pub(super) fn new(outgoing: Outgoing, timeout: Duration, reply: oneshot::Sender<Result<(), Error>>) -> Self {
-        let requested_at = Instant::now();
-        Self { outgoing, requested_at, deadline: requested_at + timeout, reply }
+    /// A request made now, to be confirmed until `deadline`, and its outcome.
+    pub(super) fn new(outgoing: Outgoing, deadline: Instant) -> (Self, Outcome) {
+        let (reply, outcome) = oneshot::channel();
+        (Self { outgoing, requested_at: Instant::now(), deadline, reply }, outcome)
     }
 
     /// Sends the outcome to the caller, if it still waits.
@@ -41,7 +42,7 @@ impl PublishRequest {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use tokio::sync::oneshot::Receiver;
+    use std::time::Duration;
 
     use super::*;
     use crate::broker::{Message, Topology};
@@ -49,11 +50,10 @@ pub(super) mod tests {
     use crate::domain::timestamp::Timestamp;
 
     /// A request for a message with this id and four seconds to go, and its outcome.
-    pub(in crate::broker) fn request(id: &str) -> (PublishRequest, Receiver<Result<(), Error>>) {
+    pub(in crate::broker) fn request(id: &str) -> (PublishRequest, Outcome) {
         let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
         let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
-        let (reply, outcome) = oneshot::channel();
-        (PublishRequest::new(Outgoing::webhook(&topology, &message), Duration::from_secs(4), reply), outcome)
+        PublishRequest::new(Outgoing::webhook(&topology, &message), Instant::now() + Duration::from_secs(4))
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use super::bank_link::BankLink;
@@ -13,6 +12,9 @@ use super::link_data::LinkData;
 
 /// The content type of an event's message (CloudEvents 1.0, JSON format, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// An event is rarely larger, so its text is rarely copied while it is written.
+const USUAL_BYTES: usize = 1024;
 
 /// An event, ready to be stored in the outbox and published.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub struct Event {
     /// The bank link that changed.
     pub entity_id: Uuid,
     /// The whole event as JSON.
-    pub json: Box<RawValue>,
+    pub json: String,
 }
 
 /// A change of a bank link that is announced to subscribers.
@@ -117,8 +119,14 @@ fn event(change: Change, link: &BankLink, source: &str) -> Event {
         dataschema: change.data_schema(),
         data: link.into(),
     };
-    let json = to_raw_value(&envelope).unwrap_or_else(|_| RawValue::NULL.to_owned());
-    Event { id, event_type, entity_id: link.entity_id, json }
+    Event { id, event_type, entity_id: link.entity_id, json: to_json(&envelope) }
+}
+
+/// Nothing in an envelope can fail to serialise.
+fn to_json(envelope: &Envelope<'_>) -> String {
+    let mut json = Vec::with_capacity(USUAL_BYTES);
+    let written = serde_json::to_writer(&mut json, envelope);
+    written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_default()
 }
 
 /// A CloudEvent 1.0 in structured mode.

@@ -22,7 +22,7 @@ pub(super) fn event(change: Change) -> Value {
         let after = merge(link.as_ref(), [&webhook]).after.or_else(|| link.clone());
         let events = after.as_ref().map(|after| for_change(link.as_ref(), after, "/banklink")).unwrap_or_default();
         if let Some(event) = events.into_iter().find(|event| event.event_type == change.event_type()) {
-            return serde_json::from_str(event.json.get()).unwrap_or_default();
+            return serde_json::from_str(&event.json).unwrap_or_default();
         }
         link = after;
     }

@@ -128,7 +128,7 @@ fn history(id: &str, index: usize) -> (BankLink, Vec<Event>) {
 
 /// The event with the mark of the rehearsal.
 fn marked(event: &Event, id: &str) -> RehearsedEvent {
-    let mut json: Value = serde_json::from_str(event.json.get()).unwrap_or_default();
+    let mut json: Value = serde_json::from_str(&event.json).unwrap_or_default();
     json[ATTRIBUTE] = id.into();
     RehearsedEvent { id: event.id, event_type: event.event_type, json: json.to_string() }
 }

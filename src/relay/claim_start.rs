@@ -24,8 +24,8 @@ const MAX_SWEEP_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct ClaimStart {
     /// The time of the last event of the claim before. `None`: start with the oldest event.
     last: Option<DateTime<Utc>>,
-    /// The oldest new event when the outbox was counted, if no claim has begun since.
-    counted: Option<DateTime<Utc>>,
+    /// The oldest event that is known to wait, if no claim has begun since.
+    look_back_to: Option<DateTime<Utc>>,
     /// When to sweep next; `None`: now.
     next_sweep: Option<Instant>,
 }
@@ -45,8 +45,8 @@ impl ClaimStart {
     pub(super) fn next(&mut self, at: Instant, time: DateTime<Utc>) -> Start {
         let is_sweep = self.next_sweep.is_none_or(|next| next <= at);
         let from = if is_sweep { self.last.map(|last| last - SWEEP_WINDOW) } else { self.last };
-        let counted = self.counted.take();
-        let from = from.map(|from| counted.map_or(from, |counted| counted.min(from)));
+        let look_back_to = self.look_back_to.take();
+        let from = from.map(|from| look_back_to.map_or(from, |event| event.min(from)));
         Start { from, is_sweep, at, time }
     }
 
@@ -71,9 +71,9 @@ impl ClaimStart {
         self.last = self.last.min(start.from);
     }
 
-    /// Notes the time of the oldest new event.
-    pub(super) fn counted(&mut self, oldest: DateTime<Utc>) {
-        self.counted = Some(oldest);
+    /// Notes that there is a new event of this time: the next claim starts with it, if not with an older one.
+    pub(super) fn look_back_to(&mut self, event: Option<DateTime<Utc>>) {
+        self.look_back_to = self.look_back_to.into_iter().chain(event).min();
     }
 }
 
@@ -129,11 +129,11 @@ mod tests {
         let (mut position, began) = (ClaimStart::default(), Instant::now());
         claim(&mut position, began, 100);
         let under_way = position.next(began + 2 * MS, at(1000));
-        position.counted(at(3));
+        position.look_back_to(Some(at(3)));
         position.claimed(under_way, Some(at(110)), true, began + 3 * MS);
         assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(3)));
         assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(110)), "once");
-        position.counted(at(200));
+        position.look_back_to(Some(at(200)));
         assert_eq!(position.next(began + 4 * MS, at(1000)).from, Some(at(110)), "a newer one is not skipped to");
     }
 

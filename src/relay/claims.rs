@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use futures_util::future::OptionFuture;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::claim_start::Start;
 use super::publish::{Published, deferral, max_deferral, publish_all};
@@ -12,7 +12,8 @@ use super::report::record_published;
 use super::{Relay, Unavailable};
 use crate::broker::{self, Publisher};
 use crate::failpoints::failpoint;
-use crate::store::outbox::{self, Claim, Due};
+use crate::store::handover::HandedOver;
+use crate::store::outbox_claims::{self, Claim, Due};
 use crate::telemetry::trace_id;
 
 /// Maximum number of events in one claim.
@@ -43,7 +44,7 @@ impl Relay {
     async fn claim_new(&self) -> Result<(Claim, Start), Unavailable> {
         self.publisher.connection().ready()?;
         let start = self.claim_start().next(Instant::now(), Utc::now());
-        let claim = outbox::claim(&self.store, Due::New(start.from), MAX_CLAIMED).await?;
+        let claim = outbox_claims::claim(&self.store, Due::New(start.from), MAX_CLAIMED).await?;
         // Without locks, an event may be claimed again until it is deleted.
         if claim.is_locked() {
             let last = claim.events.last().map(|event| event.created_at);
@@ -52,15 +53,42 @@ impl Relay {
         Ok((claim, start))
     }
 
+    /// Publishes what workers of this process hand over, until `stop` is cancelled and nothing more can come.
+    ///
+    /// Events that cannot be published now are released, for a claim to publish them.
+    pub(super) async fn publish_handed_over(&self, mut handed_over: HandedOver) {
+        // Its own clone: how long a transaction may take depends on the one before.
+        let store = self.store.clone();
+        let mut is_closed = false;
+        loop {
+            tokio::select! {
+                claim = handed_over.next(&store) => {
+                    let Some(claim) = claim else { return };
+                    let oldest = claim.events.first().map(|event| event.created_at);
+                    if let Err(cause) = publish_and_settle(&self.handed_over_publisher, claim, |_| {}).await {
+                        debug!(%cause, "events that were handed over will be claimed");
+                        self.claim_start().look_back_to(oldest);
+                    }
+                }
+                () = self.stop.cancelled(), if !is_closed => {
+                    handed_over.close();
+                    is_closed = true;
+                }
+            }
+        }
+    }
+
     /// Publishes deferred events that are due, of each type as many as its gate lets through.
     pub(super) async fn publish_deferred(&self) -> Result<usize, Unavailable> {
         let (mut claimed, mut last_type) = (0, String::new());
         for _ in 0..MAX_TYPES {
             self.deferred_publisher.connection().ready()?;
-            let Some(event_type) = outbox::next_deferred_type(&self.deferred_store, &last_type).await? else { break };
+            let Some(event_type) = outbox_claims::next_deferred_type(&self.deferred_store, &last_type).await? else {
+                break;
+            };
             let limit = self.gates.limit(&event_type, MAX_CLAIMED);
             if limit > 0 {
-                let claim = outbox::claim(&self.deferred_store, Due::Deferred(&event_type), limit).await?;
+                let claim = outbox_claims::claim(&self.deferred_store, Due::Deferred(&event_type), limit).await?;
                 claimed += claim.events.len();
                 let update_gate = |published: &Published<'_>| self.update_gate(&event_type, published);
                 publish_and_settle(&self.deferred_publisher, claim, update_gate).await?;

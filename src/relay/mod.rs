@@ -1,4 +1,4 @@
-//! The relay: publishes events from the outbox.
+//! The relay: publishes events from the outbox, and those that workers of its own process hand over.
 //!
 //! An event is deleted once RabbitMQ has confirmed it and has not returned it. A crash in between publishes it again under the
 //! same id. Several relays can run side by side.
@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use metrics::gauge;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{self, Publisher};
 use crate::readiness::{CachedCheck, Readiness, running};
 use crate::reconnect::Backoff;
+use crate::store::handover::Handover;
 use crate::store::outbox_counts::{Backlog, backlog};
 use crate::store::{self, Store};
 use claim_start::ClaimStart;
@@ -43,10 +43,13 @@ pub struct Relay {
     /// The same database, for deferred events.
     deferred_store: Store,
     publisher: Publisher,
-    /// Publishes deferred events. An event that RabbitMQ never answers costs its channel, so they have one of their own.
+    /// Publishes events that were handed over. An event that makes RabbitMQ close the channel is looked for among those that were
+    /// published together, so each loop has a channel of its own.
+    handed_over_publisher: Publisher,
+    /// Publishes deferred events. An event that RabbitMQ never answers costs its channel.
     deferred_publisher: Publisher,
-    /// Notified by a worker in the same process when it has written events.
-    events_written: Arc<Notify>,
+    /// From the workers in the same process.
+    handover: Arc<Handover>,
     claim_start: Mutex<ClaimStart>,
     /// How many deferred events of each type may go.
     gates: TypeGates,
@@ -77,21 +80,20 @@ pub enum Unavailable {
 }
 
 impl Relay {
-    /// A relay that runs until `stop` is cancelled.
-    #[must_use]
+    /// A relay that runs until `stop` is cancelled. `publisher` returns one with a channel of its own at each call.
     pub fn new(
         store: Store,
-        publisher: Publisher,
-        deferred_publisher: Publisher,
-        events_written: Arc<Notify>,
+        publisher: impl Fn() -> Publisher,
+        handover: Arc<Handover>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             deferred_store: store.clone(),
             store,
-            publisher,
-            deferred_publisher,
-            events_written,
+            publisher: publisher(),
+            handed_over_publisher: publisher(),
+            deferred_publisher: publisher(),
+            handover,
             claim_start: Mutex::default(),
             gates: TypeGates::default(),
             database_check: CachedCheck::default(),
@@ -104,7 +106,13 @@ impl Relay {
     pub async fn run(&self) {
         register_metrics();
         self.started.store(true, Ordering::Relaxed);
-        tokio::join!(self.run_loop(Events::New), self.run_loop(Events::Deferred), self.update_gauges());
+        let handed_over = self.handover.receive();
+        tokio::join!(
+            self.publish_handed_over(handed_over),
+            self.run_loop(Events::New),
+            self.run_loop(Events::Deferred),
+            self.update_gauges()
+        );
     }
 
     /// Whether the relay can do its job: started, connected, and able to delete from the outbox.
@@ -148,7 +156,7 @@ impl Relay {
             };
             let notified = async {
                 match events {
-                    Events::New => self.events_written.notified().await,
+                    Events::New => self.handover.until_claimable().await,
                     Events::Deferred => std::future::pending().await,
                 }
             };
@@ -176,9 +184,7 @@ impl Relay {
         loop {
             match backlog(&self.store).await {
                 Ok(Backlog { pending, oldest, oldest_new }) => {
-                    if let Some(oldest) = oldest_new {
-                        self.claim_start().counted(oldest);
-                    }
+                    self.claim_start().look_back_to(oldest_new);
                     let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
                     gauge!("banklink_outbox_pending").set(u32::try_from(pending).unwrap_or(u32::MAX));
                     gauge!("banklink_outbox_oldest_age_seconds").set(u32::try_from(age).unwrap_or(u32::MAX));

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use crate::bisect::Bisection;
 use crate::broker::{Error, Outgoing, Publisher};
-use crate::store::outbox::PendingEvent;
+use crate::store::outbox_claims::PendingEvent;
 
-/// Maximum wait for the confirm of one event.
+/// Maximum wait for the confirms of events that are published together.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum delay before a refused event is published again.
 const MAX_REFUSED_DELAY: Duration = Duration::from_secs(60);
@@ -32,7 +30,8 @@ pub(super) async fn publish_all<'a>(publisher: &Publisher, events: &'a [PendingE
     let mut published = Published::default();
     let mut bisection = Bisection::new(events.iter().collect());
     while let Some(part) = bisection.next_part() {
-        let answers = join_all(part.iter().map(|event| publish(publisher, event))).await;
+        let messages = part.iter().map(|event| outgoing(publisher, event)).collect();
+        let answers = publisher.publish_all(messages, CONFIRM_DEADLINE).await;
         let (mut unanswered, mut closed, mut outage) = (Vec::new(), None, None);
         for (event, answer) in part.into_iter().zip(answers) {
             match answer {
@@ -71,11 +70,10 @@ pub(super) fn max_deferral(cause: &Error) -> Duration {
     if matches!(cause, Error::TimedOut) { MAX_UNANSWERED_DELAY } else { MAX_REFUSED_DELAY }
 }
 
-async fn publish(publisher: &Publisher, event: &PendingEvent) -> Result<(), Error> {
+fn outgoing(publisher: &Publisher, event: &PendingEvent) -> Outgoing {
     let PendingEvent { id, event_type, routing_key, json, traceparent, .. } = event;
     let topology = publisher.connection().topology();
-    let outgoing = Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone());
-    publisher.publish(outgoing, CONFIRM_DEADLINE).await
+    Outgoing::event(topology, *id, event_type, routing_key, traceparent.as_deref(), json.clone())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use chrono::Utc;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use tracing::debug;
 
-use crate::store::outbox::PendingEvent;
+use crate::store::outbox_claims::PendingEvent;
 
 /// Counts and logs an event that RabbitMQ confirmed.
 pub(super) fn record_published(event: &PendingEvent) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::bank_link::{Column, Entity};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, InsertStatement, OnConflict};
 use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryTrait};
 use uuid::Uuid;
 
@@ -68,9 +68,11 @@ pub async fn upsert(transaction: &Transaction, links: &[&BankLink]) -> Result<Ve
     let connection = &transaction.connection;
     let now = Timestamp::now().to_micros();
     let mut written = Vec::with_capacity(links.len());
-    for mut insert in insert_statements(connection.get_database_backend(), links, now)? {
+    let complete = |insert: &mut InsertStatement| {
         insert.on_conflict(update_if_unchanged()).returning_col(Column::EntityId);
-        for row in connection.query_all(&insert).await? {
+    };
+    for insert in insert_statements(connection.get_database_backend(), links, now, complete)? {
+        for row in connection.query_all_raw(insert).await? {
             written.push(row.try_get("", Column::EntityId.as_str())?);
         }
     }
@@ -83,7 +85,7 @@ fn update_if_unchanged() -> OnConflict {
     let updated = Column::iter().filter(|column| !matches!(column, Column::EntityId | Column::CreatedAt));
     OnConflict::column(Column::EntityId)
         .update_columns(updated)
-        .action_and_where(Expr::col((Entity, Column::Revision)).eq(excluded(Column::Revision).sub(1)))
+        .action_and_where(Expr::col((Entity, Column::Revision)).eq(excluded(Column::Revision).sub(Expr::cust("1"))))
         .to_owned()
 }
 

@@ -3,14 +3,13 @@
 //! PostgreSQL gets one parameter for each column and expands them into rows in step, so a statement has the same text for any
 //! number of rows and is prepared once. Binding one parameter for each value costs client and server more than the insert
 //! itself. A column as an array costs the server a fifth of what it costs as JSON, and one JSON document for all rows would cost
-//! even more, because it looks up each member by name. SQLite cannot expand parameters, and prepares a statement at almost no
+//! even more, because it looks up each member by name. A column of JSON is an array of texts, each of which the server parses once. SQLite cannot expand parameters, and prepares a statement at almost no
 //! cost; it gets one parameter for each value.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::postgres_array::NotU8;
-use sea_orm::sea_query::{DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, Value};
-use serde::Serialize;
+use sea_orm::sea_query::{DynIden, Expr, InsertStatement, IntoIden, Query, Values as Parameters};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, Statement, Value};
 
 use super::MAX_BINDS;
 
@@ -34,8 +33,8 @@ pub(super) struct BulkInsert<'a, R> {
 }
 
 enum Values {
-    /// For PostgreSQL: for each column a function that expands one parameter into the values of all rows.
-    ByColumn(Vec<Expr>),
+    /// For PostgreSQL: one parameter for each column, which its expression expands into the values of all rows.
+    ByColumn(Vec<Expr>, Vec<Value>),
     /// For SQLite: the values of each row.
     ByRow(Vec<Vec<Expr>>),
 }
@@ -44,10 +43,16 @@ impl<'a, R> BulkInsert<'a, R> {
     /// A builder for a table on `backend`, without columns yet.
     pub(super) fn new(backend: DbBackend, rows: &'a [R]) -> Self {
         let values = match backend {
-            DbBackend::Postgres => Values::ByColumn(Vec::new()),
+            DbBackend::Postgres => Values::ByColumn(Vec::new(), Vec::new()),
             _ => Values::ByRow(rows.iter().map(|_| Vec::new()).collect()),
         };
         Self { rows, columns: Vec::new(), values }
+    }
+
+    /// Adds a column that has the same value in every row.
+    pub(super) fn same(self, column: impl IntoIden, value: impl Into<Value>) -> Self {
+        let value = value.into();
+        self.add(column, |parameter| parameter, |_| value.clone(), |_| value.clone())
     }
 
     /// Adds a column of texts, UUIDs, numbers or times that are not null.
@@ -56,41 +61,41 @@ impl<'a, R> BulkInsert<'a, R> {
         T: Into<Value>,
         Vec<T>: Into<Value>,
     {
-        let array = |rows: &'a [R]| Func::cust("unnest").arg(rows.iter().map(&get).collect::<Vec<T>>().into()).into();
-        self.add(column, array, |row| get(row).into())
+        let array = |rows: &'a [R]| rows.iter().map(&get).collect::<Vec<T>>().into();
+        self.add(column, |parameter| format!("unnest({parameter})"), array, |row| get(row).into())
     }
 
     /// Adds a column of nullable texts; an empty text becomes null, because SeaORM's arrays hold no nulls.
     pub(super) fn texts(self, column: impl IntoIden, get: impl Fn(&'a R) -> Option<&'a str>) -> Self {
-        let array = |rows: &'a [R]| {
-            let texts: Vec<String> = rows.iter().map(|row| get(row).unwrap_or_default().to_owned()).collect();
-            Func::cust("nullif").arg(Func::cust("unnest").arg(texts)).arg(Expr::cust("''")).into()
-        };
-        self.add(column, array, |row| get(row).filter(|text| !text.is_empty()).into())
+        let text = |row| get(row).unwrap_or_default().to_owned();
+        let array = |rows: &'a [R]| rows.iter().map(text).collect::<Vec<String>>().into();
+        let expand = |parameter| format!("nullif(unnest({parameter}), '')");
+        self.add(column, expand, array, |row| get(row).filter(|text| !text.is_empty()).into())
     }
 
     /// Adds a column of nullable times after the year 1000.
     pub(super) fn times(self, column: impl IntoIden, get: impl Fn(&'a R) -> Option<DateTime<Utc>>) -> Self {
-        let array = |rows: &'a [R]| {
-            let none = DateTime::UNIX_EPOCH - TimeDelta::days(365_000);
-            let times: Vec<DateTime<Utc>> = rows.iter().map(|row| get(row).unwrap_or(none)).collect();
-            Func::cust("nullif").arg(Func::cust("unnest").arg(times)).arg(none).into()
-        };
-        self.add(column, array, |row| get(row).into())
+        let none = DateTime::UNIX_EPOCH - TimeDelta::days(365_000);
+        let array = |rows: &'a [R]| rows.iter().map(|row| get(row).unwrap_or(none)).collect::<Vec<_>>().into();
+        let expand = |parameter| format!("nullif(unnest({parameter}), TIMESTAMPTZ '{}')", none.to_rfc3339());
+        self.add(column, expand, array, |row| get(row).into())
     }
 
-    /// Adds a column of JSON, stored byte for byte as `get` serialises. All values are sent as one JSON array.
-    pub(super) fn json<T: Serialize>(self, column: impl IntoIden, get: impl Fn(&'a R) -> T) -> Self {
-        let array = |rows: &'a [R]| {
-            let values = json(&rows.iter().map(&get).collect::<Vec<_>>());
-            Func::cust("json_array_elements").arg(Expr::value(values).cast_as("json")).into()
-        };
-        self.add(column, array, |row| json(&get(row)).into())
+    /// Adds a column of JSON, stored byte for byte as `get` returns it.
+    pub(super) fn json(self, column: impl IntoIden, get: impl Fn(&'a R) -> String) -> Self {
+        let array = |rows: &'a [R]| rows.iter().map(&get).collect::<Vec<String>>().into();
+        self.add(column, |parameter| format!("unnest({parameter})::json"), array, |row| get(row).into())
     }
 
-    /// The statements that insert all rows into `table`: none for no rows, one on PostgreSQL, and on SQLite as many as its limit
-    /// of parameters requires. Never fails in practice: sea-query checks that there are as many values as columns.
-    pub(super) fn into_statements(self, table: impl IntoIden) -> Result<Vec<InsertStatement>, DbErr> {
+    /// The statements that insert all rows into `table`, each completed by `complete`, which must not bind values: none for no rows,
+    /// one on PostgreSQL, and on SQLite as many as its limit of parameters requires.
+    ///
+    /// Never fails in practice: sea-query checks that there are as many values as columns.
+    pub(super) fn into_statements(
+        self,
+        table: impl IntoIden,
+        complete: impl Fn(&mut InsertStatement),
+    ) -> Result<Vec<Statement>, DbErr> {
         if self.rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -98,9 +103,16 @@ impl<'a, R> BulkInsert<'a, R> {
         let max_rows = MAX_BINDS / self.columns.len().max(1);
         let mut insert = Query::insert().into_table(table.into_iden()).columns(self.columns).take();
         match self.values {
-            Values::ByColumn(values) => {
-                insert.select_from(Query::select().exprs(values).take()).map_err(mismatch)?;
-                Ok(vec![insert])
+            Values::ByColumn(expressions, parameters) => {
+                insert.select_from(Query::select().exprs(expressions).take()).map_err(mismatch)?;
+                complete(&mut insert);
+                // sea-query would copy each parameter, and all texts in it.
+                let Statement { sql, values, db_backend } = DbBackend::Postgres.build(&insert);
+                debug_assert!(
+                    values.is_none_or(|values| values.0.is_empty()),
+                    "they would take the parameters' numbers"
+                );
+                Ok(vec![Statement { sql, values: Some(Parameters(parameters)), db_backend }])
             }
             Values::ByRow(rows) => {
                 let (mut statements, mut rows) = (Vec::new(), rows.into_iter());
@@ -109,17 +121,28 @@ impl<'a, R> BulkInsert<'a, R> {
                     for values in rows.by_ref().take(max_rows) {
                         insert.values(values).map_err(mismatch)?;
                     }
-                    statements.push(insert);
+                    complete(&mut insert);
+                    statements.push(DbBackend::Sqlite.build(&insert));
                 }
                 Ok(statements)
             }
         }
     }
 
-    fn add(mut self, column: impl IntoIden, all: impl FnOnce(&'a [R]) -> Expr, one: impl Fn(&'a R) -> Value) -> Self {
+    /// `expand` makes an expression of the name of the parameter, whose value is `all` of the rows.
+    fn add(
+        mut self,
+        column: impl IntoIden,
+        expand: impl FnOnce(String) -> String,
+        all: impl FnOnce(&'a [R]) -> Value,
+        one: impl Fn(&'a R) -> Value,
+    ) -> Self {
         self.columns.push(column.into_iden());
         match &mut self.values {
-            Values::ByColumn(values) => values.push(all(self.rows)),
+            Values::ByColumn(expressions, parameters) => {
+                parameters.push(all(self.rows));
+                expressions.push(Expr::cust(expand(format!("${}", parameters.len()))));
+            }
             Values::ByRow(rows) => {
                 for (values, row) in rows.iter_mut().zip(self.rows) {
                     values.push(one(row).into());
@@ -128,9 +151,4 @@ impl<'a, R> BulkInsert<'a, R> {
         }
         self
     }
-}
-
-/// Nothing that is written here can fail to serialise; the empty text would be rejected as invalid JSON.
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

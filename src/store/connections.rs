@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sea_orm::ConnectOptions;
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
@@ -81,14 +81,19 @@ pub(super) fn options(
     options
 }
 
-/// What connections to the database at `url` go through, if they need it.
-pub(super) fn forwarder(url: &str, deadlines: Deadlines) -> Option<Forwarder> {
+/// What connections to the database at `url` go through, if they need it: those that use TLS do.
+pub(super) async fn forwarder(url: &str, deadlines: Deadlines) -> Option<Forwarder> {
     if url.starts_with("sqlite:") {
         return None;
     }
     let options = PgConnectOptions::from_str(url).ok()?;
+    let options = tls::with_verification(options, url);
+    // A server that does not answer now may turn out to have TLS.
+    if matches!(options.get_ssl_mode(), PgSslMode::Prefer) && tls::is_declined(&options, deadlines.health_check).await {
+        return None;
+    }
     // Longer than the pool waits, which then asks for the reason: sqlx would see a connection that ends without one.
-    Forwarder::start(&tls::with_verification(options, url), 2 * deadlines.connect)
+    Forwarder::start(&options, 2 * deadlines.connect)
 }
 
 /// Sets what depends on the session's own settings. Behind a pooler each transaction does that.

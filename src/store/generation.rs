@@ -45,7 +45,7 @@ pub(super) struct Generation {
 impl Generation {
     async fn open(url: &str, missing: IfMissing, deadlines: Deadlines) -> Result<Self, Error> {
         let name = format!("banklink {}", &Uuid::new_v4().simple().to_string()[..8]);
-        let forwarder = connections::forwarder(url, deadlines).map(Arc::new);
+        let forwarder = connections::forwarder(url, deadlines).await.map(Arc::new);
         let options = connections::options(url, missing, deadlines, &name, forwarder.as_deref());
         Ok(Self { connection: Database::connect(options).await?, name, forwarder })
     }

@@ -5,7 +5,7 @@ use entity::outbox_event::{Column, Entity};
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QuerySelect};
 
-use super::outbox::NEW;
+use super::outbox_claims::NEW;
 use super::{Error, Store};
 
 /// What is in the outbox.

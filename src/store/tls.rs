@@ -6,9 +6,16 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use url::Url;
+
+/// Asks whether the server will use TLS (PostgreSQL's protocol, SSLRequest: its length, and a number in place of a version).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// `options` as the URL asks, but verified unless it says otherwise.
 pub(super) fn with_verification(options: PgConnectOptions, url: &str) -> PgConnectOptions {
@@ -30,6 +37,17 @@ pub(super) fn warning(url: &str) -> Option<String> {
         }
     };
     is_remote(&options).then(|| format!("the connection to PostgreSQL {weakness}; use sslmode=verify-full"))
+}
+
+/// Whether the server answers within `deadline` that it has no TLS.
+pub(super) async fn is_declined(options: &PgConnectOptions, deadline: Duration) -> bool {
+    let host = options.get_host().trim_start_matches('[').trim_end_matches(']');
+    let answer = async {
+        let mut stream = TcpStream::connect((host, options.get_port())).await?;
+        stream.write_all(&SSL_REQUEST).await?;
+        stream.read_u8().await
+    };
+    matches!(timeout(deadline, answer).await, Ok(Ok(b'N')))
 }
 
 fn mode(options: &PgConnectOptions, url: &str) -> PgSslMode {

@@ -28,11 +28,11 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Connection, Publisher};
 use crate::readiness::{CachedCheck, Readiness, running};
+use crate::store::handover::Handover;
 use crate::store::{self, Store};
 use dependency_gate::DependencyGate;
 pub use held::HeldDeliveries;
@@ -70,8 +70,8 @@ pub struct Worker {
     /// Publishes retry copies and dead messages.
     publisher: Publisher,
     connections: Connections,
-    /// Notified when events were written, for a relay in the same process.
-    events_written: Arc<Notify>,
+    /// Hands events to a relay in the same process.
+    handover: Arc<Handover>,
     gate: DependencyGate,
     database_check: CachedCheck,
     /// Whether a consumer is attached to the work queue.
@@ -88,7 +88,7 @@ impl Worker {
         store: Store,
         publisher: Publisher,
         connections: Connections,
-        events_written: Arc<Notify>,
+        handover: Arc<Handover>,
         stop: CancellationToken,
     ) -> Self {
         let gate = DependencyGate::new(store.clone(), publisher.clone());
@@ -98,7 +98,7 @@ impl Worker {
             store,
             publisher,
             connections,
-            events_written,
+            handover,
             gate,
             database_check: CachedCheck::default(),
             consumer_attached: AtomicBool::new(false),
@@ -131,7 +131,7 @@ impl Worker {
     fn writer(&self) -> Writer {
         Writer {
             store: self.store.clone(),
-            events_written: Arc::clone(&self.events_written),
+            handover: Arc::clone(&self.handover),
             event_source: self.settings.event_source.clone(),
         }
     }

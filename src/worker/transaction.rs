@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::write::{IndexedResult, PendingWrite, Writer};
@@ -10,6 +11,7 @@ use crate::domain::bank_link::{BankLink, Merged, merge};
 use crate::domain::event;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::Kind;
+use crate::store::handover::Reservation;
 use crate::store::letters::ResolvedMessage;
 use crate::store::outbox::NewEvent;
 use crate::store::{self, Operation, Transaction, bank_links, letters, outbox};
@@ -39,20 +41,25 @@ impl Writer {
             return Ok(Vec::new());
         }
         let operation = Operation { name: "upsert", table: "bank_links", batch_size: part.len() };
-        let apply = async |transaction: &Transaction| self.apply(transaction, part).await;
+        let reservation = self.handover.reserve();
+        let leased_until = reservation.as_ref().map(Reservation::leased_until);
+        let apply = async |transaction: &Transaction| self.apply(transaction, part, leased_until).await;
         let (results, events) = self.store.transaction_in_span(operation, parent, apply).await?;
-        if events > 0 {
-            self.events_written.notify_one();
+        match reservation {
+            _ if events.is_empty() => {}
+            Some(reservation) => reservation.hand_over(events),
+            None => self.handover.notify_claimable(),
         }
         Ok(results)
     }
 
-    /// Makes every change of the part; returns the results and the number of events written.
+    /// Makes every change of the part; returns the results and the events written.
     async fn apply<'a>(
         &self,
         transaction: &Transaction,
         part: &[&'a PendingWrite<'a>],
-    ) -> Result<(Vec<IndexedResult>, usize), store::Error> {
+        leased_until: Option<DateTime<Utc>>,
+    ) -> Result<(Vec<IndexedResult>, Vec<NewEvent>), store::Error> {
         let Written { mut results, mut events } = self.merge_links(transaction, part).await?;
         let ignored = part.iter().filter(|write| write.webhook.is_none());
         results.extend(ignored.map(|write| (*write, DeliveryResult::Handled(Outcome::Ignored))));
@@ -60,11 +67,11 @@ impl Writer {
         // The relay publishes them in the order of the queue.
         events.sort_by_key(|(index, _)| *index);
         let events: Vec<NewEvent> = events.into_iter().map(|(_, event)| event).collect();
-        outbox::append(transaction, &events).await?;
+        outbox::append(transaction, &events, leased_until).await?;
 
         let resolved: Vec<_> = results.iter().filter_map(|(write, result)| resolved(write, result)).collect();
         letters::resolve(transaction, &resolved).await?;
-        Ok((results.into_iter().map(|(write, result)| (write.index, result)).collect(), events.len()))
+        Ok((results.into_iter().map(|(write, result)| (write.index, result)).collect(), events))
     }
 
     /// Reads, merges and writes the bank links, and again those that another worker wrote in between.

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::parse::ParsedDelivery;
@@ -11,6 +10,7 @@ use crate::broker::Message;
 use crate::domain::dead_letter::letter_ids;
 use crate::domain::outcome::{DeliveryResult, Outcome};
 use crate::domain::webhook::{Parsed, Webhook};
+use crate::store::handover::Handover;
 use crate::store::{self, Store};
 
 /// What one delivery writes: its webhook to a bank link or, for a replayed message of an ignored type, only the end of its
@@ -48,8 +48,8 @@ pub(super) type IndexedResult = (usize, DeliveryResult);
 pub(super) struct Writer {
     /// Its own clone: how long a transaction may take depends on the one before.
     pub(super) store: Store,
-    /// Notified when events were written, for a relay in the same process.
-    pub(super) events_written: Arc<Notify>,
+    /// Hands events to a relay in the same process.
+    pub(super) handover: Arc<Handover>,
     /// The CloudEvents `source`.
     pub(super) event_source: String,
 }

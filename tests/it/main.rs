@@ -20,6 +20,7 @@ mod deferred_rows;
 mod deployment;
 mod documented_commands;
 mod grants;
+mod handover;
 mod ingress;
 mod invalid_webhooks;
 mod lenient_webhooks;

@@ -1,6 +1,6 @@
 //! The index of the outbox after many deletions.
 
-use banklink::store::outbox::{Due, claim};
+use banklink::store::outbox_claims::{Due, claim};
 use banklink::store::{Deadlines, IfMissing, Store};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use testkit::services::Services;

@@ -108,9 +108,9 @@ async fn insert_history(transaction: &Transaction, entries: &[HistoryEntry]) -> 
         .texts(Column::By, |entry| entry.by.as_deref())
         .texts(Column::Action, |entry| Some(&entry.action))
         .texts(Column::Detail, |entry| entry.detail.as_deref())
-        .into_statements(Entity)?;
+        .into_statements(Entity, |_| ())?;
     for insert in inserts {
-        connection.execute(&insert).await?;
+        connection.execute_raw(insert).await?;
     }
     Ok(())
 }

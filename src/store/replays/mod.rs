@@ -103,9 +103,9 @@ async fn insert_letters(transaction: &Transaction, replay_id: i64, selected: &[S
             .values(Column::Replays, |(_, letter)| letter.replays)
             .values(Column::Deaths, |(_, letter)| letter.deaths)
             .values(Column::BodyBytes, |(_, letter)| letter.body_bytes)
-            .into_statements(Entity)?;
+            .into_statements(Entity, |_| ())?;
         for insert in inserts {
-            connection.execute(&insert).await?;
+            connection.execute_raw(insert).await?;
         }
     }
     Ok(())
