@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use banklink::broker::{self, Address, Connection, Consumer, EventSubscription, Outgoing, Publisher, Purpose};
 use banklink::store::letters::{self, Filter, PruneMode};
-use banklink::store::{self, Deadlines, IfMissing, Store, bank_links, outbox, outbox_counts};
+use banklink::store::{self, Deadlines, IfMissing, Store, bank_links, outbox_claims, outbox_counts};
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use testkit::proxy::{Mode, Proxy};
@@ -86,7 +86,7 @@ async fn use_the_database(url: &str, deadlines: Deadlines) -> Result<(), store::
     letters::prune(&store, chrono::DateTime::UNIX_EPOCH, PruneMode::Delete).await?;
     bank_links::read_committed(&store, &[id]).await?;
     outbox_counts::backlog(&store).await?;
-    outbox::claim(&store, outbox::Due::New(None), 1).await?.finish(&[id], &[]).await?;
+    outbox_claims::claim(&store, outbox_claims::Due::New(None), 1).await?.finish(&[id], &[]).await?;
     store.close_idle_connections().await;
     store.close().await;
     Ok(())
