@@ -45,14 +45,15 @@ BEGIN
   -- The relay publishes events and deletes them.
   GRANT SELECT, UPDATE, DELETE ON outbox_events TO banklink_relay;
 
-  -- Operators replay, edit, discard and prune. The history of who saw customer data they can only add to. `check` writes to all
-  -- tables, and rolls back.
+  -- Operators replay, edit, discard and prune. To the histories of who did what and who saw customer
+  -- data they can only add. `check` writes to all tables, and rolls back.
   GRANT SELECT, INSERT, UPDATE ON bank_links, outbox_events TO banklink_operator;
   GRANT SELECT, UPDATE, DELETE ON dead_letters TO banklink_operator;
   GRANT SELECT, INSERT ON dead_letter_history TO banklink_operator;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_operator;
   GRANT SELECT, INSERT, UPDATE, DELETE ON replays, replay_letters TO banklink_operator;
-  GRANT USAGE ON SEQUENCE replays_id_seq TO banklink_operator;
+  GRANT SELECT, INSERT ON replay_history TO banklink_operator;
+  GRANT USAGE ON SEQUENCE replays_id_seq, replay_history_id_seq TO banklink_operator;
 
   -- The reconciler compares with links and letters, and records its runs and who works on one. The command is an operator's.
   GRANT SELECT ON bank_links, dead_letters TO banklink_reconciler;
@@ -63,9 +64,9 @@ BEGIN
   GRANT SELECT ON bank_links, outbox_events, reconcile_runs TO banklink_console;
   GRANT SELECT, INSERT, UPDATE, DELETE ON leases TO banklink_console;
   GRANT SELECT, INSERT, UPDATE ON replays, replay_letters TO banklink_console;
-  GRANT USAGE ON SEQUENCE replays_id_seq TO banklink_console;
+  GRANT USAGE ON SEQUENCE replays_id_seq, replay_history_id_seq TO banklink_console;
   GRANT SELECT, UPDATE ON dead_letters TO banklink_console;
-  GRANT SELECT, INSERT ON dead_letter_history TO banklink_console;
+  GRANT SELECT, INSERT ON dead_letter_history, replay_history TO banklink_console;
   GRANT USAGE ON SEQUENCE dead_letter_history_id_seq TO banklink_console;
 
   -- The read API, and other programs that read links from the database.

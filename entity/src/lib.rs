@@ -7,4 +7,5 @@ pub mod lease;
 pub mod outbox_event;
 pub mod reconcile_run;
 pub mod replay;
+pub mod replay_history;
 pub mod replay_letter;

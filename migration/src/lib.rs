@@ -10,6 +10,7 @@ mod m20261127_000007_reconcile;
 mod m20261128_000008_replays;
 mod m20261128_000009_letter_pages;
 mod m20261128_000010_event_leases;
+mod m20261128_000011_replay_history;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000008_replays::Migration),
             Box::new(m20261128_000009_letter_pages::Migration),
             Box::new(m20261128_000010_event_leases::Migration),
+            Box::new(m20261128_000011_replay_history::Migration),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! The audit: who did what to which letter or link, and who saw customer data.
+//! The audit: who did what to which letter, link or replay, and who saw customer data.
 
 use std::sync::Arc;
 
@@ -18,14 +18,13 @@ use super::parts::{ago, badge, empty, text};
 use super::rights::Right;
 use super::visit::Visit;
 use crate::escape::escaped;
-use crate::store::letters::{Action, AuditFilter, HistoryEntry, audit};
-use crate::store::{self, Store};
+use crate::store::audit::{AuditAction, AuditEntry, AuditFilter, AuditPage, AuditPosition, Subject, audit};
 use crate::times::time;
 
 /// How many entries a page lists.
 const PAGE_SIZE: usize = 100;
 /// How many entries an export reads at a time.
-const EXPORT_BATCH: u64 = 1000;
+const EXPORT_BATCH: usize = 1000;
 
 /// `GET /audit`.
 pub(super) async fn page(
@@ -35,22 +34,20 @@ pub(super) async fn page(
 ) -> Result<Page, Fault> {
     let fields = Fields::of_query(request.uri());
     let filter = read(&fields)?;
-    let mut entries = audit(&console.store, &filter, PAGE_SIZE as u64 + 1).await?;
-    let has_more = entries.len() > PAGE_SIZE;
-    entries.truncate(PAGE_SIZE);
-    let of = |before: Option<i64>| {
+    let AuditPage { entries, next } = audit(&console.store, &filter, PAGE_SIZE).await?;
+    let of = |before: Option<AuditPosition>| {
         let written = ["by", "action"].map(|name| (name, fields.get(name).map(str::to_owned)));
-        query(written.into_iter().chain([("before", before.map(|id| id.to_string()))]))
+        query(written.into_iter().chain([("before", before.map(|before| format!("{}~{}", before.letters, before.replays)))]))
     };
     let body = html! {
         div.title {
             h1 { "Audit" }
-            p.quiet { "Who replayed, edited, discarded, revealed or exported, here and on the command line" }
+            p.quiet { "Who replayed, edited, discarded, revealed or exported, and who changed replays, here and on the command line" }
         }
         (filters(&fields, &visit))
         section.panel aria-label="Entries" {
             @if entries.is_empty() {
-                (empty("Nothing is on record.", &html! { "What operators do to dead letters appears here, with their names." }))
+                (empty("Nothing is on record.", &html! { "What operators do to dead letters and replays appears here, with their names." }))
             } @else {
                 (table(&entries, &visit))
             }
@@ -58,9 +55,7 @@ pub(super) async fn page(
         nav.pages aria-label="Pages" {
             @if visit.may(Right::Export) { a href={ (visit.path("/audit/export")) "?" (of(None)) } { "Export as CSV" } }
             @if filter.before.is_some() { a href={ (visit.path("/audit")) "?" (of(None)) } { "Newest" } }
-            @if let Some(last) = entries.last().filter(|_| has_more) {
-                a rel="next" href={ (visit.path("/audit")) "?" (of(Some(last.id))) } { "Older" }
-            }
+            @if next.is_some() { a rel="next" href={ (visit.path("/audit")) "?" (of(next)) } { "Older" } }
         }
     };
     Ok(Page::new("Audit", Section::Audit, body))
@@ -77,10 +72,11 @@ pub(super) async fn export(
     let first = Some((console.store.clone(), filter, "at,by,action,id,detail\r\n".to_owned()));
     let rows = stream::unfold(first, async |next| {
         let (store, filter, head) = next?;
-        match batch(&store, &filter).await {
-            Ok((rows, None)) => Some((Ok(head + &rows), None)),
-            Ok((rows, before)) => {
-                Some((Ok(head + &rows), Some((store, AuditFilter { before, ..filter }, String::new()))))
+        match audit(&store, &filter, EXPORT_BATCH).await {
+            Ok(AuditPage { entries, next }) => {
+                let rows: String = entries.iter().map(row).collect();
+                let next = next.map(|next| (store, AuditFilter { before: Some(next), ..filter }, String::new()));
+                Some((Ok(head + &rows), next))
             }
             // Cuts the connection, so that a part is not taken for all.
             Err(error) => Some((Err(error), None)),
@@ -93,22 +89,12 @@ pub(super) async fn export(
     Ok((headers, Body::from_stream(rows)).into_response())
 }
 
-/// The next rows, and the entry to go on before, if there are more.
-async fn batch(store: &Store, filter: &AuditFilter) -> Result<(String, Option<i64>), store::Error> {
-    let entries = audit(store, filter, EXPORT_BATCH).await?;
-    let is_last = (entries.len() as u64) < EXPORT_BATCH;
-    let before = entries.last().filter(|_| !is_last).map(|entry| entry.id);
-    Ok((entries.iter().map(row).collect(), before))
-}
-
-fn row(entry: &HistoryEntry) -> String {
-    let cells = [
-        time(entry.at),
-        cell(entry.by.as_deref()),
-        entry.action.clone(),
-        entry.message_id.to_string(),
-        cell(entry.detail.as_deref()),
-    ];
+fn row(entry: &AuditEntry) -> String {
+    let subject = match entry.subject {
+        Subject::Letter(id) => id.to_string(),
+        Subject::Replay(id) => format!("replay {id}"),
+    };
+    let cells = [time(entry.at), cell(Some(&entry.by)), entry.action.clone(), subject, cell(entry.detail.as_deref())];
     format!("{}\r\n", cells.join(","))
 }
 
@@ -123,12 +109,16 @@ fn read(fields: &Fields) -> Result<AuditFilter, Fault> {
     let wrong = |name: &str| Fault::Invalid(format!("The filter “{name}” is wrong."));
     let action = match fields.get("action") {
         Some(name) => {
-            let known = Action::OF_OPERATORS.into_iter().find(|action| action.as_str() == name);
+            let known = AuditAction::all().find(|action| action.as_str() == name);
             Some(known.ok_or_else(|| wrong("action"))?)
         }
         None => None,
     };
-    let before = fields.get("before").map(|before| before.parse().map_err(|_| wrong("before"))).transpose()?;
+    let position = |text: &str| {
+        let (letters, replays) = text.split_once('~')?;
+        Some(AuditPosition { letters: letters.parse().ok()?, replays: replays.parse().ok()? })
+    };
+    let before = fields.get("before").map(|before| position(before).ok_or_else(|| wrong("before"))).transpose()?;
     Ok(AuditFilter { by: fields.get("by").map(str::to_owned), action, before })
 }
 
@@ -144,7 +134,7 @@ fn filters(fields: &Fields, visit: &Visit) -> Markup {
                     label for="action" { "Action" }
                     select #action name="action" {
                         option value="" { "any" }
-                        @for action in Action::OF_OPERATORS {
+                        @for action in AuditAction::all() {
                             option value=(action.as_str()) selected[fields.get("action") == Some(action.as_str())] { (action.as_str()) }
                         }
                     }
@@ -155,12 +145,12 @@ fn filters(fields: &Fields, visit: &Visit) -> Markup {
     }
 }
 
-fn table(entries: &[HistoryEntry], visit: &Visit) -> Markup {
+fn table(entries: &[AuditEntry], visit: &Visit) -> Markup {
     html! {
         table.cards {
             thead {
                 tr {
-                    th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Letter or link" }
+                    th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "To what" }
                     th scope="col" { "Detail" }
                 }
             }
@@ -168,10 +158,13 @@ fn table(entries: &[HistoryEntry], visit: &Visit) -> Markup {
                 @for entry in entries {
                     tr {
                         td data-label="When" { (ago(entry.at)) }
-                        td data-label="Who" { (text(entry.by.as_deref().unwrap_or_default())) }
+                        td data-label="Who" { (text(&entry.by)) }
                         td data-label="What" { (badge("quiet", &entry.action)) }
-                        td.mono data-label="Letter or link" {
-                            a href=(visit.path(&format!("/letters/{}", entry.message_id))) { (entry.message_id) }
+                        td.mono data-label="To what" {
+                            @match entry.subject {
+                                Subject::Letter(id) => a href=(visit.path(&format!("/letters/{id}"))) { (id) },
+                                Subject::Replay(id) => a href=(visit.path(&format!("/replays/{id}"))) { "Replay " (id) },
+                            }
                         }
                         td data-label="Detail" { div.example { (text(entry.detail.as_deref().unwrap_or_default())) } }
                     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::replay::ReplayState;
 use crate::store::letters::Filter;
-use crate::store::replays::{self, Replay, totals};
+use crate::store::replays::{self, Replay, ReplayEntry, totals};
 use crate::store::{self, Store};
 
 /// Maximum letters of [`ReplayView::dead_again`].
@@ -23,13 +23,15 @@ pub struct ReplayView {
     pub worked_on_by: Option<String>,
     /// The first 100 of the letters that died again. Empty in a list.
     pub dead_again: Vec<Uuid>,
+    /// What operators did to it, the oldest first. Empty in a list.
+    pub history: Vec<ReplayEntry>,
 }
 
 impl ReplayView {
     /// A replay of which nothing else is known.
     #[must_use]
     pub fn of(replay: Replay) -> Self {
-        Self { replay, worked_on_by: None, dead_again: Vec::new() }
+        Self { replay, worked_on_by: None, dead_again: Vec::new(), history: Vec::new() }
     }
 }
 
@@ -58,7 +60,8 @@ pub async fn show(store: &Store, id: i64) -> Result<Option<ReplayView>, store::E
     let Some(replay) = replays::load(store, id).await? else { return Ok(None) };
     let worked_on_by = replays::workers(store, &[id]).await?.remove(&id);
     let dead_again = replays::dead_again(store, id, MAX_DEAD_AGAIN).await?;
-    Ok(Some(ReplayView { replay, worked_on_by, dead_again }))
+    let history = replays::replay_history(store, id).await?;
+    Ok(Some(ReplayView { replay, worked_on_by, dead_again, history }))
 }
 
 /// Collects the outcomes of every letter of `replay` that is under way.

@@ -3,6 +3,7 @@
 //! Functions that take `&Transaction` never commit; functions that take `&Store` open and commit their own. README.md in this
 //! directory explains the statements and the planner settings, `deadlines.rs` the deadlines.
 
+pub mod audit;
 mod bank_link_columns;
 pub mod bank_links;
 mod bulk_statements;

@@ -15,7 +15,7 @@ use crate::console::layout::{Page, Section};
 use crate::console::parts::{at, number, text};
 use crate::console::settings::Changes;
 use crate::console::visit::Visit;
-use crate::console::{Console, live};
+use crate::console::{Console, live, timeline};
 use crate::dead_letters::{MAX_DEAD_AGAIN, ReplayView, show};
 use crate::domain::replay::ReplayState;
 use crate::store::replays::{Replay, state, totals};
@@ -60,7 +60,11 @@ pub(in crate::console) async fn stream(
 fn sections(view: &ReplayView, visit: &Visit) -> Markup {
     html! {
         (progress(&view.replay))
-        div.columns { (facts(view, visit)) (dead_again(view, visit)) }
+        div.columns {
+            (facts(view, visit))
+            (dead_again(view, visit))
+            (timeline::section(&view.history))
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! docs/CONTRACT.md#7-dead-letters describes the states of a letter and what a replay does.
 
-mod audit_queries;
 mod letter_pages;
 mod letter_queries;
 mod listed_letters;
@@ -22,7 +21,6 @@ use uuid::Uuid;
 use super::bulk_statements::{BulkInsert, id_in};
 use super::{Error, Store, Transaction, locks};
 use crate::domain::dead_letter::State;
-pub use audit_queries::{AuditFilter, audit};
 pub use letter_pages::{Position, page};
 pub use letter_queries::{
     FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,

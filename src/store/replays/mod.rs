@@ -6,6 +6,7 @@
 mod claim_letters;
 mod letter_outcomes;
 mod prune_replays;
+mod replay_history;
 mod state_changes;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::domain::replay::{ReplayState, ReplayTotals};
 pub use claim_letters::{Claim, Claimed, Part, claim, release};
 pub use letter_outcomes::{Collected, collect, dead_again, resolved_canaries};
 pub use prune_replays::prune;
+pub use replay_history::{ReplayAction, ReplayEntry, replay_history};
 pub use state_changes::{Change, cancel, end_canary, finish, pause, resume, stop};
 
 /// A row of `replays`.
@@ -83,6 +85,7 @@ pub async fn create(
             row.id = NotSet;
             let replay = row.insert(&transaction.connection).await?;
             insert_letters(transaction, replay.id, selected).await?;
+            replay_history::append(transaction, &replay, ReplayAction::Started, &new.by).await?;
             if let Some(holder) = holder {
                 leases::acquire_in(transaction, &lease_name(replay.id), holder).await?;
             }

@@ -3,7 +3,8 @@
 use chrono::Utc;
 use tracing::info;
 
-use super::{Replay, lock, state, write};
+use super::replay_history::append;
+use super::{Replay, ReplayAction, lock, state, write};
 use crate::domain::replay::ReplayState;
 use crate::store::letters::storable;
 use crate::store::{Error, Store, Transaction};
@@ -24,8 +25,8 @@ pub enum Change {
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when a query fails.
 pub async fn pause(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
-    change(store, id, &[ReplayState::Running], ReplayState::Paused, |replay| replay.changed_by = Some(storable(by)))
-        .await
+    let by = Some((ReplayAction::Paused, by));
+    change(store, id, &[ReplayState::Running], ReplayState::Paused, by, |_| ()).await
 }
 
 /// Cancels the replay `id`, if it has not ended. Its letters that were not replayed stay dead.
@@ -34,11 +35,8 @@ pub async fn pause(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
 /// As [`pause`].
 pub async fn cancel(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
     let open = [ReplayState::Running, ReplayState::Paused, ReplayState::Stopped];
-    let end = |replay: &mut Replay| {
-        replay.changed_by = Some(storable(by));
-        replay.ended_at = Some(Utc::now());
-    };
-    change(store, id, &open, ReplayState::Cancelled, end).await
+    let end = |replay: &mut Replay| replay.ended_at = Some(Utc::now());
+    change(store, id, &open, ReplayState::Cancelled, Some((ReplayAction::Cancelled, by)), end).await
 }
 
 /// Makes the replay `id` running, if it is paused or stopped. After a stop it goes on although canaries have failed, and only letters
@@ -48,7 +46,6 @@ pub async fn cancel(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
 /// As [`pause`].
 pub async fn resume(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
     let again = |replay: &mut Replay| {
-        replay.changed_by = Some(storable(by));
         replay.failure = None;
         if state(replay) == Some(ReplayState::Stopped) {
             replay.canary_ended_at = replay.canary_ended_at.or(Some(Utc::now()));
@@ -56,7 +53,8 @@ pub async fn resume(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
             replay.dead_before = replay.dead;
         }
     };
-    change(store, id, &[ReplayState::Paused, ReplayState::Stopped], ReplayState::Running, again).await
+    let by = Some((ReplayAction::Resumed, by));
+    change(store, id, &[ReplayState::Paused, ReplayState::Stopped], ReplayState::Running, by, again).await
 }
 
 /// Stops the replay `id`, if it is running, because of `failure`.
@@ -65,7 +63,7 @@ pub async fn resume(store: &Store, id: i64, by: &str) -> Result<Change, Error> {
 /// As [`pause`].
 pub async fn stop(store: &Store, id: i64, failure: &str) -> Result<Change, Error> {
     let fail = |replay: &mut Replay| replay.failure = Some(storable(failure));
-    change(store, id, &[ReplayState::Running], ReplayState::Stopped, fail).await
+    change(store, id, &[ReplayState::Running], ReplayState::Stopped, None, fail).await
 }
 
 /// Records that the canaries of the replay `id` were resolved.
@@ -113,12 +111,14 @@ pub(super) fn end_if_complete(replay: &mut Replay) -> bool {
     true
 }
 
-/// Sets the state `to` in a replay that is in one of the states `from`. `set` sees the state before.
+/// Sets the state `to` in a replay that is in one of the states `from`. If an operator does it, `by` says what and who. `set` sees the
+/// state before.
 async fn change(
     store: &Store,
     id: i64,
     from: &[ReplayState],
     to: ReplayState,
+    by: Option<(ReplayAction, &str)>,
     set: impl Fn(&mut Replay),
 ) -> Result<Change, Error> {
     let change = async |transaction: &Transaction| {
@@ -131,6 +131,10 @@ async fn change(
         set(&mut replay);
         to.as_str().clone_into(&mut replay.state);
         replay.changed_at = Utc::now();
+        if let Some((action, by)) = by {
+            replay.changed_by = Some(storable(by));
+            append(transaction, &replay, action, by).await?;
+        }
         write(transaction, &replay).await?;
         Ok(Change::Done(replay))
     };
