@@ -37,7 +37,11 @@ pub(super) async fn page(
     let AuditPage { entries, next } = audit(&console.store, &filter, PAGE_SIZE).await?;
     let of = |before: Option<AuditPosition>| {
         let written = ["by", "action"].map(|name| (name, fields.get(name).map(str::to_owned)));
-        query(written.into_iter().chain([("before", before.map(|before| format!("{}~{}", before.letters, before.replays)))]))
+        query(
+            written
+                .into_iter()
+                .chain([("before", before.map(|before| format!("{}~{}", before.letters, before.replays)))]),
+        )
     };
     let body = html! {
         div.title {

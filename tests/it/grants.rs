@@ -1,7 +1,8 @@
 //! PostgreSQL with a user for each role, which has the rights of `deploy/postgres/grants.sql` and no others.
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
-use testkit::app::ApiClient;
+use testkit::app::console::Person;
+use testkit::app::{ApiClient, insert_dead_letters};
 use testkit::lean_api::LeanApi;
 use testkit::process::until_answers;
 use testkit::services::Services;
@@ -30,6 +31,27 @@ async fn server_with_users(name: &str, app: &TestApp) -> (Services, DatabaseConn
     assert_eq!(migrated.code, 0, "{migrated:?}");
     admin.execute_unprepared(GRANTS).await.unwrap();
     (services, admin)
+}
+
+/// Starts a replay, pauses it, resumes it, waits until it is known what became of a letter, and cancels it.
+async fn replay_in_the_console(person: &Person, database: &DatabaseConnection) {
+    insert_dead_letters(database, (0..40).map(|_| fixtures::created(Uuid::new_v4()))).await;
+    let plan = person.post("/replays/new", &[("scope", "all")]).await;
+    let started = person.submit(&plan, "/replays", &[("rate", "2"), ("reason", "a test")]).await;
+    assert_eq!(started.status, 303, "{}", started.text);
+    let path = |deed: &str| format!("{}/{deed}", started.header("location"));
+    for deed in ["pause", "resume"] {
+        assert_eq!(person.post(&path(deed), &[]).await.status, 303, "{deed}");
+    }
+    let told = "SELECT 1 FROM replays WHERE reason = 'a test' AND applied > 0";
+    let told = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, told);
+    until("the outcome of a letter", async || database.query_one_raw(told.clone()).await.unwrap().is_some()).await;
+    let question = person.post(&path("cancel"), &[]).await;
+    assert_eq!(person.submit(&question, &path("cancel"), &[]).await.status, 303, "{}", question.text);
+    let audit = person.get("/audit/export").await.page();
+    for deed in [",started,", ",paused,", ",resumed,", ",cancelled,", ",replayed,"] {
+        assert!(audit.contains(deed), "{deed}: {audit}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +106,7 @@ async fn each_role_works_with_the_rights_of_its_user() {
         let (status, page) = (page.status(), page.text().await.unwrap());
         assert!(status == 200 && !page.contains("the database cannot"), "{path}: {status}");
     }
+    replay_in_the_console(&Person::at_process(&console).await, &admin).await;
     operates(0, &["dead-letters", "prune", "--resolved-older-than", "0s"]).await;
     operates(1, &["migrate", "down"]).await;
     until("a reconnected link", async || exists("SELECT 1 FROM bank_links WHERE reconnected_at IS NOT NULL").await)

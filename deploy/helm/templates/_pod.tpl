@@ -23,14 +23,24 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
-{{/* The secrets of a role or job, separated by spaces. */}}
+{{/* The settings, those of the role last, as JSON. */}}
+{{- define "banklink.settings" -}}
+{{- merge (dict) ((get .root.Values.roles .name | default dict).settings | default dict) .root.Values.settings | toJson }}
+{{- end }}
+
+{{/* The secrets of a role or job, separated by spaces. People who log in to the console at a proxy have no tokens. */}}
 {{- define "banklink.secrets" -}}
+{{- $console := "AMQP_URL DATABASE_URL" }}
+{{- if ne (include "banklink.settings" . | fromJson).BANKLINK_CONSOLE_AUTH "proxy" }}
+{{- $console = printf "%s BANKLINK_CONSOLE_TOKENS" $console }}
+{{- end }}
 {{- get (dict
   "ingress" "AMQP_URL LEAN_WEBHOOK_SECRETS"
   "worker" "AMQP_URL DATABASE_URL"
   "relay" "AMQP_URL DATABASE_URL"
   "api" "AMQP_URL DATABASE_URL BANKLINK_API_TOKENS"
   "reconciler" "AMQP_URL DATABASE_URL LEAN_CLIENT_SECRET"
+  "console" $console
   "migrate" "DATABASE_URL"
   "topology" "AMQP_URL") .name }}
 {{- end }}
@@ -46,17 +56,27 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - name: {{ . }}_FILE
   value: /run/secrets/banklink/{{ lower . | replace "_" "-" }}
 {{- end }}
-{{- $settings := merge (dict) ((get .root.Values.roles .name | default dict).settings | default dict) .root.Values.settings }}
 {{- if or .root.Values.ca.secret .root.Values.ca.configMap }}
 - name: SSL_CERT_DIR
   value: /etc/ssl/certs
 - name: SSL_CERT_FILE
   value: /etc/banklink/ca/ca.pem
 {{- end }}
-{{- range $name, $value := $settings }}
+{{- range $name, $value := include "banklink.settings" . | fromJson }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- end }}
+
+{{/* The admin addresses of all roles, for the console. The argument is the top level. */}}
+{{- define "banklink.processes" -}}
+{{- $addresses := list }}
+{{- range $name, $role := .Values.roles }}
+{{- if $role.enabled }}
+{{- $addresses = append $addresses (printf "%s-%s-admin:9464" (include "banklink.fullname" $) $name) }}
+{{- end }}
+{{- end }}
+{{- join "," $addresses }}
 {{- end }}
 
 {{- define "banklink.podSecurity" -}}

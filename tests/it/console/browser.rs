@@ -195,6 +195,5 @@ async fn four_roles_deal_with_five_thousand_dead_letters() {
     assert_eq!((by("revealed"), by("edited")), (Some("auditor".to_owned()), Some("operator".to_owned())));
 
     admin_looks_in_the_dark(&console, &letter).await;
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
 }

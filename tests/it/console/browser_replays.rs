@@ -96,6 +96,5 @@ async fn a_person_replays_five_thousand_letters_and_closes_the_tab_meanwhile() {
     assert_eq!((replay.letters, replay.replayed, replay.skipped), (5_000, 5_000, 0));
     assert_eq!((replay.applied, replay.dead), (4_980, 20));
     assert_eq!((replay.created_by.as_str(), replay.changed_by.as_deref()), ("operator", Some("admin")));
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
 }

@@ -71,8 +71,7 @@ async fn an_edited_letter_is_sent_as_it_was_confirmed_with_numbers_of_any_size(#
     let by_operator = |action: &str| (action.to_owned(), Some("operator".to_owned()));
     assert_eq!(history, ["revealed", "replayed", "edited"].map(by_operator));
     assert_eq!(post(&send, &confirmed(&edited, &confirmation)).await.status, 409, "{id} is sent once");
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
 }
 
 #[rstest]

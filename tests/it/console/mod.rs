@@ -1,6 +1,7 @@
 //! The console: who may do what, what its pages say, and what its forms do (docs/CONTRACT.md#12-the-console).
 
 mod access;
+mod audit;
 mod browser;
 mod browser_replays;
 mod changes;
@@ -11,6 +12,7 @@ mod login;
 mod processes;
 mod replays;
 mod settings;
+mod slow;
 mod volume;
 
 use banklink::domain::dead_letter::{State, fingerprint};

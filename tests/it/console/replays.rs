@@ -14,22 +14,9 @@ use uuid::Uuid;
 
 use super::hostile::{HOSTILE, assert_harmless};
 
-/// The hidden fields of the form that starts what the page shows.
-fn hidden(page: &ConsoleAnswer) -> Vec<(String, String)> {
-    let (_, form) = page.text.split_once("action=\"/replays\"").unwrap_or_else(|| panic!("no form: {}", page.text));
-    let fields = form.split("</form>").next().unwrap().split("type=\"hidden\" name=\"").skip(1);
-    let field = |field: &str| {
-        let (name, rest) = field.split_once("\" value=\"").unwrap();
-        (name.to_owned(), rest.split('"').next().unwrap().to_owned())
-    };
-    fields.map(field).collect()
-}
-
 /// Submits the form of a page, with what a person fills in.
 async fn start(person: &Person, page: &ConsoleAnswer, written: &[(&str, &str)]) -> ConsoleAnswer {
-    let hidden = hidden(page);
-    let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    person.post("/replays", &hidden.chain(written.iter().copied()).collect::<Vec<_>>()).await
+    person.submit(page, "/replays", written).await
 }
 
 async fn good_letters(app: &TestApp, letters: usize) {
@@ -89,8 +76,32 @@ async fn what_is_started_is_what_was_shown_and_only_once(#[case] on: On) {
     }
     assert!(page.contains("6 of 6 letters have ended") && page.contains("ticket 12"), "{page}");
     assert!(viewer.get("/replays").await.page().contains(&path));
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
+}
+
+/// Two sessions of the operator to whom the page was shown, and another operator.
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_several_sessions_submit_at_once_starts_one_replay(#[case] on: On) {
+    let app = TestApp::builder(on).unsubscribed().build().await;
+    let console = app.start_console(accounts()).await;
+    good_letters(&app, 30).await;
+    let (one, other) = (console.log_in(Role::Operator).await, console.log_in(Role::Operator).await);
+    let admin = console.log_in(Role::Admin).await;
+    let plan = one.post("/replays/new", &[("scope", "all")]).await;
+    let pace = [("rate", "500"), ("reason", "at once")];
+    let (first, second, foreign) =
+        tokio::join!(start(&one, &plan, &pace), start(&other, &plan, &pace), start(&admin, &plan, &pace));
+    assert_eq!((first.status, second.status), (303, 303), "{}", second.text);
+    assert_eq!(first.header("location"), second.header("location"));
+    assert_eq!((foreign.status, foreign.header("location")), (200, ""), "it was not shown to the admin");
+    until_state(&app, "done").await;
+    let replays: Vec<_> = app.replays().await.into_iter().map(|replay| (replay.created_by, replay.applied)).collect();
+    assert_eq!(replays, [("operator".to_owned(), 30)]);
+    assert!(app.dead_letters().await.iter().all(|letter| letter.replays == 1));
+    app.finish_dropping(console).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,8 +123,7 @@ async fn ticked_letters_are_replayed_and_no_others() {
     let again = person.post("/replays/new", &ticked).await.page();
     assert!(again.contains("nothing to replay") && !again.contains("action=\"/replays\""), "{again}");
     assert_eq!(person.post("/replays/new", &[]).await.status, 400, "nothing ticked");
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
 }
 
 #[rstest]
@@ -157,6 +167,9 @@ async fn two_people_pause_resume_and_cancel_and_it_is_on_record_who_did(#[case] 
     assert!(refused.status == 409 && refused.text.contains("is cancelled"), "{}", refused.text);
     assert_eq!(operator.post("/replays/4711/pause", &[]).await.status, 404);
     let page = operator.get(&path).await.page();
+    for done in ["started", "paused", "resumed", "cancelled"] {
+        assert!(page.contains(&format!("<strong><bdi>{done}</bdi></strong> by ")), "{done}: {page}");
+    }
     assert!(page.contains("Changed by") && !page.contains(&format!("{path}/resume")), "{page}");
     for role in [Role::Viewer, Role::Auditor] {
         let person = console.log_in(role).await;
@@ -164,8 +177,7 @@ async fn two_people_pause_resume_and_cancel_and_it_is_on_record_who_did(#[case] 
         assert_eq!(person.post("/replays/new", &[("scope", "all")]).await.status, 403, "{role:?}");
         assert!(!person.get("/letters").await.page().contains("/replays/new"), "{role:?}");
     }
-    drop(console);
-    app.until_outbox_is_empty().await;
+    app.finish_dropping(console).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +206,5 @@ async fn a_console_takes_what_no_process_works_on_unless_it_is_read_only_and_sho
     assert_eq!(app.replays().await[0].applied, 3);
     let plan = console.visitor().post("/replays/new", &[("scope", "all"), ("state", HOSTILE)]).await;
     assert!(plan.status == 400 && !plan.text.contains("<script>"), "{}", plan.text);
-    drop((read_only, console));
-    app.until_outbox_is_empty().await;
+    app.finish_dropping((read_only, console)).await;
 }

@@ -2,7 +2,13 @@
 
 use serde_json::Value;
 
-use super::{read, run_tool, yaml_documents};
+use testkit::process::until_answers;
+use testkit::{On, TestApp};
+
+use super::{file, read, run_tool, yaml_documents};
+
+/// Settings that are neither secret nor different from one machine to the next.
+const PUBLIC: [&str; 2] = ["BANKLINK_CONSOLE_AUTH", "BANKLINK_CONSOLE_PROCESSES"];
 
 #[tokio::test]
 async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
@@ -14,7 +20,7 @@ async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
     let Some(documents) = yaml_documents(&read(path)).await else { return };
     let compose = &documents[0];
     let services = compose["services"].as_object().unwrap();
-    for role in ["ingress", "worker", "relay", "api", "reconciler"] {
+    for role in ["ingress", "worker", "relay", "api", "console", "reconciler"] {
         assert_eq!(services[role]["command"], serde_json::json!(["run", role]));
         assert!(services[role]["healthcheck"].is_null(), "{role} uses the image's health check");
     }
@@ -33,12 +39,39 @@ async fn the_compose_file_is_valid_and_runs_every_role_within_limits() {
             assert_eq!(hardened, [&Value::Bool(true), &Value::from("ALL")], "{name}");
             let grace: u32 = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
             assert!(grace > 25, "{name}: banklink needs up to 25 s to stop");
-            let plain = service["environment"].as_object().unwrap();
-            for (variable, value) in plain.iter().filter(|(name, _)| !name.ends_with("_FILE")) {
+            let plain = service["environment"].as_object().unwrap().iter().filter(|(name, _)| !name.ends_with("_FILE"));
+            for (variable, value) in plain.filter(|(name, _)| !PUBLIC.contains(&name.as_str())) {
                 assert_eq!(value.as_str(), Some(format!("${{{variable}:-}}").as_str()), "{name}: a value in the file");
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_starts_with_its_environment_and_takes_the_token_in_the_file() {
+    let Some(documents) = yaml_documents(&read("deploy/compose.yaml")).await else { return };
+    let console = &documents[0]["services"]["console"];
+    let app = TestApp::builder(On::Postgres).ingress_only().build().await;
+    let environment = console["environment"].as_object().unwrap();
+    let own = ["AMQP_URL_FILE", "DATABASE_URL_FILE"];
+    let started = environment.iter().filter(|(name, _)| !own.contains(&name.as_str())).fold(
+        app.command(&["run", "console"]).on_free_ports(),
+        |command, (name, value)| {
+            let value = value.as_str().unwrap();
+            command.env(name, value.replace("/run/secrets", file("deploy/secrets").to_str().unwrap()))
+        },
+    );
+    let mut console = started.start();
+    until_answers(&console.admin().await, "/readyz/console", 200).await;
+    let secret = read("deploy/secrets/console_tokens");
+    let token = secret.trim().rsplit(':').next().unwrap();
+    let login = format!("http://{}/login", console.address("showing the console").await);
+    for (token, status) in [(token, 303), ("another-token-of-some-length", 401)] {
+        let form = app.http.post(&login).header("content-type", "application/x-www-form-urlencoded");
+        let answer = form.body(format!("token={token}")).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{}", console.log());
+    }
+    assert_eq!(console.terminate().await, 0, "{}", console.log());
 }
 
 #[tokio::test]

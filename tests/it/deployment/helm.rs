@@ -9,13 +9,13 @@ use testkit::waiting::within;
 use super::{run_tool, tool_command, yaml_documents};
 
 const CHART: &str = "deploy/helm";
-const ROLES: [&str; 5] = ["api", "ingress", "reconciler", "relay", "worker"];
+const ROLES: [&str; 6] = ["api", "console", "ingress", "reconciler", "relay", "worker"];
 /// Everything that can be switched on.
 const ALL: [&str; 10] = [
     "--set",
     "existingSecret=the-secret",
     "--set",
-    "roles.reconciler.enabled=true",
+    "roles.reconciler.enabled=true,roles.console.enabled=true",
     "--set",
     "autoscaling.enabled=true",
     "--set",
@@ -69,10 +69,15 @@ async fn the_chart_renders_to_valid_objects_and_puts_no_secret_into_them() {
     }
     let missing = refusal(&[]).await.unwrap();
     assert!(missing.contains("existingSecret"), "{missing}");
-    for secret in
-        ["LEAN_WEBHOOK_SECRETS=s", "BANKLINK_API_TOKENS=s", "LEAN_CLIENT_SECRET=s", "DATABASE_URL=s", "AMQP_URL=s"]
-    {
-        let refused = refusal(&["--set", &format!("existingSecret=s,settings.{secret}")]).await.unwrap();
+    for secret in [
+        "LEAN_WEBHOOK_SECRETS",
+        "BANKLINK_API_TOKENS",
+        "BANKLINK_CONSOLE_TOKENS",
+        "LEAN_CLIENT_SECRET",
+        "DATABASE_URL",
+        "AMQP_URL",
+    ] {
+        let refused = refusal(&["--set", &format!("existingSecret=s,settings.{secret}=s")]).await.unwrap();
         assert!(refused.contains("invalid propertyName"), "{secret}: {refused}");
     }
     let grace = refusal(&["--set", "existingSecret=s,terminationGracePeriodSeconds=30"]).await.unwrap();
@@ -112,6 +117,55 @@ async fn every_role_has_probes_limits_a_grace_period_above_the_drain_and_setting
     }
     let test = of_kind(&objects, "Pod").next().unwrap();
     assert_eq!(test["spec"]["containers"].as_array().unwrap().len(), ROLES.len(), "`helm test` asks every role");
+}
+
+#[tokio::test]
+async fn the_console_is_one_process_with_a_login_that_reaches_every_role_and_is_reached_by_those_who_are_named() {
+    let Some((objects, _)) = render(&ALL[..2]).await else { return };
+    assert_eq!(objects.iter().filter(|object| component(object) == "console").count(), 0, "it is off by default");
+    for (values, expected) in [
+        ("replicas=2", "replicas': maximum"),
+        ("settings.BANKLINK_CONSOLE_AUTH=loopback", "must be one of"),
+        ("settings.BANKLINK_CONSOLE_AUTH=proxy", "missing properties 'BANKLINK_CONSOLE_TRUSTED_PROXIES'"),
+    ] {
+        let refused =
+            refusal(&["--set", "existingSecret=s", "--set", &format!("roles.console.{values}")]).await.unwrap();
+        assert!(refused.contains(expected), "{values}: {refused}");
+    }
+
+    let named = "networkPolicy.consoleFrom[0].podSelector.matchLabels.app=proxy";
+    let (objects, _) = render(&[&ALL[..], &["--set", named]].concat()).await.unwrap();
+    let of = |kind| of_kind(&objects, kind).find(|object| component(object) == "console").unwrap();
+    let (deployment, policy) = (of("Deployment"), of("NetworkPolicy"));
+    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate", "two would not know each other's sessions");
+    let services: BTreeSet<String> = of_kind(&objects, "Service")
+        .filter(|service| service["spec"]["clusterIP"] == "None")
+        .map(|service| format!("{}:9464", service["metadata"]["name"].as_str().unwrap()))
+        .collect();
+    let environment = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+    let processes =
+        environment.as_array().unwrap().iter().find(|it| it["name"] == "BANKLINK_CONSOLE_PROCESSES").unwrap();
+    let asked: BTreeSet<String> = processes["value"].as_str().unwrap().split(',').map(str::to_owned).collect();
+    assert_eq!(asked, services, "it asks every role");
+    for role in ROLES {
+        let of_role = of_kind(&objects, "NetworkPolicy").find(|object| component(object) == role).unwrap();
+        let from = of_role["spec"]["ingress"][0]["from"].to_string();
+        assert!(from.contains(r#""app.kubernetes.io/component":"console""#), "{role} is closed to it: {from}");
+    }
+    let ports = |direction: &str| policy["spec"][direction].as_array().unwrap().clone();
+    let to_roles = ports("egress").into_iter().find(|rule| rule["ports"][0]["port"] == 9464).unwrap();
+    assert_eq!(to_roles["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "banklink");
+    let pages = ports("ingress").into_iter().find(|rule| rule["ports"][0]["port"] == "console").unwrap();
+    assert_eq!(pages["from"], json!([{ "podSelector": { "matchLabels": { "app": "proxy" } } }]));
+    let (closed, _) = render(&ALL).await.unwrap();
+    let closed = of_kind(&closed, "NetworkPolicy").find(|object| component(object) == "console").unwrap();
+    assert!(!closed["spec"]["ingress"].to_string().contains(r#""port":"console""#), "closed unless someone is named");
+
+    let single_sign_on = "roles.console.settings.BANKLINK_CONSOLE_AUTH=proxy,\
+                          roles.console.settings.BANKLINK_CONSOLE_TRUSTED_PROXIES=10.0.0.1,\
+                          roles.console.settings.BANKLINK_CONSOLE_ROLES=ops=operator";
+    let (_, text) = render(&[&ALL[..], &["--set", single_sign_on]].concat()).await.unwrap();
+    assert!(!text.to_lowercase().contains("console-tokens"), "no tokens are mounted then");
 }
 
 /// Checks what a container may do, that its secrets are files that are mounted, and that `command` knows its variables.

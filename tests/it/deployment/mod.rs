@@ -3,6 +3,7 @@
 mod compose;
 mod helm;
 mod nginx;
+mod nginx_console;
 mod operations;
 mod probe;
 mod release;

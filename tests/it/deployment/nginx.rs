@@ -1,8 +1,9 @@
-//! The sample reverse proxy, a real nginx, in front of the ingress; and TLS on every connection, with a private authority.
+//! The sample reverse proxies, a real nginx, in front of the ingress; and TLS on every connection, with a private authority.
 
 use std::process::Stdio;
 
 use banklink::ingress::{Senders, parse_networks};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
 use serde_json::json;
 use testkit::process::until_answers;
@@ -18,33 +19,44 @@ use super::{read, tool_command};
 
 const SAMPLE: &str = "deploy/nginx/banklink.conf";
 
-/// A running proxy with the sample's configuration. Dropping it kills it.
-struct Proxy {
+/// A running proxy with a sample's configuration. Dropping it kills it.
+pub(super) struct Proxy {
     _nginx: Child,
     _directory: tempfile::TempDir,
     port: u16,
-    client: Client,
+    /// A client that trusts it.
+    pub(super) client: Client,
 }
 
 /// A port that was free a moment ago.
-async fn free_port() -> u16 {
+pub(super) async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 impl Proxy {
-    /// The sample with its addresses, certificates and `changes` replaced. `None` if there is no nginx.
+    /// The sample for the ingress, with `changes`. `None` if there is no nginx.
     async fn before(ingress: &str, certificates: &Certificates, changes: &[(&str, &str)]) -> Option<Self> {
+        let address = raw_http::address(ingress).to_string();
+        Self::start(SAMPLE, "", certificates, &[&[("127.0.0.1:8080", address.as_str())], changes].concat()).await
+    }
+
+    /// The sample with its address, certificates and `changes` replaced, beside `others`. `None` if there is no nginx.
+    pub(super) async fn start(
+        sample: &str,
+        others: &str,
+        certificates: &Certificates,
+        changes: &[(&str, &str)],
+    ) -> Option<Self> {
         let (port, directory) = (free_port().await, tempfile::tempdir().unwrap());
         let here = directory.path().display();
         let own = [
             ("443 ssl http2", format!("127.0.0.1:{port} ssl http2")),
-            ("127.0.0.1:8080", raw_http::address(ingress).to_string()),
             ("/etc/banklink/tls/fullchain.pem", certificates.certificate().display().to_string()),
             ("/etc/banklink/tls/privkey.pem", certificates.key().display().to_string()),
         ];
         let own = own.iter().map(|(from, to)| (*from, to.as_str()));
-        let sample = own.chain(changes.iter().copied()).fold(read(SAMPLE), |text, (from, to)| {
-            assert!(text.contains(from), "{SAMPLE} no longer has {from:?}");
+        let sample = own.chain(changes.iter().copied()).fold(read(sample), |text, (from, to)| {
+            assert!(text.contains(from), "{sample} no longer has {from:?}");
             text.replace(from, to)
         });
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -52,7 +64,7 @@ impl Proxy {
             .join("\n");
         let main = format!(
             "daemon off; master_process off; pid {here}/pid; error_log {here}/error.log;\n\
-             events {{}}\nhttp {{ access_log off;\n{temporary}\n{sample}\n}}\n"
+             events {{}}\nhttp {{ access_log off;\n{temporary}\n{sample}\n{others}\n}}\n"
         );
         let file = directory.path().join("nginx.conf");
         std::fs::write(&file, main).unwrap();
@@ -63,7 +75,7 @@ impl Proxy {
         Some(Self { _nginx: nginx, _directory: directory, port, client: trusting(certificates) })
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.port)
     }
 
@@ -75,11 +87,11 @@ impl Proxy {
     }
 }
 
-/// A client that trusts only the test's own authority.
+/// A client that trusts only the test's own authority, and follows no redirect.
 fn trusting(certificates: &Certificates) -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = Certificate::from_pem(&std::fs::read(certificates.root()).unwrap()).unwrap();
-    Client::builder().tls_certs_only([root]).build().unwrap()
+    Client::builder().redirect(Policy::none()).tls_certs_only([root]).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

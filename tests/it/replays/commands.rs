@@ -108,9 +108,7 @@ async fn prune_deletes_ended_replays_and_counts_outcomes_before_it_deletes_lette
     assert_eq!((&shown["state"], &shown["applied"], &shown["dead"]), (&json!("done"), &json!(3), &json!(0)));
     assert_eq!(prune(&[]).await["replays"], json!(1), "it has ended meanwhile");
     assert!(app.replays().await.is_empty() && app.replay_letters().await.is_empty());
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }
 
 #[rstest]
@@ -149,7 +147,5 @@ async fn a_letter_that_dies_after_the_replay_was_made_is_not_part_of_it() {
     assert_eq!((resumed.code, &totals["selected"], &totals["applied"]), (0, &json!(2), &json!(2)), "{resumed:?}");
     let dead = app.dead_letters().await.iter().filter(|letter| letter.state == "dead").count();
     assert_eq!(dead, 3);
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }

@@ -56,9 +56,7 @@ async fn a_canary_that_failed_while_no_process_worked_stops_the_one_that_takes_o
     let (replay, end) = work(&worker, take(&worker, id, None).await).await;
     assert!(matches!(end, ReplayEnd::CanaryFailed), "{end:?}");
     assert_eq!((replay.state.as_str(), replay.replayed, replay.dead), ("stopped", 1, 1));
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }
 
 #[rstest]
@@ -89,9 +87,7 @@ async fn too_many_failures_stop_whichever_process_works_and_after_a_resume_only_
     assert!(matches!(end, ReplayEnd::Completed), "{end:?}");
     assert_eq!((ended.state.as_str(), ended.applied), ("done", 4));
     assert_eq!(ended.skipped + ended.dead, 4, "{ended:?}");
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +101,5 @@ async fn the_process_that_takes_over_keeps_the_rate() {
     assert_eq!(replay.applied, 5);
     // One a second: the last one goes 4 s after the first. Without the rate, all of them go together.
     assert!(begin.elapsed().as_millis() >= 4_000, "{:?}", begin.elapsed());
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }

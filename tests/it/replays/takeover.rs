@@ -41,9 +41,7 @@ async fn letters_that_were_claimed_and_not_published_are_claimed_again_and_count
     assert_eq!((replay.state.as_str(), replay.replayed, replay.applied, replay.skipped), ("done", 10, 10, 0));
     let replays: Vec<_> = app.replay_letters().await.iter().map(|letter| letter.claimed).collect();
     assert_eq!(replays, [vec![Some(2); 4], vec![Some(1); 6]].concat());
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }
 
 #[rstest]
@@ -73,9 +71,7 @@ async fn a_letter_that_another_replay_has_replayed_is_skipped_even_if_it_died_ag
     // A newer replay takes what is dead now.
     let (replay, _) = work(&worker, create(&worker, |new| new).await).await;
     assert_eq!((replay.letters, replay.applied), (3, 3));
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }
 
 /// What the console does for replays that no process works on.
@@ -110,9 +106,7 @@ async fn a_runner_works_on_every_running_replay_that_no_process_works_on(#[case]
     assert_eq!(runner.step().await.unwrap(), 0, "nothing is left to do");
     assert_eq!(show(&app, ids[0]).await["state"], json!("paused"));
     assert_eq!(show(&app, held_id).await["replayed"], json!(0), "a process works on it");
-    drop((runner, held, worker));
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping((runner, held, worker)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +131,5 @@ async fn a_process_that_hands_over_leaves_the_replay_running_and_free() {
     app.start_worker();
     let (replay, _) = work(&worker, take(&worker, id, None).await).await;
     assert_eq!((replay.state.as_str(), replay.applied), ("done", 3));
-    drop(worker);
-    app.until_outbox_is_empty().await;
-    app.finish().await;
+    app.finish_dropping(worker).await;
 }

@@ -30,6 +30,14 @@ impl TestApp {
         assert_no_leftovers(&leftovers);
     }
 
+    /// Ends the app as [`TestApp::finish`] does, once every event is published. First it drops `held`, which uses the connections of
+    /// the app: a worker, a console.
+    pub async fn finish_dropping<T>(self, held: T) {
+        drop(held);
+        self.until_outbox_is_empty().await;
+        self.finish().await;
+    }
+
     /// Ends the app without the check for leftovers, for a test that leaves messages or events on purpose.
     pub async fn finish_with_leftovers(mut self) {
         self.stop().await;

@@ -9,6 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, redirect};
 use tokio::net::TcpListener;
 
 use super::TestApp;
+use crate::process::Running;
 
 /// A console in the test's own process.
 #[derive(Clone)]
@@ -84,8 +85,7 @@ impl ConsoleServer {
     /// A person who is not logged in.
     #[must_use]
     pub fn visitor(&self) -> Person {
-        let http = crate::http::client_builder().redirect(redirect::Policy::none()).build().expect("a client");
-        Person { url: self.url.clone(), http, cookies: Mutex::default(), headers: HeaderMap::new() }
+        Person::at(&self.url)
     }
 
     /// A person with the account of that role, logged in.
@@ -98,6 +98,18 @@ impl ConsoleServer {
 }
 
 impl Person {
+    /// A person who is not logged in, at the console with that URL.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        let http = crate::http::client_builder().redirect(redirect::Policy::none()).build().expect("a client");
+        Self { url: url.to_owned(), http, cookies: Mutex::default(), headers: HeaderMap::new() }
+    }
+
+    /// A person at the console that a process shows, once it does.
+    pub async fn at_process(process: &Running) -> Self {
+        Self::at(&format!("http://{}", process.address("showing the console").await))
+    }
+
     /// The same person, whose requests have that header besides.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
@@ -119,6 +131,13 @@ impl Person {
             });
         let request = self.request(Method::POST, path).body({ form }.finish());
         self.send(request.header("content-type", "application/x-www-form-urlencoded")).await
+    }
+
+    /// Submits the form of `page` that leads to `path`, with its hidden fields and what a person fills in.
+    pub async fn submit(&self, page: &ConsoleAnswer, path: &str, written: &[(&str, &str)]) -> ConsoleAnswer {
+        let hidden = page.hidden_fields(path);
+        let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.post(path, &hidden.chain(written.iter().copied()).collect::<Vec<_>>()).await
     }
 
     /// A request with the cookies and headers of this person.
@@ -157,6 +176,18 @@ impl ConsoleAnswer {
     pub fn hidden(&self, name: &str) -> String {
         let (_, rest) = self.text.split_once(&format!("name=\"{name}\" value=\"")).expect(name);
         rest.split('"').next().expect("a value").to_owned()
+    }
+
+    /// The hidden fields of the form that leads to `path`.
+    fn hidden_fields(&self, path: &str) -> Vec<(String, String)> {
+        let form = self.text.split_once(&format!("action=\"{path}\""));
+        let (_, form) = form.unwrap_or_else(|| panic!("no form leads to {path}: {}", self.text));
+        let form = form.split("</form>").next().expect("a form");
+        let field = |field: &str| {
+            let (name, rest) = field.split_once("\" value=\"").expect("a value");
+            (name.to_owned(), rest.split('"').next().expect("the end of a value").to_owned())
+        };
+        form.split("type=\"hidden\" name=\"").skip(1).map(field).collect()
     }
 
     /// The value of a header; empty if it is missing.
