@@ -43,9 +43,9 @@ async fn replay_in_the_console(person: &Person, database: &DatabaseConnection) {
     for deed in ["pause", "resume"] {
         assert_eq!(person.post(&path(deed), &[]).await.status, 303, "{deed}");
     }
-    let told = "SELECT 1 FROM replays WHERE reason = 'a test' AND applied > 0";
-    let told = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, told);
-    until("the outcome of a letter", async || database.query_one_raw(told.clone()).await.unwrap().is_some()).await;
+    let counted = "SELECT 1 FROM replays WHERE reason = 'a test' AND applied > 0";
+    let counted = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, counted);
+    until("the outcome of a letter", async || database.query_one_raw(counted.clone()).await.unwrap().is_some()).await;
     let question = person.post(&path("cancel"), &[]).await;
     assert_eq!(person.submit(&question, &path("cancel"), &[]).await.status, 303, "{}", question.text);
     let audit = person.get("/audit/export").await.page();

@@ -32,10 +32,13 @@ async fn webhooks_come_through_while_every_page_waits_for_the_database() {
     let app = TestApp::builder(On::Postgres).workers(0).relays(0).build().await;
     let roles = ["run", "ingress", "worker", "relay", "console"];
     let mut process = app.command(&roles).env("LEAN_WEBHOOK_SECRETS", SECRET).on_free_ports().start();
+    let url = process.url().await;
+    until("a worker that works", async || post_some(&url, 1).await.len() == 1).await;
+    app.next_event().await;
     let database = Database::connect(app.database_url()).await.unwrap();
     // A migration, or a careless administrator.
     let lock = database.begin().await.unwrap();
-    lock.execute_unprepared("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    lock.execute_unprepared("LOCK TABLE dead_letters, dead_letter_history IN ACCESS EXCLUSIVE MODE").await.unwrap();
 
     let (shown, stop) = (AtomicUsize::new(0), CancellationToken::new());
     let mut people = Vec::new();
@@ -48,7 +51,7 @@ async fn webhooks_come_through_while_every_page_waits_for_the_database() {
             "SELECT 1 FROM pg_locks WHERE relation = 'dead_letters'::regclass AND NOT granted HAVING count(*) >= 6";
         let waiting = Statement::from_string(DbBackend::Postgres, waiting);
         until("pages that wait", async || lock.query_one_raw(waiting.clone()).await.unwrap().is_some()).await;
-        let accepted = post_some(&process.url().await, WEBHOOKS).await;
+        let accepted = post_some(&url, WEBHOOKS).await;
         assert_eq!(accepted.len(), WEBHOOKS, "every webhook is answered 200 at once");
         for _ in 0..WEBHOOKS {
             app.next_event().await;
@@ -63,7 +66,7 @@ async fn webhooks_come_through_while_every_page_waits_for_the_database() {
         stop.cancel();
     };
     tokio::join!(looking, working);
-    assert_eq!(app.bank_links().await.len(), WEBHOOKS);
+    assert_eq!(app.bank_links().await.len(), WEBHOOKS + 1);
     assert_eq!(process.terminate().await, 0, "{}", process.log());
     database.close().await.unwrap();
 }

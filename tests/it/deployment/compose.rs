@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use testkit::app::console::Person;
 use testkit::process::until_answers;
 use testkit::{On, TestApp};
 
@@ -65,11 +66,9 @@ async fn the_console_starts_with_its_environment_and_takes_the_token_in_the_file
     until_answers(&console.admin().await, "/readyz/console", 200).await;
     let secret = read("deploy/secrets/console_tokens");
     let token = secret.trim().rsplit(':').next().unwrap();
-    let login = format!("http://{}/login", console.address("showing the console").await);
+    let person = Person::at_process(&console).await;
     for (token, status) in [(token, 303), ("another-token-of-some-length", 401)] {
-        let form = app.http.post(&login).header("content-type", "application/x-www-form-urlencoded");
-        let answer = form.body(format!("token={token}")).send().await.unwrap();
-        assert_eq!(answer.status(), status, "{}", console.log());
+        assert_eq!(person.post("/login", &[("token", token)]).await.status, status, "{}", console.log());
     }
     assert_eq!(console.terminate().await, 0, "{}", console.log());
 }

@@ -159,7 +159,7 @@ async fn the_console_is_one_process_with_a_login_that_reaches_every_role_and_is_
     assert_eq!(pages["from"], json!([{ "podSelector": { "matchLabels": { "app": "proxy" } } }]));
     let (closed, _) = render(&ALL).await.unwrap();
     let closed = of_kind(&closed, "NetworkPolicy").find(|object| component(object) == "console").unwrap();
-    assert!(!closed["spec"]["ingress"].to_string().contains(r#""port":"console""#), "closed unless someone is named");
+    assert!(!closed["spec"]["ingress"].to_string().contains(r#""port":"console""#), "closed unless peers are named");
 
     let single_sign_on = "roles.console.settings.BANKLINK_CONSOLE_AUTH=proxy,\
                           roles.console.settings.BANKLINK_CONSOLE_TRUSTED_PROXIES=10.0.0.1,\

@@ -1,4 +1,4 @@
-//! The sample reverse proxy for the console, a real nginx: who someone is comes from the single sign-on, and from nothing else.
+//! The sample reverse proxy for the console, a real nginx: name and groups come from the single sign-on, and from nothing else.
 
 use banklink::console::{Login, Role, Settings};
 use banklink::ingress::parse_networks;
@@ -30,7 +30,7 @@ fn single_sign_on(port: u16) -> String {
     )
 }
 
-/// A request of a person with that session, who claims to be somebody else besides.
+/// A request of a person with that session, who claims another name and another group.
 fn request(request: RequestBuilder, session: &str) -> RequestBuilder {
     let request = request.header("x-forwarded-user", "root").header("x-forwarded-groups", "ops");
     request.header("cookie", format!("_oauth2_proxy={session}"))
@@ -41,7 +41,7 @@ async fn text(response: Response) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_single_sign_on_alone_says_who_someone_is_and_pages_stay_live_through_the_proxy() {
+async fn name_and_groups_come_from_the_single_sign_on_alone_and_pages_stay_live_through_the_proxy() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let login = Login::Proxy { roles: vec![("ops".to_owned(), Role::Operator), ("staff".to_owned(), Role::Viewer)] };
     let proxies = parse_networks("127.0.0.1").unwrap();

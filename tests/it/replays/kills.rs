@@ -63,7 +63,7 @@ async fn a_replay_whose_command_and_worker_were_killed_ends_with_every_letter_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_whose_console_was_killed_goes_on_in_another_one_and_every_outcome_is_told() {
+async fn a_replay_whose_console_was_killed_goes_on_in_another_one_and_every_outcome_is_recorded() {
     let app = TestApp::builder(On::Postgres).ingress_only().build().await;
     good_letters(&app, LETTERS).await;
     app.start_worker();
