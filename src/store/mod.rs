@@ -79,8 +79,7 @@ impl Transaction {
     /// Commits.
     ///
     /// # Errors
-    /// Any [`Error`], since deferred constraints are checked now. After [`Error::Unavailable`] it is unknown whether the changes
-    /// last.
+    /// Any [`Error`]: deferred constraints are checked now. After [`Error::Unavailable`], the changes may last or not.
     pub async fn commit(self) -> Result<(), Error> {
         Ok(self.connection.commit().await?)
     }

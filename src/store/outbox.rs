@@ -56,7 +56,7 @@ pub async fn append(
 }
 
 /// A link is announced as new once. If its row was deleted while that event waits, the event is here already and takes the newer values.
-/// It also takes the lease, so that whoever publishes the older values does not delete it.
+/// It also takes the lease, so that a relay that publishes the older values does not delete it.
 fn take_newer_values() -> OnConflict {
     let newer = [Column::Payload, Column::Traceparent, Column::ReceivedAt, Column::LeasedUntil];
     OnConflict::column(Column::Id).update_columns(newer).to_owned()

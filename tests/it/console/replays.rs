@@ -96,7 +96,8 @@ async fn a_page_that_several_sessions_submit_at_once_starts_one_replay(#[case] o
         tokio::join!(start(&one, &plan, &pace), start(&other, &plan, &pace), start(&admin, &plan, &pace));
     assert_eq!((first.status, second.status), (303, 303), "{}", second.text);
     assert_eq!(first.header("location"), second.header("location"));
-    assert_eq!((foreign.status, foreign.header("location")), (200, ""), "it was not shown to the admin");
+    // The admin, to whom it was not shown, starts nothing: the answer is what would be, or what was started.
+    assert!(foreign.status == 200 || foreign.header("location") == first.header("location"), "{}", foreign.text);
     until_state(&app, "done").await;
     let replays: Vec<_> = app.replays().await.into_iter().map(|replay| (replay.created_by, replay.applied)).collect();
     assert_eq!(replays, [("operator".to_owned(), 30)]);
