@@ -58,10 +58,12 @@ pub(crate) enum Section {
     Conditions,
     /// The read API: from the post to the answer of a waiting request, and the memory of many that wait
     Api,
+    /// The console: each of its pages with many dead letters, and while they are replayed
+    Console,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Drain,
         Self::Ingress,
         Self::EndToEnd,
@@ -71,6 +73,7 @@ impl Section {
         Self::Startup,
         Self::Conditions,
         Self::Api,
+        Self::Console,
     ];
 }
 

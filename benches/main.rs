@@ -10,6 +10,7 @@ mod bench;
 mod broker;
 mod ceiling;
 mod conditions;
+mod console;
 mod dead_letters;
 mod drain;
 mod end_to_end;
@@ -104,6 +105,7 @@ async fn measure(bench: &Bench, section: Section) -> Result<Vec<Figure>> {
         Section::Startup => startup::measure(bench).await,
         Section::Conditions => conditions::measure(bench).await,
         Section::Api => api::measure(bench).await,
+        Section::Console => console::measure(bench).await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use sea_orm::DatabaseConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use serde_json::Value;
 use url::Url;
@@ -130,6 +131,7 @@ impl Sandbox {
             .env("BANKLINK_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_API_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_API_TOKENS", api::TOKEN)
+            .env("BANKLINK_CONSOLE_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_ADMIN_LISTEN", "127.0.0.1:0")
             .env("BANKLINK_LOG_FORMAT", "json")
             .env("LEAN_WEBHOOK_SECRETS", webhook::SECRET)
@@ -157,6 +159,11 @@ impl Sandbox {
     /// The queue of the bench's own subscriber.
     pub(crate) fn subscriber(&self) -> String {
         format!("{}.subscriber", self.namespace)
+    }
+
+    /// Connects to the database.
+    pub(crate) async fn connect(&self) -> Result<DatabaseConnection> {
+        Ok(sea_orm::Database::connect(&self.database_url).await?)
     }
 
     /// The numbers of bank links and of unpublished events.

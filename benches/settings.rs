@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) waits: u32,
     /// Requests to the read API that wait at the same time.
     pub(crate) waiting: u32,
+    /// Requests for each page of the console, one after the other.
+    pub(crate) visits: u32,
     pub(crate) json: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) amqp_url: String,
@@ -69,6 +71,7 @@ impl Settings {
             foreign: if args.quick { [2_000, 4_000, 8_000] } else { [50_000, 200_000, 400_000] },
             waits: if args.quick { 50 } else { 500 },
             waiting: if args.quick { 1_000 } else { 10_000 },
+            visits: 20,
             json: args.json,
             program,
             amqp_url,
