@@ -18,7 +18,7 @@ use super::letter::crumbs;
 use super::parts::letters as count_letters;
 use super::selection::Selection;
 use super::visit::Visit;
-use crate::store::letters::{self, Selected};
+use crate::store::letters::{self, Summary};
 
 /// `POST /letters/discard`: the confirmation.
 pub(super) async fn confirm(
@@ -27,8 +27,8 @@ pub(super) async fn confirm(
     body: Bytes,
 ) -> Result<Page, Fault> {
     let selection = Selection::read(&Fields::of_form(&body))?;
-    let selected = letters::select_dead(&console.store, &selection.filter).await?;
-    Ok(confirmation(&console, &visit, &selection, &selected, None))
+    let summary = letters::summarize_dead(&console.store, &selection.filter).await?;
+    Ok(confirmation(&console, &visit, &selection, &summary, None))
 }
 
 /// `POST /letters/discard/confirmed`: discards what was confirmed, if it is still what is dead.
@@ -40,9 +40,11 @@ pub(super) async fn discard(
     let fields = Fields::of_form(&body);
     let (selection, reason) = (Selection::read(&fields)?, fields.reason()?.to_owned());
     let selected = letters::select_dead(&console.store, &selection.filter).await?;
-    if !console.seal.holds(fields.required("shown")?, &[visit.user.as_bytes(), &digest(&selected)]) {
+    let summary = letters::summarize_dead(&console.store, &selection.filter).await?;
+    let was_shown = console.seal.holds(fields.required("shown")?, &[visit.user.as_bytes(), &summary.proof()]);
+    if !was_shown || !summary.counts(&selected) {
         let why = "Other letters are dead than when you looked. These would be discarded now.";
-        return Ok(confirmation(&console, &visit, &selection, &selected, Some(why)).into_response());
+        return Ok(confirmation(&console, &visit, &selection, &summary, Some(why)).into_response());
     }
     // Goes on if the browser disconnects.
     let (of, by, why) = (Arc::clone(&console), visit.user.clone(), reason.clone());
@@ -56,35 +58,27 @@ pub(super) async fn discard(
     })
 }
 
-/// Which letters, in which of their lives.
-fn digest(selected: &[Selected]) -> Vec<u8> {
-    selected
-        .iter()
-        .flat_map(|letter| [letter.id.as_bytes().as_slice(), &letter.deaths.to_be_bytes()].concat())
-        .collect()
-}
-
 fn confirmation(
     console: &Console,
     visit: &Visit,
     selection: &Selection,
-    selected: &[Selected],
+    summary: &Summary,
     changed: Option<&str>,
 ) -> Page {
-    let count = count_letters(i64::try_from(selected.len()).unwrap_or(i64::MAX));
+    let count = count_letters(summary.count);
     let body = html! {
         (crumbs(visit, selection.only()))
         h1 { "Discard " (count) "?" }
         @if let Some(changed) = changed { p.notice.busy role="alert" { (changed) } }
         section.panel aria-label="Confirm" {
-            @if selected.is_empty() {
+            @if summary.count == 0 {
                 p { "None of them is dead any more, so there is nothing to discard." }
                 p { a.button href=(visit.path("/letters")) { "Back to the list" } }
             } @else {
                 (what(selection))
                 form.stack method="post" action=(visit.path("/letters/discard/confirmed")) autocomplete="off" {
                     (selection.hidden())
-                    input type="hidden" name="shown" value=(console.seal.of(&[visit.user.as_bytes(), &digest(selected)]));
+                    input type="hidden" name="shown" value=(console.seal.of(&[visit.user.as_bytes(), &summary.proof()]));
                     div.field {
                         label for="reason" { "Reason, kept with the letters" }
                         input #reason name="reason" required maxlength="500" autofocus;

@@ -17,7 +17,7 @@ pub use indent::indented;
 pub use letter_json::{entry_object, letter_object, letter_object_with_body, state_name};
 pub use mask::{Masking, field_value, render, value_text};
 pub use replay_runner::ReplayRunner;
-pub use replay_views::{MAX_DEAD_AGAIN, ReplayView, collect_outcomes, describe, list, show};
+pub use replay_views::{Collect, MAX_DEAD_AGAIN, ReplayView, collect_outcomes, describe, list, show};
 pub use replay_worker::{OnPublishFailure, ReplayEnd, ReplayWorker, Taken, TakenReplay, WorkOptions};
 
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! Works on every running replay that no other process works on: what a long-lived process does for replays whose terminal was closed,
 //! whose process was killed, or that were made or resumed on a page.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -9,13 +9,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::replay_worker::{OnPublishFailure, ReplayEnd, ReplayWorker, Taken, WorkOptions};
-use crate::store::replays::{Replay, totals};
+use crate::domain::replay::ReplayState;
+use crate::store::replays::{Replay, state, totals};
 use crate::store::{self, replays};
 
 /// Maximum replays that are worked on at a time.
 const MAX_AT_ONCE: usize = 4;
 /// How often replays without a process are looked for.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum parts of a replay that is not running, of 1,000 letters each, whose outcomes are collected in one step.
+const MAX_PARTS: u32 = 10;
 /// Maximum wait for the outcomes of canaries.
 const CANARY_WAIT: Duration = Duration::from_secs(300);
 /// Wait for the outcomes of a replay whose letters are all published, until another replay may have its place.
@@ -29,6 +32,8 @@ pub struct ReplayRunner {
     working: HashSet<i64>,
     /// The replay that was taken last. The search goes on after it, so that every replay has its turn.
     last: i64,
+    /// Where collecting the outcomes of replays that are not running goes on.
+    collected_until: HashMap<i64, i32>,
     stop: CancellationToken,
 }
 
@@ -36,13 +41,14 @@ impl ReplayRunner {
     /// A runner that leaves its replays to other processes once `stop` is cancelled.
     #[must_use]
     pub fn new(worker: ReplayWorker, stop: CancellationToken) -> Self {
-        Self { worker, tasks: JoinSet::new(), working: HashSet::new(), last: 0, stop }
+        Self { worker, tasks: JoinSet::new(), working: HashSet::new(), last: 0, collected_until: HashMap::new(), stop }
     }
 
     /// Takes steps until `stop` is cancelled, and waits for the batches that are being published.
     pub async fn run(&mut self) {
         while !self.stop.is_cancelled() {
-            if let Err(cause) = self.step().await {
+            let (stepped, collected) = (self.step().await, self.collect().await);
+            if let Err(cause) = stepped.map(drop).and(collected) {
                 warn!(%cause, "replays wait for the database");
             }
             self.stop.run_until_cancelled(tokio::time::sleep(STEP_INTERVAL)).await;
@@ -76,6 +82,30 @@ impl ReplayRunner {
             }
         }
         Ok(self.working.len())
+    }
+
+    /// Collects outcomes of replays that are paused, stopped or cancelled while letters are under way, a part of them at each step. Nobody
+    /// works on those, and a page that shows one collects for a moment only.
+    ///
+    /// # Errors
+    /// Any [`store::Error`], when the database fails.
+    pub async fn collect(&mut self) -> Result<(), store::Error> {
+        let store = &self.worker.store;
+        for replay in replays::with_letters_under_way(store).await? {
+            if state(&replay) == Some(ReplayState::Running) {
+                continue;
+            }
+            for _ in 0..MAX_PARTS {
+                let after = self.collected_until.remove(&replay.id);
+                let collected = replays::collect(store, replay.id, after).await?;
+                let Some(next) = collected.next else { break };
+                self.collected_until.insert(replay.id, next);
+                if collected.ended == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the work that has begun ends.

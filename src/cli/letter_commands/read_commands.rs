@@ -67,7 +67,7 @@ pub(super) async fn list(args: List, flags: &Flags) -> Result<(), CommandError> 
     let store = database(flags).await?;
     let mut filter = Filter::from(args.filters);
     filter.limit.get_or_insert(DEFAULT_LIMIT);
-    let letters = letters::list_without_bodies(&store, &filter).await?;
+    let letters = letters::page(&store, &filter, None).await?;
     if args.json {
         return letters.iter().try_for_each(|letter| output::json(&format::object(letter)));
     }

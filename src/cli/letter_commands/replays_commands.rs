@@ -9,7 +9,7 @@ use super::replay_run::{Summary, judge, work};
 use super::replays_format::{object, print_list, print_replay};
 use super::{CommandError, actor, database, open, output, settings, with_publisher};
 use crate::cli::flags::{Flags, setting_args};
-use crate::dead_letters::{ReplayView, ReplayWorker, Taken, list, show};
+use crate::dead_letters::{Collect, ReplayView, ReplayWorker, Taken, list, show};
 use crate::domain::replay::ReplayState;
 use crate::shutdown;
 use crate::store::Store;
@@ -91,11 +91,12 @@ pub(in crate::cli) struct Resume {
 pub(super) async fn run(command: Command, flags: &Flags) -> Result<(), CommandError> {
     match command {
         Command::List(args) => {
-            let views = list(&database(flags).await?, args.state, args.limit).await?;
+            let views = list(&database(flags).await?, args.state, args.limit, Collect::All).await?;
             if args.json { views.iter().try_for_each(|view| output::json(&object(view))) } else { print_list(&views) }
         }
         Command::Show(args) => {
-            let view = show(&database(flags).await?, args.id).await?.ok_or_else(|| no_such_replay(args.id))?;
+            let view =
+                show(&database(flags).await?, args.id, Collect::All).await?.ok_or_else(|| no_such_replay(args.id))?;
             if args.json {
                 let mut object = object(&view);
                 object["dead_again"] = serde_json::json!(view.dead_again);

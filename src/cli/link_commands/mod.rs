@@ -103,7 +103,7 @@ async fn show(args: Show, flags: &Flags) -> Result<(), CommandError> {
     let store = open(&database_url).await?;
     let stored = link_reads::of_entity(&store, entity).await?;
     let stored = stored.ok_or_else(|| anyhow!("there is no bank link of entity {entity}"))?;
-    let letters = letters::list_without_bodies(&store, &Filter { entity: Some(entity), ..Filter::default() }).await?;
+    let letters = letters::page(&store, &Filter { entity: Some(entity), ..Filter::default() }, None).await?;
     let events = events_of(entity, broker).await;
     let masking = display.masking(&store, &[entity]).await?;
     let shown = |event: &Value| link_format::event(event, masking);

@@ -13,7 +13,7 @@ use crate::console::layout::{Page, Section};
 use crate::console::parts::{ago, empty, number, text};
 use crate::console::visit::Visit;
 use crate::console::{Console, live};
-use crate::dead_letters::{ReplayView, list};
+use crate::dead_letters::{Collect, ReplayView, list};
 
 /// How many replays are listed.
 const REPLAYS: u64 = 20;
@@ -23,7 +23,7 @@ pub(in crate::console) async fn page(
     Shared(console): Shared<Arc<Console>>,
     Extension(visit): Extension<Visit>,
 ) -> Result<Page, Fault> {
-    let replays = list(&console.store, None, REPLAYS).await?;
+    let replays = list(&console.store, None, REPLAYS, Collect::ForPage).await?;
     let body = html! {
         div.title { h1 { "Replays" } p.quiet { "The last " (REPLAYS) ", made here or on the command line" } }
         (section(&replays, &visit))
@@ -40,7 +40,7 @@ pub(in crate::console) async fn stream(
     live::fragments(&console, move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
         async move {
-            let replays = list(&console.store, None, REPLAYS).await;
+            let replays = list(&console.store, None, REPLAYS, Collect::ForPage).await;
             html! { @if let Ok(replays) = replays { (section(&replays, &visit)) } }
         }
     })

@@ -16,7 +16,7 @@ use maud::{Markup, html};
 use super::Console;
 use super::fault::Fault;
 use super::visit::Visit;
-use crate::dead_letters::{ReplayView, show as view};
+use crate::dead_letters::{Collect, ReplayView, show as view};
 
 /// The page on which a replay is put together.
 pub(super) const NEW: &str = "/replays/new";
@@ -30,7 +30,7 @@ const NOT_FOUND: Fault = Fault::NotFound("There is no such replay. It may have b
 
 /// The replay that a path names.
 async fn find(console: &Console, text: &str) -> Result<ReplayView, Fault> {
-    view(&console.store, id(text)?).await?.ok_or(NOT_FOUND)
+    view(&console.store, id(text)?, Collect::ForPage).await?.ok_or(NOT_FOUND)
 }
 
 /// The way back. `of` is the replay of a page that belongs to one.

@@ -8,7 +8,7 @@ use crate::escape::escaped;
 
 /// What the form suggests for many letters.
 const RATE: &str = "200";
-const CANARY: usize = 10;
+const CANARY: i64 = 10;
 const STOP_ON_FAILURE: &str = "10";
 const MAX_RATE: u32 = 1_000_000;
 
@@ -56,7 +56,7 @@ pub(super) struct Written {
 
 impl Written {
     /// Suggestions for so many letters: few need no canaries.
-    pub(super) fn suggested(letters: usize) -> Self {
+    pub(super) fn suggested(letters: i64) -> Self {
         let (canary, stop) = if letters > CANARY { (CANARY.to_string(), STOP_ON_FAILURE) } else { Default::default() };
         Self { rate: RATE.to_owned(), canary, stop: stop.to_owned(), reason: String::new() }
     }

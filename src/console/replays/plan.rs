@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::pace::Written;
-use crate::console::fault::Fault;
 use crate::console::layout::{Page, Section};
 use crate::console::letter::crumbs;
 use crate::console::parts::{at, letters as count_letters, number};
@@ -16,53 +14,53 @@ use crate::console::visit::Visit;
 use crate::console::{Console, effects};
 use crate::dead_letters::{DryRun, DryRunResult};
 use crate::domain::replay::ReplayState;
-use crate::store::letters::{self, Selected};
+use crate::store::letters::{self, Filter, Summary};
 use crate::store::{self, replays};
 
 /// Letters of a dry run that are in memory together.
-const BATCH: usize = 500;
-/// A dry run goes on for this long, and over so many letters at most, so that the page is there within a second.
-const BUDGET: Duration = Duration::from_millis(400);
-const MAX_DRY_RUN: usize = 10_000;
+const BATCH: usize = 250;
+/// A dry run ends when the request has taken this long, and after so many letters at most, so that the page is there at once.
+const BUDGET: Duration = Duration::from_millis(180);
+const MAX_DRY_RUN: u64 = 5_000;
 /// How many letters the table lists.
 const MAX_ROWS: usize = 100;
 
 /// A replay that could be started.
 pub(super) struct Plan {
-    pub(super) selection: Selection,
-    pub(super) selected: Vec<Selected>,
+    selection: Selection,
+    summary: Summary,
+    /// Of the first letters.
     results: Vec<DryRunResult>,
-    /// The oldest and the newest last death.
-    died: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// A replay that is running.
     running: Option<i64>,
 }
 
 impl Plan {
-    /// The plan for the letters in `selected`, which match the selection now.
-    pub(super) async fn of(
-        console: &Console,
-        selection: Selection,
-        selected: Vec<Selected>,
-    ) -> Result<Self, store::Error> {
-        let store = &console.store;
-        let (begin, mut dry_run, mut results) = (Instant::now(), DryRun::default(), Vec::new());
-        for batch in letters::batches(&selected[..selected.len().min(MAX_DRY_RUN)], BATCH) {
+    /// The plan for the letters that are dead and match the selection now.
+    pub(super) async fn of(console: &Console, selection: Selection) -> Result<Self, store::Error> {
+        let (begin, store) = (Instant::now(), &console.store);
+        let first = Filter { limit: Some(MAX_DRY_RUN), ..selection.filter.clone() };
+        let (summary, first) =
+            tokio::try_join!(letters::summarize_dead(store, &selection.filter), letters::select_dead(store, &first))?;
+        let (mut dry_run, mut results) = (DryRun::default(), Vec::new());
+        for batch in letters::batches(&first, BATCH) {
             results.extend(dry_run.run(store, &letters::load_selected(store, batch).await?).await?);
             if begin.elapsed() >= BUDGET {
                 break;
             }
         }
-        let ends: Vec<Selected> = selected.first().into_iter().chain(selected.last()).copied().collect();
-        let ends = if ends.is_empty() { Vec::new() } else { letters::load_selected(store, &ends).await? };
-        let died = ends.first().zip(ends.last()).map(|(first, last)| (first.last_died_at, last.last_died_at));
         let running = replays::latest(store, Some(ReplayState::Running), 1).await?.pop().map(|replay| replay.id);
-        Ok(Self { selection, selected, results, died, running })
+        Ok(Self { selection, summary, results, running })
+    }
+
+    /// The number of letters.
+    pub(super) fn letters(&self) -> i64 {
+        self.summary.count
     }
 
     /// The page: the numbers, the form that starts it, and the effects.
     pub(super) fn page(&self, console: &Console, visit: &Visit, written: &Written, notice: Option<&str>) -> Page {
-        let count = count_letters(self.selected.len() as u64);
+        let count = count_letters(self.summary.count);
         let body = html! {
             (crumbs(visit, self.selection.only()))
             h1 { "Replay " (count) "?" }
@@ -73,7 +71,7 @@ impl Plan {
                     " is running. A letter that it replays first is skipped by this one."
                 }
             }
-            @if self.selected.is_empty() {
+            @if self.summary.count == 0 {
                 section.panel {
                     p { "None of them is dead now, so there is nothing to replay." }
                     p { a.button href=(visit.path("/letters")) { "Back to the list" } }
@@ -90,19 +88,19 @@ impl Plan {
     }
 
     fn summary(&self) -> Markup {
-        let (all, tried) = (self.selected.len(), self.results.len());
+        let (all, tried) = (self.summary.count, i64::try_from(self.results.len()).unwrap_or(i64::MAX));
         html! {
             section.panel aria-labelledby="effects-heading" {
                 div.head { h2 id="effects-heading" { "What it would do" } span.badge.quiet { "dry run" } }
                 (effects::sum(&self.results))
                 p.source {
                     @if tried < all {
-                        "The sum is of the first " (number(tried as u64)) " letters only, of " (number(all as u64)) ". "
-                    } @else { "The sum is of all " (count_letters(all as u64)) ". " }
+                        "The sum is of the first " (number(tried)) " letters only, of " (number(all)) ". "
+                    } @else { "The sum is of all " (count_letters(all)) ". " }
                     "Nothing was changed. Each letter sees the effects of those before it; webhooks that arrive meanwhile may change them."
                 }
                 dl.facts.spaced {
-                    @if let Some((first, last)) = self.died {
+                    @if let (Some(first), Some(last)) = (self.summary.oldest, self.summary.newest) {
                         dt { "Oldest death" } dd { (at(first)) }
                         dt { "Newest death" } dd { (at(last)) }
                     }
@@ -120,7 +118,7 @@ impl Plan {
                 form.stack method="post" action=(visit.path("/replays")) autocomplete="off" {
                     (self.selection.hidden())
                     input type="hidden" name="key" value=(key);
-                    input type="hidden" name="shown" value=(seal(console, visit, key, &self.selected));
+                    input type="hidden" name="shown" value=(seal(console, visit, key, &self.summary));
                     (written.fields())
                     div.actions {
                         button.primary type="submit" { "Replay " (count) }
@@ -138,7 +136,7 @@ impl Plan {
             section.panel aria-labelledby="letters-heading" {
                 div.head {
                     h2 id="letters-heading" { "By letter" }
-                    @if rows.len() < self.selected.len() {
+                    @if i64::try_from(rows.len()).is_ok_and(|rows| rows < self.summary.count) {
                         span.quiet { "the first " (number(rows.len() as u64)) ", in their order" }
                     }
                 }
@@ -149,23 +147,11 @@ impl Plan {
 }
 
 /// The proof that a form `key` has shown these letters, in these of their lives.
-fn seal(console: &Console, visit: &Visit, key: Uuid, selected: &[Selected]) -> String {
-    console.seal.of(&[visit.user.as_bytes(), b"replay", key.as_bytes(), &digest(selected)])
+fn seal(console: &Console, visit: &Visit, key: Uuid, summary: &Summary) -> String {
+    console.seal.of(&[visit.user.as_bytes(), b"replay", key.as_bytes(), &summary.proof()])
 }
 
 /// Whether `shown` is that proof.
-pub(super) fn was_shown(console: &Console, visit: &Visit, key: Uuid, selected: &[Selected], shown: &str) -> bool {
-    console.seal.holds(shown, &[visit.user.as_bytes(), b"replay", key.as_bytes(), &digest(selected)])
-}
-
-fn digest(selected: &[Selected]) -> Vec<u8> {
-    let life = |letter: &Selected| {
-        [letter.id.as_bytes().as_slice(), &letter.deaths.to_be_bytes(), &letter.replays.to_be_bytes()].concat()
-    };
-    selected.iter().flat_map(life).collect()
-}
-
-/// The letters that are dead and match.
-pub(super) async fn select(console: &Console, selection: &Selection) -> Result<Vec<Selected>, Fault> {
-    Ok(letters::select_dead(&console.store, &selection.filter).await?)
+pub(super) fn was_shown(console: &Console, visit: &Visit, key: Uuid, summary: &Summary, shown: &str) -> bool {
+    console.seal.holds(shown, &[visit.user.as_bytes(), b"replay", key.as_bytes(), &summary.proof()])
 }

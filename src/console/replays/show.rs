@@ -16,7 +16,7 @@ use crate::console::parts::{at, number, text};
 use crate::console::settings::Changes;
 use crate::console::visit::Visit;
 use crate::console::{Console, live, timeline};
-use crate::dead_letters::{MAX_DEAD_AGAIN, ReplayView, show};
+use crate::dead_letters::{Collect, MAX_DEAD_AGAIN, ReplayView, show};
 use crate::domain::replay::ReplayState;
 use crate::store::replays::{Replay, state, totals};
 
@@ -51,7 +51,7 @@ pub(in crate::console) async fn stream(
     live::fragments(&console, move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
         async move {
-            let view = show(&console.store, id).await;
+            let view = show(&console.store, id, Collect::ForPage).await;
             html! { @if let Ok(Some(view)) = view { (state_section(&view.replay)) (sections(&view, &visit)) } }
         }
     })

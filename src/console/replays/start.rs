@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::pace::{Pace, Written};
-use super::plan::{Plan, select, was_shown};
+use super::plan::{Plan, was_shown};
 use crate::console::Console;
 use crate::console::access::see_other;
 use crate::console::fault::Fault;
@@ -18,7 +18,7 @@ use crate::console::layout::Page;
 use crate::console::selection::Selection;
 use crate::console::visit::Visit;
 use crate::dead_letters::describe;
-use crate::store::letters::Selected;
+use crate::store::letters;
 use crate::store::replays::{self, NewReplay};
 
 /// `POST /replays/new`: what a replay of the ticked letters, or of all that match, would do.
@@ -27,10 +27,9 @@ pub(in crate::console) async fn plan(
     Extension(visit): Extension<Visit>,
     body: Bytes,
 ) -> Result<Page, Fault> {
-    let selection = Selection::read(&Fields::of_form(&body))?;
-    let selected = select(&console, &selection).await?;
-    let written = Written::suggested(selected.len());
-    Ok(Plan::of(&console, selection, selected).await?.page(&console, &visit, &written, None))
+    let plan = Plan::of(&console, Selection::read(&Fields::of_form(&body))?).await?;
+    let written = Written::suggested(plan.letters());
+    Ok(plan.page(&console, &visit, &written, None))
 }
 
 /// What became of a form.
@@ -38,7 +37,7 @@ enum Submitted {
     /// It has started this replay, now or before.
     Started(i64),
     /// Other letters are selected now than were shown.
-    Changed(Vec<Selected>),
+    Changed,
 }
 
 /// `POST /replays`: starts what was shown, if it is still what is dead.
@@ -72,10 +71,10 @@ pub(in crate::console) async fn start(
     let (selection, submitted) = submitting.await.map_err(|_| Fault::Busy)??;
     match submitted {
         Submitted::Started(id) => Ok(see_other(&visit.path(&format!("/replays/{id}")))),
-        Submitted::Changed(selected) => {
+        Submitted::Changed => {
             let why = "Other letters are dead than when you looked, or this form is an old one. Nothing was replayed. \
                        This is what a replay would do now.";
-            let plan = Plan::of(&console, selection, selected).await?;
+            let plan = Plan::of(&console, selection).await?;
             Ok(plan.page(&console, &visit, &Written::submitted(&fields), Some(why)).into_response())
         }
     }
@@ -95,9 +94,11 @@ impl Form {
         if let Some(id) = started.find(self.key) {
             return Ok(Submitted::Started(id));
         }
-        let selected = select(console, selection).await?;
-        if selected.is_empty() || !was_shown(console, visit, self.key, &selected, &self.shown) {
-            return Ok(Submitted::Changed(selected));
+        let selected = letters::select_dead(&console.store, &selection.filter).await?;
+        let summary = letters::summarize_dead(&console.store, &selection.filter).await?;
+        let was_shown = was_shown(console, visit, self.key, &summary, &self.shown);
+        if selected.is_empty() || !was_shown || !summary.counts(&selected) {
+            return Ok(Submitted::Changed);
         }
         let replay = replays::create(&console.store, &self.new, &selected, None).await?;
         started.insert(self.key, replay.id);

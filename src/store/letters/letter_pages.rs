@@ -39,9 +39,22 @@ impl Position {
 /// # Errors
 /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`] when the query fails.
 pub async fn page(store: &Store, filter: &Filter, after: Option<Position>) -> Result<Vec<Letter>, Error> {
+    let by_age = Condition::all().add_option(class_by_age(store, filter));
+    let filter = if by_age.is_empty() { filter } else { &Filter { class: None, ..filter.clone() } };
     let without_body = Column::iter().filter(|column| !matches!(column, Column::Body));
-    let select = matching(filter).select_only().columns(without_body).expr_as(Expr::value(Vec::<u8>::new()), "body");
+    let select = matching(filter)
+        .filter(by_age)
+        .select_only()
+        .columns(without_body)
+        .expr_as(Expr::value(Vec::<u8>::new()), "body");
     let select = select.filter(Condition::all().add_option(after.map(Position::after)));
     let newest_first = select.order_by_desc(Column::LastDiedAt).order_by_desc(Column::MessageId);
     store.read(async |connection| Ok(newest_first.all(connection).await?)).await
+}
+
+/// The condition for a class alone on SQLite, which would otherwise choose the index of kinds, and sort every letter of the class. The
+/// sign keeps it from that, so that it follows the index by age.
+fn class_by_age(store: &Store, filter: &Filter) -> Option<Expr> {
+    let class = filter.class.filter(|_| store.is_sqlite() && filter.fingerprint.is_none())?;
+    Some(Expr::cust("+failure_class").eq(class.as_str()))
 }

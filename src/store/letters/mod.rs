@@ -9,6 +9,7 @@ mod operator_actions;
 mod record_deaths;
 mod replay_claims;
 mod resolve_replayed;
+mod selection_summary;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -23,8 +24,7 @@ use super::{Error, Store, Transaction, locks};
 use crate::domain::dead_letter::State;
 pub use letter_pages::{Position, page};
 pub use letter_queries::{
-    FailureGroup, Filter, Selected, batches, history, list_without_bodies, load_one, load_selected, select,
-    select_dead, state_now, stats,
+    FailureGroup, Filter, Selected, batches, history, load_one, load_selected, select, select_dead, state_now, stats,
 };
 pub use listed_letters::{ListedKeys, of_listed};
 pub use operator_actions::{PruneMode, discard, mark_edited, prune, record_access};
@@ -32,6 +32,7 @@ pub use record_deaths::record;
 pub use replay_claims::{ReplayKey, claim, confirm_claims, release_claims, statuses};
 pub(super) use replay_claims::{claim_locked, release_in};
 pub use resolve_replayed::{ResolvedMessage, resolve};
+pub use selection_summary::{Summary, summarize_dead};
 
 /// A row of `dead_letters`.
 pub type Letter = dead_letter::Model;

@@ -154,24 +154,25 @@ async fn claim_letters(
     let positions: Vec<i32> = claims.iter().map(|claim| claim.position).collect();
     let number = Func::coalesce([Expr::col(Column::Claimed), Expr::col(Column::Replays)]);
     let number = Expr::from(number).add(1);
-    update(transaction, replay.id, &positions, |update| update.col_expr(Column::Claimed, number)).await
+    update(transaction, replay.id, &positions, |update| update.col_expr(Column::Claimed, number)).await?;
+    Ok(())
 }
 
-/// Updates the rows at `positions` of the replay `id` that have no outcome yet.
+/// Updates the rows at `positions` of the replay `id` that have no outcome yet, and returns their number.
 pub(super) async fn update(
     transaction: &Transaction,
     id: i64,
     positions: &[i32],
     set: impl FnOnce(UpdateMany<Entity>) -> UpdateMany<Entity>,
-) -> Result<(), Error> {
+) -> Result<i32, Error> {
     if positions.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let connection = &transaction.connection;
     let at_positions = id_in(connection, Column::Position, positions.to_vec());
     let update = set(Entity::update_many()).filter(Column::ReplayId.eq(id)).filter(at_positions);
-    update.filter(Column::Outcome.is_null()).exec(connection).await?;
-    Ok(())
+    let updated = update.filter(Column::Outcome.is_null()).exec(connection).await?;
+    Ok(i32::try_from(updated.rows_affected).unwrap_or(i32::MAX))
 }
 
 /// The rows of the replay `id` that have no outcome yet.

@@ -3,11 +3,11 @@
 //! Any process may collect at any time, also of a replay that is paused or cancelled: an outcome is counted in the transaction that
 //! writes it to `replay_letters`, and only once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use entity::replay_letter::{Column, Entity, Model};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
 use super::claim_letters::{frozen, open_letters, update};
@@ -15,15 +15,14 @@ use super::state_changes::end_if_complete;
 use super::{Replay, lock, write};
 use crate::domain::outcome::Outcome;
 use crate::domain::replay::{LetterOutcome, LetterProgress};
-use crate::store::bulk_statements::id_in;
 use crate::store::letters::statuses;
-use crate::store::{Error, Store, Transaction};
+use crate::store::{Error, Store};
 
 /// Maximum letters that are looked at together.
 const MAX_COLLECTED: u64 = 1_000;
 
-/// A position, and the number under which its letter was claimed.
-type ClaimedRow = (i32, Option<i32>);
+/// Positions by what became of their letters, and the number under which those were claimed.
+type Ended = BTreeMap<(LetterOutcome, Option<i32>), Vec<i32>>;
 
 /// What [`collect`] found.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +49,12 @@ pub async fn collect(store: &Store, id: i64, after: Option<i32>) -> Result<Colle
     let rows: Vec<Model> = store.read(async |connection| Ok(select.all(connection).await?)).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.message_id).collect();
     let letters = statuses(store, &ids).await?;
-    let (mut expired, mut ended) = (Vec::new(), BTreeMap::<LetterOutcome, Vec<ClaimedRow>>::new());
+    let (mut expired, mut ended) = (Vec::new(), Ended::new());
     for row in &rows {
         match frozen(row).progress(letters.get(&row.message_id).copied()) {
             LetterProgress::UnderWay => {}
             LetterProgress::ClaimExpired => expired.push(row.position),
-            LetterProgress::Ended(outcome) => ended.entry(outcome).or_default().push((row.position, row.claimed)),
+            LetterProgress::Ended(outcome) => ended.entry((outcome, row.claimed)).or_default().push(row.position),
         }
     }
     let is_full = rows.len() as u64 == MAX_COLLECTED;
@@ -64,35 +63,27 @@ pub async fn collect(store: &Store, id: i64, after: Option<i32>) -> Result<Colle
     Ok(Collected { ended, expired, next })
 }
 
-/// Records outcomes by position, and returns how many of the letters had none before.
-async fn record(store: &Store, id: i64, outcomes: &BTreeMap<LetterOutcome, Vec<ClaimedRow>>) -> Result<usize, Error> {
+/// Records outcomes, and returns how many of the letters had none before.
+async fn record(store: &Store, id: i64, outcomes: &Ended) -> Result<usize, Error> {
     store
         .transaction(async |transaction| {
             let Some(mut replay) = lock(transaction, id).await? else { return Ok(0) };
             let mut recorded = 0;
-            for (outcome, rows) in outcomes {
+            for ((outcome, claimed), positions) in outcomes {
                 // Another process may have recorded some of them since they were read, or claimed them again.
-                let open = unchanged(transaction, id, rows).await?;
-                let set = Expr::value(outcome.as_str());
-                update(transaction, id, &open, |update| update.col_expr(Column::Outcome, set)).await?;
-                add(&mut replay, *outcome, i32::try_from(open.len()).unwrap_or(i32::MAX));
-                recorded += open.len();
+                let set = |update: UpdateMany<Entity>| {
+                    let update = update.col_expr(Column::Outcome, Expr::value(outcome.as_str()));
+                    update.filter(Column::Claimed.eq(*claimed))
+                };
+                let ended = update(transaction, id, positions, set).await?;
+                add(&mut replay, *outcome, ended);
+                recorded += usize::try_from(ended).unwrap_or(0);
             }
             end_if_complete(&mut replay);
             write(transaction, &replay).await?;
             Ok(recorded)
         })
         .await
-}
-
-/// The positions of those of `rows` that have no outcome and still the same claim.
-async fn unchanged(transaction: &Transaction, id: i64, rows: &[ClaimedRow]) -> Result<Vec<i32>, Error> {
-    let connection = &transaction.connection;
-    let open = open_letters(id).select_only().columns([Column::Position, Column::Claimed]);
-    let open = open.filter(id_in(connection, Column::Position, rows.iter().map(|(position, _)| *position)));
-    let open: Vec<ClaimedRow> = open.into_tuple().all(connection).await?;
-    let rows: HashSet<&ClaimedRow> = rows.iter().collect();
-    Ok(open.into_iter().filter(|row| rows.contains(row)).map(|(position, _)| position).collect())
 }
 
 fn add(replay: &mut Replay, outcome: LetterOutcome, letters: i32) {

@@ -71,7 +71,7 @@ async fn use_the_database(url: &str, deadlines: Deadlines) -> Result<(), store::
     let filter = Filter { ids: vec![id], ..Filter::default() };
     let selected = [letters::Selected { id, deaths: 1, replays: 0, body_bytes: 1 }];
     store.probe().await?;
-    letters::list_without_bodies(&store, &filter).await?;
+    letters::page(&store, &filter, None).await?;
     letters::select(&store, &filter).await?;
     letters::load_selected(&store, &selected).await?;
     letters::load_one(&store, id).await?;
