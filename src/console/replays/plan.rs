@@ -20,8 +20,8 @@ use crate::store::{self, replays};
 /// Letters of a dry run that are in memory together.
 const BATCH: usize = 250;
 /// A dry run ends when the request has taken this long, and after so many letters at most, so that the page is there at once.
-const BUDGET: Duration = Duration::from_millis(180);
-const MAX_DRY_RUN: u64 = 5_000;
+const BUDGET: Duration = Duration::from_millis(150);
+const MAX_DRY_RUN: u64 = 2_000;
 /// How many letters the table lists.
 const MAX_ROWS: usize = 100;
 

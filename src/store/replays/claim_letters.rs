@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entity::replay_letter::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 
 use super::{Replay, lease_name, lock, state, write};
 use crate::domain::outcome::Outcome;
@@ -115,9 +115,7 @@ async fn rows(transaction: &Transaction, id: i64, part: Part<'_>) -> Result<Vec<
             .filter(Column::Claimed.is_null())
             .filter(Column::Position.lt(before))
             .limit(u64::try_from(limit).unwrap_or(u64::MAX)),
-        Part::Expired(positions) => {
-            select.filter(Column::Claimed.is_not_null()).filter(id_in(connection, Column::Position, positions.to_vec()))
-        }
+        Part::Expired(positions) => select.filter(Column::Claimed.is_not_null()).filter(is_at(connection, positions)),
     };
     let mut rows = select.all(connection).await?;
     let selected: Vec<Selected> = rows.iter().map(selected).collect();
@@ -169,10 +167,17 @@ pub(super) async fn update(
         return Ok(0);
     }
     let connection = &transaction.connection;
-    let at_positions = id_in(connection, Column::Position, positions.to_vec());
-    let update = set(Entity::update_many()).filter(Column::ReplayId.eq(id)).filter(at_positions);
+    let update = set(Entity::update_many()).filter(Column::ReplayId.eq(id)).filter(is_at(connection, positions));
     let updated = update.filter(Column::Outcome.is_null()).exec(connection).await?;
     Ok(i32::try_from(updated.rows_affected).unwrap_or(i32::MAX))
+}
+
+/// Whether a row is at one of `positions`. The range, which follows from them, bounds what PostgreSQL reads: before it has analysed the
+/// table, it expects few open letters, and compares each of them with all positions.
+fn is_at(connection: &impl ConnectionTrait, positions: &[i32]) -> Expr {
+    let (first, last) = (positions.iter().min().copied(), positions.iter().max().copied());
+    let range = Column::Position.between(first.unwrap_or_default(), last.unwrap_or_default());
+    id_in(connection, Column::Position, positions.to_vec()).and(range)
 }
 
 /// The rows of the replay `id` that have no outcome yet.

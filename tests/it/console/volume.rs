@@ -51,6 +51,7 @@ async fn every_page_is_quick_with_a_hundred_thousand_letters(#[case] on: On) {
         "/letters".to_owned(),
         format!("/letters?after={after}"),
         format!("/letters?class={}&fingerprint={}&after={after}", middle.failure_class, middle.fingerprint),
+        format!("/letters?class={}", middle.failure_class),
         "/letters?state=any&type=entity.created".to_owned(),
         format!("/letters/{}", middle.message_id),
         format!("/letters?entity={}", middle.entity_id.unwrap()),

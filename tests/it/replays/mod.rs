@@ -4,6 +4,7 @@ mod commands;
 mod decisions;
 mod interruptions;
 mod kills;
+mod pages;
 mod takeover;
 
 use std::time::Duration;
