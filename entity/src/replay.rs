@@ -35,8 +35,13 @@ pub struct Model {
     /// Why it stopped.
     #[sea_orm(column_type = "Text", nullable)]
     pub failure: Option<String>,
-    /// When the last of the canaries was resolved, or the replay was resumed although they failed.
+    /// When the last of the canaries was resolved, apart from those whose failure is ignored.
     pub canary_ended_at: Option<DateTimeUtc>,
+    /// The failed canaries that do not keep the others back any more, because the replay was resumed after them.
+    pub canaries_ignored: i32,
+    /// Who resumed it then.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub canaries_ignored_by: Option<String>,
     /// The letters that were resolved when it was last resumed after a stop: they do not count for `stop_on_failure` any more.
     pub resolved_before: i32,
     /// Likewise the letters that were dead again.

@@ -11,6 +11,7 @@ mod m20261128_000008_replays;
 mod m20261128_000009_letter_pages;
 mod m20261128_000010_event_leases;
 mod m20261128_000011_replay_history;
+mod m20261128_000012_ignored_canaries;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000009_letter_pages::Migration),
             Box::new(m20261128_000010_event_leases::Migration),
             Box::new(m20261128_000011_replay_history::Migration),
+            Box::new(m20261128_000012_ignored_canaries::Migration),
         ]
     }
 }

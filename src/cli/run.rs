@@ -67,6 +67,10 @@ async fn run_roles(mut settings: RunSettings) -> anyhow::Result<()> {
     let app = App::new(address, topology);
     if let Some((_, console)) = &mut settings.console {
         console.show_own_process(admin_listener.local_addr()?);
+        let listen = listeners.console.as_ref().map(TcpListener::local_addr).transpose()?;
+        if let Some(weakness) = listen.and_then(|listen| console.weakness(listen)) {
+            warn!("{weakness}");
+        }
     }
     let roles = Roles::build(&app, stores.as_ref(), settings, &stop)?;
     info!(listen = %admin_listener.local_addr()?, "serving probes and metrics");

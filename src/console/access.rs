@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{CACHE_CONTROL, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::cookie::Transport;
 use super::fault::Fault;
-use super::fields::query;
 use super::layout::{self, Page};
 use super::rights::{Right, Role, Route};
 use super::sessions::Use;
 use super::settings::{Login, is_name};
 use super::visit::Visit;
-use super::{Console, cookie};
+use super::{Console, cookie, logged_out, loopback};
 use crate::server::forwarded::contains;
 
 /// How long a request may take, the arrival of its body included.
@@ -66,22 +67,28 @@ pub(super) async fn guard(State(guarded): State<Guarded>, mut request: Request, 
     let (response, visit) = match admit(&console, &request, route) {
         Admission::Granted(visit) => {
             request.extensions_mut().insert(visit.clone());
-            (within_deadline(&console, request, next, MAX_FORM_BYTES).await, Some(visit))
+            // Who looks keeps no one from pausing a replay.
+            let permits = if is_safe(request.method()) { &console.requests } else { &console.changes };
+            (within_deadline(request, next, MAX_FORM_BYTES, Some(permits)).await, Some(visit))
         }
-        Admission::Public => (within_deadline(&console, request, next, MAX_LOGIN_BYTES).await, None),
-        Admission::LoginFirst => (to_login(&console, &request), None),
+        // The login and the assets do not use the database.
+        Admission::Public => (within_deadline(request, next, MAX_LOGIN_BYTES, None).await, None),
+        Admission::LoginFirst => (logged_out::answer(&console, request, route).await, None),
         Admission::Refused(fault) => (fault.into_response(), None),
     };
     finished(response, visit.as_ref(), &console)
 }
 
 /// Runs the request once its form has arrived, so that a slow client keeps no one from the database.
-async fn within_deadline(console: &Console, request: Request, next: Next, max_form_bytes: usize) -> Response {
+async fn within_deadline(request: Request, next: Next, max_form_bytes: usize, permits: Option<&Semaphore>) -> Response {
     let answer = async {
         let (parts, body) = request.into_parts();
         let Ok(form) = to_bytes(body, max_form_bytes).await else { return Fault::TooLarge.into_response() };
         // So many requests at most use the database at the same time.
-        let _permit = console.requests.acquire().await;
+        let _permit = match permits {
+            Some(permits) => Some(permits.acquire().await),
+            None => None,
+        };
         next.run(Request::from_parts(parts, form.into())).await
     };
     timeout(DEADLINE, answer).await.unwrap_or_else(|_| Fault::Busy.into_response())
@@ -90,10 +97,10 @@ async fn within_deadline(console: &Console, request: Request, next: Next, max_fo
 fn admit(console: &Console, request: &Request, route: Route) -> Admission {
     let headers = request.headers();
     let needed = route.right;
-    if !is_own_host(console, headers) {
-        return Admission::Refused(Fault::Forbidden(
-            "The address in your browser is not one of this machine: use localhost or 127.0.0.1.".to_owned(),
-        ));
+    if let Login::Loopback { .. } = console.settings.login
+        && let Some(why) = loopback::refusal(headers)
+    {
+        return Admission::Refused(Fault::Forbidden(why.to_owned()));
     }
     if !is_safe(request.method()) && !is_same_origin(headers) {
         return Admission::Refused(Fault::Forbidden(
@@ -122,57 +129,53 @@ fn admit(console: &Console, request: &Request, route: Route) -> Admission {
 /// Who makes the request; `None` if they have to log in first.
 fn identify(console: &Console, request: &Request, route: Route) -> Result<Option<Visit>, Fault> {
     let (headers, client) = (request.headers(), client(request));
-    let visit = |user: String, role, has_session| Visit {
+    let visit = |user: String, role, session| Visit {
         user,
         role,
-        has_session,
+        session,
         changes: console.settings.changes,
         prefix: Arc::clone(&console.prefix),
     };
     match &console.settings.login {
-        Login::Loopback { user } => Ok(Some(visit(user.clone(), Role::Admin, false))),
+        Login::Loopback { user } => Ok(Some(visit(user.clone(), Role::Admin, None))),
         Login::Tokens(_) => {
             let usage = if route.is_passive() { Use::Passive } else { Use::Active };
-            let session = cookie::session(headers).and_then(|id| console.sessions.find(id, usage));
-            Ok(session.map(|(user, role)| visit(user, role, true)))
+            let mut ids = cookie::sessions(headers, &console.prefix, transport(console, request));
+            let found = ids.find_map(|id| console.sessions.find(id, usage));
+            Ok(found.map(|(session, user, role)| visit(user, role, Some(session))))
         }
         Login::Proxy { roles } => {
             if !client.is_some_and(|client| contains(&console.settings.proxies, client.ip())) {
                 return Err(Fault::Forbidden("Requests are taken from the proxy only.".to_owned()));
             }
-            let mut users = headers.get_all(FORWARDED_USER).iter();
-            let user = match (users.next().and_then(|user| user.to_str().ok()), users.next()) {
-                (Some(user), None) if is_name(user) => user,
-                _ => return Err(Fault::Forbidden("The proxy has named no user.".to_owned())),
-            };
-            let role = role_of_groups(headers, roles)
-                .ok_or_else(|| Fault::Forbidden(format!("{user} is in no group that may use this console.")))?;
-            Ok(Some(visit(user.to_owned(), role, false)))
+            let user = only(headers, FORWARDED_USER).filter(|user| is_name(user));
+            let user = user.ok_or_else(|| Fault::Forbidden("The proxy has named no user, or several.".to_owned()))?;
+            let role = only(headers, FORWARDED_GROUPS).and_then(|groups| role_of_groups(groups, roles));
+            let role = role.ok_or_else(|| {
+                Fault::Forbidden(format!(
+                    "{user} is in no group that may use this console, or the proxy named groups twice."
+                ))
+            })?;
+            Ok(Some(visit(user.to_owned(), role, None)))
         }
     }
 }
 
+/// The value of a header that occurs once. A second one may be the client's own, which the proxy has passed on.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
+}
+
 /// The role that has the rights of all groups.
-fn role_of_groups(headers: &HeaderMap, roles: &[(String, Role)]) -> Option<Role> {
-    let lines = headers.get_all(FORWARDED_GROUPS).iter().filter_map(|line| line.to_str().ok());
-    let groups: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+fn role_of_groups(groups: &str, roles: &[(String, Role)]) -> Option<Role> {
+    let groups: Vec<&str> = groups.split(',').map(str::trim).collect();
     let granted = roles.iter().filter(|(group, _)| groups.contains(&group.as_str())).map(|(_, role)| *role);
     granted.reduce(|one, other| match (one, other) {
         // An admin has the rights of both, and no others.
         (Role::Operator, Role::Auditor) | (Role::Auditor, Role::Operator) => Role::Admin,
         (one, other) => one.max(other),
     })
-}
-
-/// Whether the request is for a name of this machine. Without a login, any page could otherwise point a name of its own to this
-/// address, and act as the user (DNS rebinding).
-fn is_own_host(console: &Console, headers: &HeaderMap) -> bool {
-    if !matches!(console.settings.login, Login::Loopback { .. }) {
-        return true;
-    }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -196,23 +199,11 @@ pub(super) fn client(request: &Request) -> Option<SocketAddr> {
     request.extensions().get::<SocketAddr>().copied()
 }
 
-fn to_login(console: &Console, request: &Request) -> Response {
-    if !is_safe(request.method()) {
-        return Fault::Forbidden("You are not logged in, or your session has ended. Log in and try again.".to_owned())
-            .into_response();
-    }
-    let wanted = request.uri().path_and_query().map(|path| path.as_str().to_owned()).filter(|path| path != "/");
-    let query = query([("next", wanted)]);
-    let separator = if query.is_empty() { "" } else { "?" };
-    see_other(&format!("{}/login{separator}{query}", console.prefix))
-}
-
-/// 303 to an address of the console.
-pub(super) fn see_other(location: &str) -> Response {
-    match HeaderValue::from_str(location) {
-        Ok(location) => (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response(),
-        Err(_) => StatusCode::BAD_REQUEST.into_response(),
-    }
+/// Whether the request came over TLS, as far as a trusted proxy says.
+pub(super) fn transport(console: &Console, request: &Request) -> Transport {
+    let is_trusted = client(request).is_some_and(|client| contains(&console.settings.proxies, client.ip()));
+    let is_encrypted = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    if is_trusted && is_encrypted { Transport::Encrypted } else { Transport::Plain }
 }
 
 /// The response with its page, if it has one, and the headers that all have.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(300);
 /// Maximum failures of one address within [`WINDOW`].
 const MAX_BY_ADDRESS: u32 = 10;
-/// Maximum failures of all addresses within [`WINDOW`]. It is far above what people mistype, because it locks everyone out.
+/// Maximum failures of all addresses within [`WINDOW`], after which only tokens that are right are answered.
 const MAX_IN_TOTAL: u32 = 500;
 
 /// Failures since the first one.
@@ -36,9 +36,12 @@ pub(super) struct Attempts(Mutex<HashMap<Option<IpAddr>, Failures>>);
 impl Attempts {
     /// How long `address` has to wait before it may try again; `None` if it need not.
     pub(super) fn wait(&self, address: IpAddr) -> Option<Duration> {
-        let (failures, now) = (self.lock(), Instant::now());
-        let wait = |key, max| failures.get(&key).and_then(|failures| failures.wait(max, now));
-        wait(Some(network(address)), MAX_BY_ADDRESS).or_else(|| wait(None, MAX_IN_TOTAL))
+        self.lock().get(&Some(network(address))).and_then(|failures| failures.wait(MAX_BY_ADDRESS, Instant::now()))
+    }
+
+    /// How long all who have no right token have to wait.
+    pub(super) fn wait_of_all(&self) -> Option<Duration> {
+        self.lock().get(&None).and_then(|failures| failures.wait(MAX_IN_TOTAL, Instant::now()))
     }
 
     /// Counts a failure.
@@ -77,13 +80,13 @@ mod tests {
             attempts.count(guesser);
         }
         assert!(attempts.wait(neighbour).is_some_and(|wait| wait <= WINDOW));
-        assert_eq!(attempts.wait(other), None);
+        assert_eq!((attempts.wait(other), attempts.wait_of_all()), (None, None));
         for number in 0..MAX_IN_TOTAL {
             attempts.count(IpAddr::V4(number.into()));
         }
-        assert!(attempts.wait(other).is_some());
+        assert!(attempts.wait(other).is_none() && attempts.wait_of_all().is_some());
         let past = Instant::now().checked_sub(WINDOW).unwrap();
         attempts.lock().values_mut().for_each(|failures| failures.since = past);
-        assert_eq!((attempts.wait(guesser), attempts.wait(other)), (None, None));
+        assert_eq!((attempts.wait(guesser), attempts.wait_of_all()), (None, None));
     }
 }

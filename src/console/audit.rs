@@ -19,8 +19,10 @@ use super::rights::Right;
 use super::visit::Visit;
 use crate::escape::escaped;
 use crate::store::audit::{AuditAction, AuditEntry, AuditFilter, AuditPage, AuditPosition, Subject, audit};
-use crate::times::time;
+use crate::times::{parse_time, time};
 
+/// The names of the filters.
+const FIELDS: [&str; 5] = ["by", "action", "id", "since", "until"];
 /// How many entries a page lists.
 const PAGE_SIZE: usize = 100;
 /// How many entries an export reads at a time.
@@ -36,7 +38,7 @@ pub(super) async fn page(
     let filter = read(&fields)?;
     let AuditPage { entries, next } = audit(&console.store, &filter, PAGE_SIZE).await?;
     let of = |before: Option<AuditPosition>| {
-        let written = ["by", "action"].map(|name| (name, fields.get(name).map(str::to_owned)));
+        let written = FIELDS.map(|name| (name, fields.get(name).map(str::to_owned)));
         query(
             written
                 .into_iter()
@@ -123,17 +125,34 @@ fn read(fields: &Fields) -> Result<AuditFilter, Fault> {
         Some(AuditPosition { letters: letters.parse().ok()?, replays: replays.parse().ok()? })
     };
     let before = fields.get("before").map(|before| position(before).ok_or_else(|| wrong("before"))).transpose()?;
-    Ok(AuditFilter { by: fields.get("by").map(str::to_owned), action, before })
+    // A letter, a link or the number of a replay.
+    let subject = |text: &str| {
+        let letter = text.parse().ok().map(Subject::Letter);
+        letter.or_else(|| text.parse().ok().map(Subject::Replay)).ok_or_else(|| wrong("id"))
+    };
+    let subject = fields.get("id").map(subject).transpose()?;
+    let time = |name| fields.get(name).map(|text| parse_time(text).map_err(|_| wrong(name))).transpose();
+    let (since, until) = (time("since")?, time("until")?);
+    Ok(AuditFilter { by: fields.get("by").map(str::to_owned), subject, since, until, action, before })
 }
 
 fn filters(fields: &Fields, visit: &Visit) -> Markup {
+    let input = |name: &str, label: &str, hint: &str| {
+        let written = escaped(fields.get(name).unwrap_or_default());
+        html! {
+            div.field {
+                label for=(name) { (label) }
+                input id=(name) name=(name) value=(written) placeholder=(hint) autocomplete="off" spellcheck="false";
+            }
+        }
+    };
     html! {
         section.panel.filters aria-label="Filter" {
             form method="get" action=(visit.path("/audit")) {
-                div.field {
-                    label for="by" { "Operator" }
-                    input #by name="by" value=(escaped(fields.get("by").unwrap_or_default())) autocomplete="off" spellcheck="false";
-                }
+                (input("by", "Operator", ""))
+                (input("id", "Letter, link or replay", "UUID or number"))
+                (input("since", "Since", "2h, 3d or RFC 3339"))
+                (input("until", "Before", "2h, 3d or RFC 3339"))
                 div.field {
                     label for="action" { "Action" }
                     select #action name="action" {

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Console;
-use super::access::see_other;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::layout::{Page, Section};
 use super::letter::crumbs;
 use super::parts::letters as count_letters;
+use super::redirect::see_other;
 use super::selection::Selection;
 use super::visit::Visit;
 use crate::store::letters::{self, Summary};
@@ -54,8 +54,21 @@ pub(super) async fn discard(
     console.facts.forget().await;
     Ok(match selection.only() {
         Some(id) => see_other(&visit.path(&format!("/letters/{id}"))),
-        None => see_other(&visit.path(&format!("/letters?discarded={discarded}"))),
+        None => {
+            let proof = console.seal.of(&discarded_parts(&visit, &discarded.to_string()));
+            see_other(&visit.path(&format!("/letters?discarded={discarded}~{proof}")))
+        }
     })
+}
+
+fn discarded_parts<'a>(visit: &'a Visit, count: &'a str) -> [&'a [u8]; 3] {
+    [visit.user.as_bytes(), b"discarded", count.as_bytes()]
+}
+
+/// How many letters the user has just discarded, as an address says that [`discard`] has led to.
+pub(super) fn discarded(console: &Console, visit: &Visit, fields: &Fields) -> Option<i64> {
+    let (count, proof) = fields.get("discarded")?.split_once('~')?;
+    console.seal.holds(proof, &discarded_parts(visit, count)).then(|| count.parse().ok())?
 }
 
 fn confirmation(

@@ -9,24 +9,20 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use maud::{Markup, html};
-use similar::{ChangeTag, TextDiff};
 use uuid::Uuid;
 
-use super::access::see_other;
+use super::difference::difference;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::layout::{Page, Section};
 use super::letter::{crumbs, find, record_reveal};
 use super::parts::{badge, text};
+use super::redirect::see_other;
 use super::visit::Visit;
 use super::{Console, effects};
 use crate::dead_letters::{DryRun, DryRunResult, Masking, render, send_edited};
 use crate::domain::dead_letter::State;
-use crate::escape::escaped;
 use crate::store::letters::{self, Filter, Letter, state_now};
-
-/// Lines around a difference.
-const CONTEXT: usize = 3;
 
 /// `POST /letters/{id}/edit`: the form with the body, once the reason is in the history.
 pub(super) async fn form(
@@ -51,7 +47,8 @@ pub(super) async fn preview(
     let (letter, fields) = (find_dead(&console, &id).await?, Fields::of_form(&body));
     let edited = Edited::read(&console, &visit, letter, &fields)?;
     let results = edited.dry_run(&console).await?;
-    Ok(page(&visit, edited.letter.message_id, &confirmation(&console, &visit, &edited, &results, None)))
+    let shown = confirmation(&console, &visit, &edited, &results, None).await?;
+    Ok(page(&visit, edited.letter.message_id, &shown))
 }
 
 /// `POST /letters/{id}/edit/send`: sends the new body, if nothing has changed since it was shown.
@@ -66,7 +63,7 @@ pub(super) async fn send(
     let results = edited.dry_run(&console).await?;
     if !console.seal.holds(fields.required("shown")?, &edited.shown(&visit, &results).each_ref().map(Vec::as_slice)) {
         let why = "The letter or the bank link has changed since you looked. This is what would happen now.";
-        let shown = confirmation(&console, &visit, &edited, &results, Some(why));
+        let shown = confirmation(&console, &visit, &edited, &results, Some(why)).await?;
         return Ok(Err(page(&visit, edited.letter.message_id, &shown)));
     }
     let id = edited.letter.message_id;
@@ -158,16 +155,18 @@ fn editor(console: &Console, visit: &Visit, letter: &Letter, shown: &str) -> Mar
     }
 }
 
-fn confirmation(
+async fn confirmation(
     console: &Console,
     visit: &Visit,
     edited: &Edited,
     results: &[DryRunResult],
     changed: Option<&str>,
-) -> Markup {
+) -> Result<Markup, Fault> {
     let (id, body) = (edited.letter.message_id, String::from_utf8_lossy(&edited.body));
     let shown = edited.shown(visit, results);
-    html! {
+    let [old, new] = [&edited.letter.body, &edited.body].map(|body| render(body, Masking::Revealed));
+    let difference = difference(old, new).await?;
+    Ok(html! {
         h1 { "Send the edited body?" }
         @if let Some(changed) = changed { p.notice.busy role="alert" { (changed) } }
         section.panel aria-labelledby="effect-heading" {
@@ -177,7 +176,7 @@ fn confirmation(
         }
         section.panel aria-labelledby="difference-heading" {
             div.head { h2 id="difference-heading" { "Difference" } }
-            (difference(&render(&edited.letter.body, Masking::Revealed), &render(&edited.body, Masking::Revealed)))
+            (difference)
         }
         section.panel aria-label="Confirm" {
             form.stack method="post" action=(visit.path(&format!("/letters/{id}/edit/send"))) {
@@ -191,24 +190,5 @@ fn confirmation(
                 }
             }
         }
-    }
-}
-
-fn difference(old: &str, new: &str) -> Markup {
-    let diff = TextDiff::from_lines(old, new);
-    html! {
-        pre.body.diff tabindex="0" aria-labelledby="difference-heading" {
-            @for (number, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
-                @if number > 0 { span.quiet { "⋯" } }
-                @for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                    @let line = escaped(change.value().trim_end_matches('\n'));
-                    @match change.tag() {
-                        ChangeTag::Insert => ins { (line) },
-                        ChangeTag::Delete => del { (line) },
-                        ChangeTag::Equal => span { (line) },
-                    }
-                }
-            }
-        }
-    }
+    })
 }

@@ -60,7 +60,7 @@ fn rows(
                             div.example { (text(&kind.example)) }
                         }
                         td.number data-label="Letters" { (number(kind.count)) }
-                        td data-label="First seen" { (ago(kind.oldest)) }
+                        td data-label="First seen" { (ago(kind.first_seen)) }
                         td data-label="Last seen" { (ago(kind.newest)) }
                         @if let Some(deed) = deed(kind) { td.deed data-label="" { (deed) } }
                     }

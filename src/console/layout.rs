@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::fault::Fault;
 use super::settings::Changes;
 use super::visit::Visit;
-use super::{Console, assets};
+use super::{Console, assets, live};
 
 /// A part of the console, as the navigation lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ pub(super) fn document(page: &Page, visit: Option<&Visit>, console: &Console) ->
             body data-live=[page.live.as_deref().map(path)] {
                 a.skip href="#main" { "Skip to the page" }
                 (header(page.section, visit, &path))
+                @if page.live.is_some() { (live::outdated(None)) }
                 main #main tabindex="-1" { (page.body) }
                 footer.foot {
                     p { "banklink " (env!("CARGO_PKG_VERSION")) " · all times are UTC" }
@@ -130,7 +131,7 @@ fn header(current: Section, visit: Option<&Visit>, path: &impl Fn(&str) -> Strin
                 div.who {
                     @if visit.changes == Changes::ReadOnly { span.badge.quiet { "read-only" } }
                     span.user { bdi { (visit.user) } " " span.quiet { (visit.role.as_str()) } }
-                    @if visit.has_session {
+                    @if visit.session.is_some() {
                         form method="post" action=(path("/logout")) { button.plain type="submit" { "Log out" } }
                     }
                 }

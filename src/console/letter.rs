@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use uuid::Uuid;
 
@@ -14,21 +14,46 @@ use super::fields::{Fields, query};
 use super::layout::{Page, Section};
 use super::letter_actions;
 use super::parts::{at, lines, masking_badge, optional, state, text};
+use super::redirect::see_other;
 use super::rights::Right;
 use super::timeline;
 use super::visit::Visit;
 use super::{Console, live};
 use crate::dead_letters::{Masking, render};
 use crate::store::letters::{self, Action, Letter, record_access, state_now};
+use crate::store::link_reads;
+
+const NOT_FOUND: Fault = Fault::NotFound("There is no such letter.");
 
 /// `GET /letters/{id}`.
 pub(super) async fn page(
     Shared(console): Shared<Arc<Console>>,
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
-) -> Result<Page, Fault> {
-    let letter = find(&console, &id).await?;
-    show(&console, &visit, &letter, Masking::Masked).await
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse().map_err(|_| NOT_FOUND)?;
+    match letters::load_one(&console.store, id).await? {
+        Some(letter) => Ok(show(&console, &visit, &letter, Masking::Masked).await?.into_response()),
+        None => remains(&console, &visit, id).await,
+    }
+}
+
+/// What is left of a letter that was pruned: its history. The history of a bank link is on the link's page.
+async fn remains(console: &Console, visit: &Visit, id: Uuid) -> Result<Response, Fault> {
+    if link_reads::of_entity(&console.store, id).await?.is_some() {
+        return Ok(see_other(&visit.path(&format!("/links/{id}"))));
+    }
+    let history = letters::history(&console.store, id).await?;
+    if history.is_empty() {
+        return Err(NOT_FOUND);
+    }
+    let content = html! {
+        (crumbs(visit, None))
+        div.title { h1 { "Letter" } span.mono.quiet { (id) } }
+        p.notice { "This letter was pruned. Its history stays on record." }
+        (timeline::section(&history))
+    };
+    Ok(Page::new(format!("Letter {id}"), Section::Letters, content).into_response())
 }
 
 /// `POST /letters/{id}/reveal`: the page with customer data, once that is in the history.
@@ -51,27 +76,29 @@ pub(super) async fn record_reveal(console: &Console, visit: &Visit, id: Uuid, re
 }
 
 /// `GET /live/letters/{id}`.
-pub(super) async fn stream(Shared(console): Shared<Arc<Console>>, Path(id): Path<String>) -> Result<Response, Fault> {
+pub(super) async fn stream(
+    Shared(console): Shared<Arc<Console>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
     let id = find(&console, &id).await?.message_id;
     let of = Arc::clone(&console);
-    live::fragments(&console, move || {
+    live::fragments(&console, &visit, move || {
         let console = Arc::clone(&of);
         async move {
             let (letter, history) =
                 tokio::join!(letters::load_one(&console.store, id), letters::history(&console.store, id));
-            html! {
-                @if let Ok(Some(letter)) = &letter { (heading(letter)) }
-                @if let Ok(history) = &history { (timeline::section(history)) }
-            }
+            Ok(html! {
+                (heading(&letter?.ok_or(NOT_FOUND)?))
+                (timeline::section(&history?))
+            })
         }
     })
 }
 
 /// The letter that a path names.
 pub(super) async fn find(console: &Console, id: &str) -> Result<Letter, Fault> {
-    let not_found = Fault::NotFound("There is no such letter. It may have been pruned; its history is in the audit.");
-    let Ok(id) = id.parse::<Uuid>() else { return Err(not_found) };
-    letters::load_one(&console.store, id).await?.ok_or(not_found)
+    letters::load_one(&console.store, id.parse().map_err(|_| NOT_FOUND)?).await?.ok_or(NOT_FOUND)
 }
 
 async fn show(console: &Console, visit: &Visit, letter: &Letter, masking: Masking) -> Result<Page, Fault> {

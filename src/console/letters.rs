@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::extract::{Request, State as Shared};
 use maud::{Markup, html};
 
-use super::Console;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::kinds;
@@ -17,6 +16,7 @@ use super::replays;
 use super::rights::Right;
 use super::selection::ALL;
 use super::visit::Visit;
+use super::{Console, discard};
 use crate::domain::dead_letter::State;
 use crate::domain::failure::FailureClass;
 use crate::store::letters::{self, Filter, Letter, Position, state_now};
@@ -50,7 +50,7 @@ pub(super) async fn page(
             },
             _ => {}
         }
-        @if let Some(count) = fields.get("discarded").and_then(|count| count.parse::<i64>().ok()) {
+        @if let Some(count) = discard::discarded(&console, &visit, &fields) {
             p.notice.good role="status" { (count_letters(count)) " discarded." }
         }
         (filters(&filter, &visit))

@@ -45,10 +45,10 @@ pub(super) async fn page(
 ) -> Result<Page, Fault> {
     let stored = find(&console, &id).await?;
     let events = match Fields::of_query(request.uri()).get("events") {
-        Some(_) => Some(events_of(&console, stored.link.entity_id).await?),
-        None => None,
+        Some(_) => events_of(&console, stored.link.entity_id).await?,
+        None => Events::NotAskedFor,
     };
-    show(&console, &visit, &stored, Masking::Masked, events.as_deref()).await
+    show(&console, &visit, &stored, Masking::Masked, &events).await
 }
 
 /// `POST /links/{id}/reveal`: the page with customer data, once that is in the history.
@@ -60,7 +60,7 @@ pub(super) async fn reveal(
 ) -> Result<Page, Fault> {
     let (stored, form) = (find(&console, &id).await?, Fields::of_form(&body));
     record_reveal(&console, &visit, stored.link.entity_id, form.reason()?).await?;
-    show(&console, &visit, &stored, Masking::Revealed, None).await
+    show(&console, &visit, &stored, Masking::Revealed, &Events::NotAskedFor).await
 }
 
 async fn find(console: &Console, id: &str) -> Result<StoredLink, Fault> {
@@ -70,8 +70,19 @@ async fn find(console: &Console, id: &str) -> Result<StoredLink, Fault> {
     link_reads::of_entity(&console.store, id).await?.ok_or(not_found)
 }
 
-/// The events about `entity` on the stream, newest first.
-async fn events_of(console: &Console, entity: Uuid) -> Result<Vec<Value>, Fault> {
+/// What is known of a link's events.
+enum Events {
+    NotAskedFor,
+    /// Another page reads the stream.
+    Busy,
+    /// The newest first.
+    Read(Vec<Value>),
+}
+
+/// The events about `entity` on the stream.
+async fn events_of(console: &Console, entity: Uuid) -> Result<Events, Fault> {
+    // One at a time: it reads all events of a week. Requests that wait for their turn would keep others from their pages.
+    let Ok(_turn) = console.streams_read.try_lock() else { return Ok(Events::Busy) };
     let (id, mut events) = (json!(entity), Vec::new());
     let read = |body: &[u8]| {
         let event: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -79,13 +90,11 @@ async fn events_of(console: &Console, entity: Uuid) -> Result<Vec<Value>, Fault>
             events.push(event);
         }
     };
-    // One at a time: it reads all events of a week.
-    let _turn = console.streams_read.lock().await;
     let reading = read_event_log(console.facts.connection(), Utc::now() - EVENTS_SINCE, read);
     timeout(EVENTS_DEADLINE, reading).await.unwrap_or(Err(broker::Error::TimedOut))?;
     events.reverse();
     events.truncate(MAX_LISTED);
-    Ok(events)
+    Ok(Events::Read(events))
 }
 
 async fn show(
@@ -93,7 +102,7 @@ async fn show(
     visit: &Visit,
     stored: &StoredLink,
     masking: Masking,
-    events: Option<&[Value]>,
+    events: &Events,
 ) -> Result<Page, Fault> {
     let entity = stored.link.entity_id;
     let about = Filter { entity: Some(entity), limit: Some(MAX_LISTED as u64), ..Filter::default() };
@@ -191,15 +200,17 @@ fn dead_letters(letters: &[Letter], entity: Uuid, visit: &Visit) -> Markup {
     }
 }
 
-fn events_section(events: Option<&[Value]>, entity: Uuid, visit: &Visit) -> Markup {
+fn events_section(events: &Events, entity: Uuid, visit: &Visit) -> Markup {
+    let path = visit.path(&format!("/links/{entity}?events=7d"));
     let cell = |event: &Value, name: &str| text(event[name].as_str().unwrap_or("–"));
     html! {
         section.panel aria-labelledby="events-heading" {
             div.head { h2 id="events-heading" { "Its events of the last 7 days" } }
             @match events {
-                None => p { a.button href=(visit.path(&format!("/links/{entity}?events=7d"))) { "Read them from RabbitMQ" } },
-                Some([]) => (empty("None.", &html! { "Nothing about this link was published in that time." })),
-                Some(events) => table.cards {
+                Events::NotAskedFor => p { a.button href=(path) { "Read them from RabbitMQ" } },
+                Events::Busy => p.notice.busy { "They are being read for another page now. " a href=(path) { "Try again" } "." },
+                Events::Read(events) if events.is_empty() => (empty("None.", &html! { "Nothing about this link was published in that time." })),
+                Events::Read(events) => table.cards {
                     thead { tr { th scope="col" { "Time" } th scope="col" { "Event" } th scope="col" { "Revision" } th scope="col" { "Id" } } }
                     tbody {
                         @for event in events {

@@ -9,11 +9,11 @@ use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::Console;
-use super::access::see_other;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::layout::{Page, Section};
 use super::parts::{empty, optional_ago, text};
+use super::redirect::see_other;
 use super::visit::Visit;
 use crate::dead_letters::{Masking, field_value, value_text};
 use crate::domain::bank_link::BankLink;

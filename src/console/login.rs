@@ -12,13 +12,14 @@ use maud::{Markup, html};
 use tracing::{info, warn};
 
 use super::Console;
-use super::access::{client, see_other};
-use super::cookie::{self, Transport};
+use super::access::{client, transport};
+use super::cookie;
 use super::fault::Fault;
 use super::fields::Fields;
 use super::layout::{Page, Section};
+use super::redirect::see_other;
 use super::settings::{Account, Login, digest};
-use crate::server::forwarded::{contains, sender};
+use crate::server::forwarded::sender;
 
 /// `GET /login`.
 pub(super) async fn form(State(console): State<Arc<Console>>, request: Request) -> Result<Response, Fault> {
@@ -37,23 +38,25 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Fault::TooLarge)?;
     let form = Fields::of_form(&body);
     let next = form.get("next");
-    if let Some(wait) = console.attempts.wait(address) {
+    let token = digest(form.get("token").unwrap_or_default());
+    let account = accounts.iter().find(|account| account.token == token);
+    // Guesses from everywhere lock no one out who has a token.
+    let wait = console.attempts.wait(address).or_else(|| console.attempts.wait_of_all().filter(|_| account.is_none()));
+    if let Some(wait) = wait {
+        warn!(client.address = %address, "a login was refused: too many have failed");
         let minutes = wait.as_secs().div_ceil(60);
         let text = format!("Too many failed logins. Try again in {minutes} minutes.");
         let mut response = page(&console, StatusCode::TOO_MANY_REQUESTS, next, Some(&text)).into_response();
         response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
         return Ok(response);
     }
-    let token = digest(form.get("token").unwrap_or_default());
-    let Some(account) = accounts.iter().find(|account| account.token == token) else {
+    let Some(account) = account else {
         console.attempts.count(address);
         warn!(client.address = %address, "a login failed");
         return Ok(page(&console, StatusCode::UNAUTHORIZED, next, Some("This token is not known.")).into_response());
     };
     info!(console.user = account.name, role = account.role.as_str(), client.address = %address, "logged in");
-    if let Some(old) = cookie::session(request.headers()) {
-        console.sessions.end(old);
-    }
+    end_sessions(&console, &request);
     let id = console.sessions.begin(&account.name, account.role);
     let mut response = see_other(&format!("{}{}", console.prefix, next.filter(|path| is_own(path)).unwrap_or("/")));
     response.headers_mut().insert(SET_COOKIE, cookie::set(&id, &console.prefix, transport(&console, &request)));
@@ -62,12 +65,17 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
 
 /// `POST /logout`.
 pub(super) async fn log_out(State(console): State<Arc<Console>>, request: Request) -> Response {
-    if let Some(id) = cookie::session(request.headers()) {
-        console.sessions.end(id);
-    }
+    end_sessions(&console, &request);
     let mut response = see_other(&format!("{}/login", console.prefix));
     response.headers_mut().insert(SET_COOKIE, cookie::set("", &console.prefix, transport(&console, &request)));
     response
+}
+
+/// Ends the sessions that the browser has.
+fn end_sessions(console: &Console, request: &Request) {
+    for id in cookie::sessions(request.headers(), &console.prefix, transport(console, request)) {
+        console.sessions.end(id);
+    }
 }
 
 /// The accounts, if people log in here.
@@ -84,13 +92,6 @@ fn address(console: &Console, request: &Request) -> IpAddr {
     let client = client(request);
     let sender = client.and_then(|client| sender(client, request.headers(), &console.settings.proxies));
     sender.or(client.map(|client| client.ip())).unwrap_or(IpAddr::from([0, 0, 0, 0]))
-}
-
-/// Whether the request came over TLS, as far as a trusted proxy says.
-fn transport(console: &Console, request: &Request) -> Transport {
-    let is_trusted = client(request).is_some_and(|client| contains(&console.settings.proxies, client.ip()));
-    let is_encrypted = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-    if is_trusted && is_encrypted { Transport::Encrypted } else { Transport::Plain }
 }
 
 /// Whether `path` is an address of this console: browsers take `//host` and `/\host` for another one.

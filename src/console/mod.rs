@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 mod chart;
 mod cookie;
+mod difference;
 mod discard;
 mod edit;
 mod effects;
@@ -26,12 +27,15 @@ mod letters;
 mod link;
 mod links;
 mod live;
+mod logged_out;
 mod login;
+mod loopback;
 mod minutes;
 mod overview;
 mod parts;
 mod processes;
 mod reconciliation;
+mod redirect;
 mod replays;
 mod rights;
 mod routes;
@@ -75,8 +79,9 @@ use sessions::Sessions;
 
 /// Maximum number of connections.
 const MAX_CONNECTIONS: usize = 512;
-/// Maximum number of requests that are answered at the same time: they share ten connections to the database.
+/// Maximum number of pages, and of changes, that are made at the same time: they share ten connections to the database.
 const MAX_REQUESTS: usize = 6;
+const MAX_CHANGES: usize = 3;
 
 /// Why there can be no console: no HTTP client can be created, for the admin addresses.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +101,11 @@ pub struct Console {
     started: Mutex<Started>,
     facts: Facts,
     processes: Processes,
-    /// One permit for each request that is being answered.
+    /// One permit for each page that is being made, and for each change.
     requests: Semaphore,
+    changes: Semaphore,
+    /// One permit for each form of a client who is not known, whose text is kept.
+    kept: Semaphore,
     /// One permit for each page that keeps itself up to date.
     streams: Arc<Semaphore>,
     /// Held while the stream of events is read.
@@ -131,6 +139,8 @@ impl Console {
             seal: Seal::new(),
             started: Mutex::default(),
             requests: Semaphore::new(MAX_REQUESTS),
+            changes: Semaphore::new(MAX_CHANGES),
+            kept: Semaphore::new(logged_out::MAX_KEPT),
             streams: Arc::new(Semaphore::new(live::MAX_STREAMS)),
             streams_read: Mutex::default(),
             database: CachedCheck::default(),

@@ -37,9 +37,9 @@ pub(super) async fn stream(
     Extension(visit): Extension<Visit>,
 ) -> Result<Response, Fault> {
     let of = Arc::clone(&console);
-    live::fragments(&console, move || {
+    live::fragments(&console, &visit.clone(), move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
-        async move { sections(&console, &visit).await }
+        async move { Ok(sections(&console, &visit).await) }
     })
 }
 
@@ -59,7 +59,15 @@ async fn sections(console: &Console, visit: &Visit) -> Markup {
 fn verdict(concerns: &[Concern], visit: &Visit) -> Markup {
     let class = if concerns.iter().any(|concern| concern.is_urgent) { "bad" } else { "busy" };
     html! {
-        section #verdict aria-live="polite" aria-label="State" {
+        // Only this is announced: the numbers and ages below change all the time.
+        section #verdict-state.sr aria-live="polite" {
+            @match (concerns.first(), class) {
+                (None, _) => "Everything works.",
+                (Some(_), "bad") => "Something is urgent.",
+                (Some(_), _) => "There is something to look at.",
+            }
+        }
+        section #verdict aria-label="State" {
             @if concerns.is_empty() {
                 p.verdict.good { span.dot {} "Everything works." }
             } @else {

@@ -24,9 +24,9 @@ pub(super) fn lines(text: &str) -> Markup {
     html! { @for line in text.lines() { (escaped(line)) "\n" } }
 }
 
-/// How long ago `at` was; the exact time shows on demand.
+/// How long ago `at` was, and the exact time in small letters: a hint would need a mouse.
 pub(super) fn ago(at: DateTime<Utc>) -> Markup {
-    html! { time datetime=(rfc3339(at)) title=(full(at)) { (age(at)) " ago" } }
+    html! { time datetime=(rfc3339(at)) { (age(at)) " ago " span.exact { (full(at)) } } }
 }
 
 /// As [`ago`], or a dash.

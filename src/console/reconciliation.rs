@@ -38,18 +38,18 @@ pub(super) async fn stream(
     Extension(visit): Extension<Visit>,
 ) -> Result<Response, Fault> {
     let of = Arc::clone(&console);
-    live::fragments(&console, move || {
+    live::fragments(&console, &visit.clone(), move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
         async move {
             let (runs, snapshot) = tokio::join!(reconcile_runs::latest(&console.store, RUNS), console.facts.snapshot());
-            html! { @if let Ok(runs) = runs { (sections(&runs, &snapshot, &visit)) } }
+            Ok(sections(&runs?, &snapshot, &visit))
         }
     })
 }
 
 fn sections(runs: &[Run], snapshot: &Snapshot, visit: &Visit) -> Markup {
     html! {
-        section #complete.panel aria-live="polite" aria-labelledby="complete-heading" {
+        section #complete.panel aria-labelledby="complete-heading" {
             div.head { h2 id="complete-heading" { "Complete until" } }
             @match &snapshot.complete_until {
                 Ok(complete) if complete.is_empty() => {

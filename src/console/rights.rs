@@ -88,4 +88,9 @@ impl Route {
     pub(super) fn is_passive(&self) -> bool {
         self.path.starts_with("/live/")
     }
+
+    /// Whether its form holds a text that took a person long to write.
+    pub(super) fn holds_text(&self) -> bool {
+        self.path.starts_with("/letters/{id}/edit/")
+    }
 }

@@ -62,7 +62,7 @@ routes! {
     get "/replays/{id}" Look => replays::show::page;
     get "/live/replays/{id}" Look => replays::show::stream;
     post "/replays/{id}/pause" Change => replays::changes::pause;
-    post "/replays/{id}/resume" Change => replays::changes::resume;
+    post "/replays/{id}/resume" Change => replays::resume::resume;
     post "/replays/{id}/cancel" Change => replays::changes::cancel;
     get "/links" Look => links::page;
     get "/links/{id}" Look => link::page;

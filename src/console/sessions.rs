@@ -25,9 +25,19 @@ pub(super) enum Use {
     Passive,
 }
 
-/// The open sessions, by the digest of their id.
+/// The digest of a session's id. The time of a look-up by digest says nothing about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SessionKey([u8; 32]);
+
+impl SessionKey {
+    fn of(id: &str) -> Self {
+        Self(Sha256::digest(id.as_bytes()).into())
+    }
+}
+
+/// The open sessions.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
+pub(super) struct Sessions(Mutex<HashMap<SessionKey, Session>>);
 
 struct Session {
     user: String,
@@ -52,33 +62,33 @@ impl Sessions {
             let idlest = sessions.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id);
             idlest.and_then(|idlest| sessions.remove(&idlest));
         }
-        sessions.insert(digest(&id), Session { user: user.to_owned(), role, began: now, used: now });
+        sessions.insert(SessionKey::of(&id), Session { user: user.to_owned(), role, began: now, used: now });
         id
     }
 
     /// Who has the session `id`, if it is open.
-    pub(super) fn find(&self, id: &str, usage: Use) -> Option<(String, Role)> {
-        let (mut sessions, now) = (self.lock(), Instant::now());
-        let session = sessions.get_mut(&digest(id)).filter(|session| session.is_open(now))?;
+    pub(super) fn find(&self, id: &str, usage: Use) -> Option<(SessionKey, String, Role)> {
+        let (mut sessions, now, key) = (self.lock(), Instant::now(), SessionKey::of(id));
+        let session = sessions.get_mut(&key).filter(|session| session.is_open(now))?;
         if usage == Use::Active {
             session.used = now;
         }
-        Some((session.user.clone(), session.role))
+        Some((key, session.user.clone(), session.role))
+    }
+
+    /// Whether the session is open.
+    pub(super) fn is_open(&self, key: SessionKey) -> bool {
+        self.lock().get(&key).is_some_and(|session| session.is_open(Instant::now()))
     }
 
     /// Ends the session `id`.
     pub(super) fn end(&self, id: &str) {
-        self.lock().remove(&digest(id));
+        self.lock().remove(&SessionKey::of(id));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time of a look-up by digest says nothing about an id.
-fn digest(id: &str) -> [u8; 32] {
-    Sha256::digest(id.as_bytes()).into()
 }
 
 #[cfg(test)]
@@ -89,12 +99,14 @@ mod tests {
     fn a_session_ends_by_logout_by_idleness_and_by_age() {
         let sessions = Sessions::default();
         let ids = ["anna", "ben", "carla"].map(|user| sessions.begin(user, Role::Viewer));
-        assert_eq!(sessions.find(&ids[0], Use::Active), Some(("anna".to_owned(), Role::Viewer)));
+        let (key, user, role) = sessions.find(&ids[0], Use::Active).unwrap();
+        assert_eq!((user.as_str(), role, sessions.is_open(key)), ("anna", Role::Viewer, true));
         assert_eq!(sessions.find("guessed", Use::Active), None);
         sessions.end(&ids[0]);
+        assert!(!sessions.is_open(key));
         let ago = |age| Instant::now().checked_sub(age).unwrap();
-        sessions.lock().get_mut(&digest(&ids[1])).unwrap().used = ago(MAX_IDLE);
-        sessions.lock().get_mut(&digest(&ids[2])).unwrap().began = ago(MAX_AGE);
+        sessions.lock().get_mut(&SessionKey::of(&ids[1])).unwrap().used = ago(MAX_IDLE);
+        sessions.lock().get_mut(&SessionKey::of(&ids[2])).unwrap().began = ago(MAX_AGE);
         assert!(ids.iter().all(|id| sessions.find(id, Use::Active).is_none()));
     }
 
@@ -102,9 +114,9 @@ mod tests {
     fn the_number_of_sessions_is_bounded_and_passive_use_does_not_prolong_one() {
         let sessions = Sessions::default();
         let first = sessions.begin("first", Role::Viewer);
-        let before = sessions.lock()[&digest(&first)].used;
+        let before = sessions.lock()[&SessionKey::of(&first)].used;
         sessions.find(&first, Use::Passive);
-        assert_eq!(sessions.lock()[&digest(&first)].used, before);
+        assert_eq!(sessions.lock()[&SessionKey::of(&first)].used, before);
         for _ in 0..MAX_SESSIONS {
             sessions.begin("other", Role::Viewer);
         }

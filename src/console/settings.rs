@@ -38,6 +38,16 @@ impl Settings {
             self.processes.push(admin.to_string());
         }
     }
+
+    /// What is weak about these settings on the address `listen`, for the log.
+    #[must_use]
+    pub fn weakness(&self, listen: SocketAddr) -> Option<&'static str> {
+        let has_tokens = matches!(self.login, Login::Tokens(_));
+        (has_tokens && self.proxies.is_empty() && !listen.ip().to_canonical().is_loopback()).then_some(
+            "tokens and sessions of the console cross the network unencrypted: put a proxy with TLS in front of it, and name it in \
+             BANKLINK_CONSOLE_TRUSTED_PROXIES",
+        )
+    }
 }
 
 /// How people log in.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::rights::{Right, Role};
+use super::sessions::SessionKey;
 use super::settings::Changes;
 
 /// A request by a known user.
@@ -14,8 +15,8 @@ pub(super) struct Visit {
     pub(super) role: Role,
     /// Whether anyone may change letters.
     pub(super) changes: Changes,
-    /// Whether the user logged in here, and so can log out here.
-    pub(super) has_session: bool,
+    /// The session, if the user logged in here, and so can log out here.
+    pub(super) session: Option<SessionKey>,
     /// What every path begins with.
     pub(super) prefix: Arc<str>,
 }

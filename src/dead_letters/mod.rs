@@ -1,6 +1,7 @@
 //! What operators do with dead letters beyond a query: show them masked, dry run, replay and edit
 //! (docs/CONTRACT.md#7-dead-letters). Listing, discarding, exporting and pruning are functions of `store::letters`.
 
+mod difference;
 mod dry_run;
 mod indent;
 mod letter_json;
@@ -12,6 +13,7 @@ mod replay_runner;
 mod replay_views;
 mod replay_worker;
 
+pub use difference::line_difference;
 pub use dry_run::{DryRun, DryRunAction, DryRunResult};
 pub use indent::indented;
 pub use letter_json::{entry_object, letter_object, letter_object_with_body, state_name};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replay_publish::publish;
 use crate::broker::{self, Publisher};
+use crate::domain::canaries::CanaryVerdict;
 use crate::domain::replay::failures_exceed;
 use crate::rate_limiter::RateLimiter;
 use crate::store::letters::{ReplayKey, confirm_claims};
@@ -30,8 +31,10 @@ pub(super) enum WorkEnd {
     Completed,
     /// `stop` was cancelled, or the replay is not this process's any more.
     Interrupted,
-    /// Not every canary was resolved in time.
+    /// A canary has failed.
     CanaryFailed,
+    /// No canary has failed, but not every one has ended in time.
+    CanariesUnderWay,
     /// More letters were dead again than `stop_on_failure` permits.
     TooManyFailures,
     /// A letter could not be published.
@@ -108,12 +111,12 @@ impl<'a> Work<'a> {
             if let Some(end) = self.replay_before(canary, self.canary_wait).await? {
                 return Ok(end);
             }
-            // A canary that another replay has claimed proves nothing, so it counts as failed.
-            let resolved = replays::resolved_canaries(self.store, self.replay.id, canary).await?;
-            if resolved < u64::try_from(canary).unwrap_or(0) {
-                return Ok(WorkEnd::CanaryFailed);
+            let canaries = replays::canaries(self.store, &self.replay).await?.unwrap_or_default();
+            match canaries.verdict(self.replay.canaries_ignored) {
+                CanaryVerdict::Failed => return Ok(WorkEnd::CanaryFailed),
+                CanaryVerdict::Waiting => return Ok(WorkEnd::CanariesUnderWay),
+                CanaryVerdict::Passed => replays::end_canary(self.store, self.replay.id).await?,
             }
-            replays::end_canary(self.store, self.replay.id).await?;
         }
         Ok(self.replay_before(letters, self.wait).await?.unwrap_or(WorkEnd::Completed))
     }

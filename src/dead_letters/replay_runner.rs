@@ -19,8 +19,8 @@ const MAX_AT_ONCE: usize = 4;
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum parts of a replay that is not running, of 1,000 letters each, whose outcomes are collected in one step.
 const MAX_PARTS: u32 = 10;
-/// Maximum wait for the outcomes of canaries.
-const CANARY_WAIT: Duration = Duration::from_secs(300);
+/// Wait for the outcomes of canaries, until another replay may have the place of theirs.
+const CANARY_WAIT: Duration = Duration::from_secs(30);
 /// Wait for the outcomes of a replay whose letters are all published, until another replay may have its place.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -162,7 +162,7 @@ fn log(replay: &Replay, end: &ReplayEnd) {
             warn!(replay.id = id, state, failure = replay.failure, dead = totals.dead, "the replay has stopped");
         }
         // It is looked at again every few seconds.
-        ReplayEnd::Completed if totals.under_way > 0 => {}
+        ReplayEnd::Completed | ReplayEnd::CanariesUnderWay if totals.under_way > 0 => {}
         _ => info!(replay.id = id, state, resolved = totals.resolved(), dead = totals.dead, "worked on the replay"),
     }
 }

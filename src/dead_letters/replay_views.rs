@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::domain::canaries::Canaries;
 use crate::domain::replay::ReplayState;
 use crate::store::letters::Filter;
 use crate::store::replays::{self, Replay, ReplayEntry, totals};
@@ -37,6 +38,8 @@ pub struct ReplayView {
     pub worked_on_by: Option<String>,
     /// The first 100 of the letters that died again. Empty in a list.
     pub dead_again: Vec<Uuid>,
+    /// What became of its canaries so far. `None` if it has none, and in a list.
+    pub canaries: Option<Canaries>,
     /// What operators did to it, the oldest first. Empty in a list.
     pub history: Vec<ReplayEntry>,
 }
@@ -45,7 +48,7 @@ impl ReplayView {
     /// A replay of which nothing else is known.
     #[must_use]
     pub fn of(replay: Replay) -> Self {
-        Self { replay, worked_on_by: None, dead_again: Vec::new(), history: Vec::new() }
+        Self { replay, worked_on_by: None, dead_again: Vec::new(), canaries: None, history: Vec::new() }
     }
 }
 
@@ -80,8 +83,9 @@ pub async fn show(store: &Store, id: i64, collect: Collect) -> Result<Option<Rep
     }
     let worked_on_by = replays::workers(store, &[id]).await?.remove(&id);
     let dead_again = if replay.dead > 0 { replays::dead_again(store, id, MAX_DEAD_AGAIN).await? } else { Vec::new() };
+    let canaries = replays::canaries(store, &replay).await?;
     let history = replays::replay_history(store, id).await?;
-    Ok(Some(ReplayView { replay, worked_on_by, dead_again, history }))
+    Ok(Some(ReplayView { replay, worked_on_by, dead_again, canaries, history }))
 }
 
 /// Collects the outcomes of letters of `shown` that are under way. Returns whether there were any.

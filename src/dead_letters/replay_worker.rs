@@ -10,7 +10,7 @@ use super::replay_lease::{Interruption, ReplayLease};
 use crate::broker::{self, Publisher};
 use crate::domain::replay::ReplayState;
 use crate::store::letters::Selected;
-use crate::store::replays::{self, Change, NewReplay, Replay};
+use crate::store::replays::{self, Change, NewReplay, Replay, Resume};
 use crate::store::{self, Store, leases};
 
 /// How long [`ReplayWorker::take`] waits for a process that is finishing its last batch, and how often it looks.
@@ -29,7 +29,7 @@ pub enum OnPublishFailure {
 /// How to work on a replay.
 #[derive(Clone, Debug)]
 pub struct WorkOptions {
-    /// Maximum wait for the outcomes of the canaries.
+    /// Maximum wait for the outcomes of the canaries. The replay then stays running, without a process.
     pub canary_wait: Duration,
     /// Maximum wait for outcomes after the last letter is published. The replay then stays running, without a process.
     pub wait: Duration,
@@ -56,8 +56,10 @@ pub enum ReplayEnd {
     Withdrawn,
     /// Another process works on it now.
     LeaseLost,
-    /// Not every canary was resolved in time.
+    /// A canary has failed. The replay has stopped.
     CanaryFailed,
+    /// No canary has failed, but not every one has ended in time. The replay stays running, without a process.
+    CanariesUnderWay,
     /// More letters were dead again than `stop_on_failure` permits.
     TooManyFailures,
     /// A letter could not be published.
@@ -142,7 +144,7 @@ impl ReplayWorker {
 
     async fn with_lease(&self, id: i64, resumed_by: Option<&str>, lease: ReplayLease) -> Result<Taken, store::Error> {
         let resumed = match resumed_by {
-            Some(by) => replays::resume(&self.store, id, by).await?,
+            Some(by) => replays::resume(&self.store, id, by, Resume::Stopped(None)).await?,
             None => replays::load(&self.store, id).await?.map_or(Change::Missing, Change::Done),
         };
         let refused = match resumed {
@@ -205,6 +207,7 @@ impl ReplayWorker {
         let end = match (ended, interruption) {
             (WorkEnd::Completed, _) => ReplayEnd::Completed,
             (WorkEnd::CanaryFailed, _) => ReplayEnd::CanaryFailed,
+            (WorkEnd::CanariesUnderWay, _) => ReplayEnd::CanariesUnderWay,
             (WorkEnd::TooManyFailures, _) => ReplayEnd::TooManyFailures,
             (WorkEnd::PublishFailed(cause), _) => ReplayEnd::PublishFailed(cause),
             (WorkEnd::Interrupted, Some(Interruption::Pause)) => ReplayEnd::Paused,

@@ -4,6 +4,7 @@
 //! the tests call the same functions.
 
 pub mod bank_link;
+pub mod canaries;
 pub mod dead_letter;
 pub mod event;
 pub mod event_schema;

@@ -72,6 +72,12 @@ pub struct AuditPosition {
 pub struct AuditFilter {
     /// By this operator.
     pub by: Option<String>,
+    /// Done to this.
+    pub subject: Option<Subject>,
+    /// Done at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Done before this time.
+    pub until: Option<DateTime<Utc>>,
     /// Of this kind.
     pub action: Option<AuditAction>,
     /// Before this place.
@@ -123,10 +129,18 @@ async fn of_letters(store: &Store, filter: &AuditFilter, limit: u64) -> Result<V
         Some(AuditAction::Letter(action)) => Some(action),
         Some(AuditAction::Replay(_)) => return Ok(Vec::new()),
     };
+    let id = match filter.subject {
+        None => None,
+        Some(Subject::Letter(id)) => Some(id),
+        Some(Subject::Replay(_)) => return Ok(Vec::new()),
+    };
     let condition = Condition::all()
         .add(Column::By.is_not_null())
         .add_option(filter.by.as_deref().map(|by| Column::By.eq(by)))
         .add_option(action.map(|action| Column::Action.eq(action.as_str())))
+        .add_option(id.map(|id| Column::MessageId.eq(id)))
+        .add_option(filter.since.map(|since| Column::At.gte(since)))
+        .add_option(filter.until.map(|until| Column::At.lt(until)))
         .add_option(filter.before.map(|before| Column::Id.lt(before.letters)));
     let entries = Entity::find().filter(condition).order_by_desc(Column::Id).limit(limit);
     store.read(async |connection| Ok(entries.all(connection).await?)).await
@@ -139,9 +153,17 @@ async fn of_replays(store: &Store, filter: &AuditFilter, limit: u64) -> Result<V
         Some(AuditAction::Replay(action)) => Some(action),
         Some(AuditAction::Letter(_)) => return Ok(Vec::new()),
     };
+    let id = match filter.subject {
+        None => None,
+        Some(Subject::Replay(id)) => Some(id),
+        Some(Subject::Letter(_)) => return Ok(Vec::new()),
+    };
     let condition = Condition::all()
         .add_option(filter.by.as_deref().map(|by| Column::By.eq(by)))
         .add_option(action.map(|action| Column::Action.eq(action.as_str())))
+        .add_option(id.map(|id| Column::ReplayId.eq(id)))
+        .add_option(filter.since.map(|since| Column::At.gte(since)))
+        .add_option(filter.until.map(|until| Column::At.lt(until)))
         .add_option(filter.before.map(|before| Column::Id.lt(before.replays)));
     let entries = Entity::find().filter(condition).order_by_desc(Column::Id).limit(limit);
     store.read(async |connection| Ok(entries.all(connection).await?)).await

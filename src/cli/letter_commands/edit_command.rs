@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, ensure};
 use serde_json::json;
-use similar::TextDiff;
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ use super::letter_format::state;
 use super::{ActionArgs, CommandError, actor, confirm, find, open, output, record_access, settings, with_publisher};
 use crate::broker::Publisher;
 use crate::cli::flags::{Flags, setting_args};
-use crate::dead_letters::{DryRun, Masking, indented, render, send_edited};
+use crate::dead_letters::{DryRun, Masking, indented, line_difference, render, send_edited};
 use crate::shutdown;
 use crate::store::Store;
 use crate::store::letters::{self, Action, Filter, Letter};
@@ -71,7 +70,7 @@ pub(super) async fn run(args: Args, flags: &Flags) -> Result<(), CommandError> {
 /// Prints the difference between the bodies and a dry run of the new one.
 async fn preview(store: &Store, letter: &Letter, body: &[u8], masking: Masking) -> Result<(), CommandError> {
     let (old, new) = (render(&letter.body, masking), render(body, masking));
-    let difference = TextDiff::from_lines(&old, &new)
+    let difference = line_difference(&old, &new)
         .unified_diff()
         .context_radius(3)
         .missing_newline_hint(false)

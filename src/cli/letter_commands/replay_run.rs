@@ -91,6 +91,9 @@ pub(super) fn judge(replay: &Replay, end: &ReplayEnd) -> Result<(), CommandError
         ReplayEnd::CanaryFailed => {
             anyhow!("not every canary was resolved; the other letters were not replayed; {}", resume(id))
         }
+        ReplayEnd::CanariesUnderWay => {
+            anyhow!("{under_way} canaries are still under way, and the other letters wait for them; {}", resume(id))
+        }
         ReplayEnd::TooManyFailures => {
             anyhow!("too many letters are dead again; the others were not replayed; {}", resume(id))
         }

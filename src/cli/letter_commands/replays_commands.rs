@@ -153,6 +153,13 @@ async fn resume(args: Resume, flags: &Flags) -> Result<(), CommandError> {
                     continue;
                 }
             };
+            let replay = taken.replay();
+            if replay.canaries_ignored > 0 && replay.canary_ended_at.is_none() {
+                output::print_note(&format!(
+                    "{} canaries have failed; the others no longer wait for them",
+                    replay.canaries_ignored
+                ));
+            }
             let (replay, end) = work(&worker, *taken, args.wait, &by, &signals).await?;
             Summary { totals: totals(&replay), replay: Some(id) }.print(args.json)?;
             if let Err(cause) = judge(&replay, &end) {

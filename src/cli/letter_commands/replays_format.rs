@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{CommandError, output};
 use crate::dead_letters::{MAX_DEAD_AGAIN, ReplayView};
+use crate::domain::canaries::Canaries;
 use crate::domain::replay::ReplayTotals;
-use crate::store::replays::totals;
+use crate::store::replays::{Replay, totals};
 use crate::times::{age, time};
 
 /// The replay without its letters.
@@ -21,6 +22,8 @@ pub(super) fn object(view: &ReplayView) -> Value {
         "state": replay.state,
         "rate": replay.rate,
         "canary": replay.canary,
+        "canaries_ignored": replay.canaries_ignored,
+        "canaries_ignored_by": replay.canaries_ignored_by,
         "stop_on_failure": replay.stop_on_failure,
         "replayed": replay.replayed,
         "skipped": replay.skipped,
@@ -72,7 +75,7 @@ pub(super) fn print_replay(view: &ReplayView) -> Result<(), CommandError> {
         ("failure", replay.failure.clone()),
         ("worked on by", view.worked_on_by.clone()),
         ("rate", replay.rate.map(|rate| format!("{rate}/s"))),
-        ("canary", replay.canary.map(|canary| canary.to_string())),
+        ("canary", view.canaries.map(|canaries| canary_text(replay, canaries))),
         ("stop on failure", replay.stop_on_failure.map(|percent| format!("{percent} %"))),
         ("letters", Some(letters)),
         ("outcomes", Some(outcomes)),
@@ -92,6 +95,13 @@ pub(super) fn print_replay(view: &ReplayView) -> Result<(), CommandError> {
     }
     let others = dead.saturating_sub(view.dead_again.len());
     if others > 0 { output::line(&format!("  … and {others} more; {MAX_DEAD_AGAIN} are listed")) } else { Ok(()) }
+}
+
+/// The canaries as `10: 7 resolved, 2 failed (ignored by anna), 1 to come`.
+fn canary_text(replay: &Replay, canaries: Canaries) -> String {
+    let Canaries { resolved, failed, open } = canaries;
+    let by = replay.canaries_ignored_by.as_ref().map(|by| format!(" (ignored by {by})")).unwrap_or_default();
+    format!("{}: {resolved} resolved, {failed} failed{by}, {open} to come", canaries.total())
 }
 
 /// The selection as `class panicked  limit 100`.

@@ -22,20 +22,63 @@ function holdsSelection(element) {
   return selection && !selection.isCollapsed && element.contains(selection.anchorNode);
 }
 
+// The console says at least every 14 seconds that it is there.
+const SILENCE = 40_000;
+// How long the browser may take to reconnect by itself.
+const RECONNECT_DEADLINE = 10_000;
+// After a lost connection, the next one is tried after this time, doubled each time.
+const FIRST_PAUSE = 2_000;
+const MAX_PAUSE = 60_000;
+
 function keepUpToDate(url) {
   const state = document.getElementById("live-state");
   let source = null;
+  let timer = null;
+  let pause = FIRST_PAUSE;
+  let since = new Date();
+  const later = (action, delay) => {
+    clearTimeout(timer);
+    timer = setTimeout(action, delay);
+  };
+  const show = (name, text) => {
+    if (state.dataset.state === name) return;
+    state.dataset.state = name;
+    state.textContent = text;
+    // What is not up to date has no colours.
+    document.body.classList.toggle("outdated", name === "lost");
+  };
+  const lost = () => {
+    close();
+    show("lost", `not up to date since ${since.toISOString().slice(11, 19)}; trying again`);
+    later(open, pause);
+    pause = Math.min(pause * 2, MAX_PAUSE);
+  };
+  const alive = () => {
+    since = new Date();
+    pause = FIRST_PAUSE;
+    show("live", "live");
+    later(lost, SILENCE);
+  };
   const open = () => {
     source = new EventSource(url);
     source.onmessage = (event) => {
-      state.textContent = "live";
+      alive();
       apply(event.data);
     };
+    source.addEventListener("alive", alive);
     source.onerror = () => {
-      state.textContent = source.readyState === EventSource.CLOSED ? "not live; reload the page" : "reconnecting";
+      // The browser tries again by itself after the end of a stream, but not after an answer that is no stream.
+      if (source.readyState === EventSource.CLOSED || state.dataset.state === "lost") {
+        lost();
+      } else if (state.dataset.state !== "waiting") {
+        show("waiting", "reconnecting");
+        later(lost, RECONNECT_DEADLINE);
+      }
     };
+    later(lost, SILENCE);
   };
   const close = () => {
+    clearTimeout(timer);
     if (source) source.close();
     source = null;
   };

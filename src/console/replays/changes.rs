@@ -1,4 +1,4 @@
-//! Pauses, resumes and cancels replays. A cancellation asks once, with numbers.
+//! Pauses and cancels replays. A cancellation asks once, with numbers.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use maud::{Markup, html};
 use super::progress::state_badge;
 use super::{NOT_FOUND, crumbs, find, id};
 use crate::console::Console;
-use crate::console::access::see_other;
 use crate::console::fault::Fault;
 use crate::console::fields::Fields;
 use crate::console::layout::{Page, Section};
 use crate::console::parts::letters as count_letters;
+use crate::console::redirect::see_other;
 use crate::console::rights::Right;
 use crate::console::visit::Visit;
 use crate::domain::replay::{ReplayState, ReplayTotals};
@@ -30,15 +30,6 @@ pub(in crate::console) async fn pause(
     done(&visit, "paused", replays::pause(&console.store, id(&text)?, &visit.user).await?)
 }
 
-/// `POST /replays/{id}/resume`.
-pub(in crate::console) async fn resume(
-    Shared(console): Shared<Arc<Console>>,
-    Extension(visit): Extension<Visit>,
-    Path(text): Path<String>,
-) -> Result<Response, Fault> {
-    done(&visit, "resumed", replays::resume(&console.store, id(&text)?, &visit.user).await?)
-}
-
 /// `POST /replays/{id}/cancel`: the question, and the cancellation once it was answered.
 pub(in crate::console) async fn cancel(
     Shared(console): Shared<Arc<Console>>,
@@ -47,15 +38,16 @@ pub(in crate::console) async fn cancel(
     body: Bytes,
 ) -> Result<Response, Fault> {
     let replay = find(&console, &text).await?.replay;
-    let asked = console.seal.of(&[visit.user.as_bytes(), b"cancel", &replay.id.to_be_bytes()]);
-    if Fields::of_form(&body).get("asked") == Some(asked.as_str()) || !is_open(&replay) {
+    let (fields, id) = (Fields::of_form(&body), replay.id.to_be_bytes());
+    let parts: [&[u8]; 3] = [visit.user.as_bytes(), b"cancel", &id];
+    if !is_open(&replay) || fields.get("asked").is_some_and(|asked| console.seal.holds(asked, &parts)) {
         return done(&visit, "cancelled", replays::cancel(&console.store, replay.id, &visit.user).await?);
     }
-    Ok(question(&visit, &replay, &asked).into_response())
+    Ok(question(&visit, &replay, &console.seal.of(&parts)).into_response())
 }
 
 /// Back to the replay, or why it cannot be changed.
-fn done(visit: &Visit, deed: &str, change: Change) -> Result<Response, Fault> {
+pub(super) fn done(visit: &Visit, deed: &str, change: Change) -> Result<Response, Fault> {
     match change {
         Change::Done(replay) => {
             tracing::info!(action = deed, console.user = visit.user, replay.id = replay.id, "a replay was changed");

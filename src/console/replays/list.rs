@@ -37,11 +37,11 @@ pub(in crate::console) async fn stream(
     Extension(visit): Extension<Visit>,
 ) -> Result<Response, Fault> {
     let of = Arc::clone(&console);
-    live::fragments(&console, move || {
+    live::fragments(&console, &visit.clone(), move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
         async move {
-            let replays = list(&console.store, None, REPLAYS, Collect::ForPage).await;
-            html! { @if let Ok(replays) = replays { (section(&replays, &visit)) } }
+            let replays = list(&console.store, None, REPLAYS, Collect::ForPage).await?;
+            Ok(section(&replays, &visit))
         }
     })
 }

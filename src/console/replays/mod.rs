@@ -7,9 +7,11 @@ pub(super) mod list;
 mod pace;
 mod plan;
 mod progress;
+pub(super) mod resume;
 pub(super) mod show;
 pub(super) mod start;
 pub(super) mod started;
+mod trial;
 
 use maud::{Markup, html};
 

@@ -79,7 +79,7 @@ impl Written {
                 div.field {
                     label for="canary" { "Canaries" }
                     input #canary name="canary" type="number" min="1" value=(escaped(&self.canary)) placeholder="none" aria-describedby="canary-hint";
-                    p #canary-hint.quiet { "So many go first; the others follow only if all of them are resolved." }
+                    p #canary-hint.quiet { "The oldest so many go first; the others follow only if all of them are resolved." }
                 }
                 div.field {
                     label for="stop" { "Stop at failures, %" }

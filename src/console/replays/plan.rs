@@ -1,27 +1,23 @@
 //! What a replay would do: how many letters, the sum of a dry run by effect, and the effect of each of the first ones.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::pace::Written;
+use super::trial;
 use crate::console::layout::{Page, Section};
 use crate::console::letter::crumbs;
 use crate::console::parts::{at, letters as count_letters, number};
 use crate::console::selection::Selection;
 use crate::console::visit::Visit;
 use crate::console::{Console, effects};
-use crate::dead_letters::{DryRun, DryRunResult};
+use crate::dead_letters::{DryRunAction, DryRunResult};
 use crate::domain::replay::ReplayState;
-use crate::store::letters::{self, Filter, Summary};
+use crate::store::letters::{self, Summary};
 use crate::store::{self, replays};
 
-/// Letters of a dry run that are in memory together.
-const BATCH: usize = 250;
-/// A dry run ends when the request has taken this long, and after so many letters at most, so that the page is there at once.
-const BUDGET: Duration = Duration::from_millis(150);
-const MAX_DRY_RUN: u64 = 2_000;
 /// How many letters the table lists.
 const MAX_ROWS: usize = 100;
 
@@ -29,7 +25,7 @@ const MAX_ROWS: usize = 100;
 pub(super) struct Plan {
     selection: Selection,
     summary: Summary,
-    /// Of the first letters.
+    /// Of the letters that were tried, failures first.
     results: Vec<DryRunResult>,
     /// A replay that is running.
     running: Option<i64>,
@@ -39,16 +35,11 @@ impl Plan {
     /// The plan for the letters that are dead and match the selection now.
     pub(super) async fn of(console: &Console, selection: Selection) -> Result<Self, store::Error> {
         let (begin, store) = (Instant::now(), &console.store);
-        let first = Filter { limit: Some(MAX_DRY_RUN), ..selection.filter.clone() };
-        let (summary, first) =
-            tokio::try_join!(letters::summarize_dead(store, &selection.filter), letters::select_dead(store, &first))?;
-        let (mut dry_run, mut results) = (DryRun::default(), Vec::new());
-        for batch in letters::batches(&first, BATCH) {
-            results.extend(dry_run.run(store, &letters::load_selected(store, batch).await?).await?);
-            if begin.elapsed() >= BUDGET {
-                break;
-            }
-        }
+        let (summary, first) = tokio::try_join!(
+            letters::summarize_dead(store, &selection.filter),
+            trial::first(store, &selection.filter)
+        )?;
+        let results = trial::run(console, &selection.filter, &first, summary.count, begin).await?;
         let running = replays::latest(store, Some(ReplayState::Running), 1).await?.pop().map(|replay| replay.id);
         Ok(Self { selection, summary, results, running })
     }
@@ -95,7 +86,8 @@ impl Plan {
                 (effects::sum(&self.results))
                 p.source {
                     @if tried < all {
-                        "The sum is of the first " (number(tried)) " letters only, of " (number(all)) ". "
+                        "The sum is of " (number(tried)) " letters only, of " (number(all)) ": the oldest ones, and of each \
+                         kind the oldest and the newest. "
                     } @else { "The sum is of all " (count_letters(all)) ". " }
                     "Nothing was changed. Each letter sees the effects of those before it; webhooks that arrive meanwhile may change them."
                 }
@@ -120,6 +112,7 @@ impl Plan {
                     input type="hidden" name="key" value=(key);
                     input type="hidden" name="shown" value=(seal(console, visit, key, &self.summary));
                     (written.fields())
+                    p { (self.verdict()) }
                     div.actions {
                         button.primary type="submit" { "Replay " (count) }
                         a.button href=(visit.path("/letters")) { "Cancel" }
@@ -130,6 +123,18 @@ impl Plan {
         }
     }
 
+    /// What the dry run has found, in a sentence.
+    fn verdict(&self) -> Markup {
+        let (all, tried) = (self.summary.count, i64::try_from(self.results.len()).unwrap_or(i64::MAX));
+        let failing = self.results.iter().filter(|result| result.action == DryRunAction::Fail).count();
+        html! {
+            @if tried < all {
+                "Of " (number(tried)) " letters that were tried, out of " (number(all)) ", "
+            } @else { "Of all " (count_letters(all)) ", " }
+            @if failing > 0 { strong { (number(failing as u64)) " would fail again" } "." } @else { "none would fail again." }
+        }
+    }
+
     fn table(&self, visit: &Visit) -> Markup {
         let rows = &self.results[..self.results.len().min(MAX_ROWS)];
         html! {
@@ -137,7 +142,7 @@ impl Plan {
                 div.head {
                     h2 id="letters-heading" { "By letter" }
                     @if i64::try_from(rows.len()).is_ok_and(|rows| rows < self.summary.count) {
-                        span.quiet { "the first " (number(rows.len() as u64)) ", in their order" }
+                        span.quiet { (number(rows.len() as u64)) " of those that were tried, failures first" }
                     }
                 }
                 (effects::table(rows, visit))

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::progress::{bar, fraction, legend, state_badge};
-use super::{changes, crumbs, find};
+use super::{NOT_FOUND, changes, crumbs, find};
 use crate::console::fault::Fault;
 use crate::console::layout::{Page, Section};
 use crate::console::parts::{at, number, text};
@@ -48,11 +48,11 @@ pub(in crate::console) async fn stream(
 ) -> Result<Response, Fault> {
     let id = find(&console, &text).await?.replay.id;
     let of = Arc::clone(&console);
-    live::fragments(&console, move || {
+    live::fragments(&console, &visit.clone(), move || {
         let (console, visit) = (Arc::clone(&of), visit.clone());
         async move {
-            let view = show(&console.store, id, Collect::ForPage).await;
-            html! { @if let Ok(Some(view)) = view { (state_section(&view.replay)) (sections(&view, &visit)) } }
+            let view = show(&console.store, id, Collect::ForPage).await?.ok_or(NOT_FOUND)?;
+            Ok(html! { (state_section(&view.replay)) (sections(&view, &visit)) })
         }
     })
 }
@@ -104,13 +104,7 @@ fn facts(view: &ReplayView, visit: &Visit) -> Markup {
                 dt { "Pace" } dd {
                     @match replay.rate { Some(rate) => { (number(rate)) " letters per second" }, None => "no limit" }
                 }
-                dt { "Canaries" } dd {
-                    @match (replay.canary, replay.canary_ended_at) {
-                        (None, _) => "none",
-                        (Some(canary), None) => { (number(canary)) ", the others wait for them" },
-                        (Some(canary), Some(_)) => { (number(canary)) ", passed" },
-                    }
-                }
+                dt { "Canaries" } dd { (canaries(view)) }
                 dt { "Stops at" } dd {
                     @match replay.stop_on_failure { Some(percent) => { "more than " (percent) " % dead again" }, None => "no number of failures" }
                 }
@@ -127,6 +121,24 @@ fn facts(view: &ReplayView, visit: &Visit) -> Markup {
                 dt { "State since" } dd { (at(replay.changed_at)) }
             }
         }
+    }
+}
+
+/// How the canaries stand, and who went on although some of them failed.
+fn canaries(view: &ReplayView) -> Markup {
+    let Some(found) = view.canaries else { return html! { "none" } };
+    let ReplayView { replay, .. } = view;
+    html! {
+        @match (replay.canary_ended_at, replay.canaries_ignored) {
+            (Some(_), 0) => { (number(found.total())) ", passed" },
+            (Some(_), ignored) => { (number(ignored)) " of " (number(found.total())) " failed" },
+            (None, _) => {
+                (number(found.total())) ": " (number(found.resolved)) " resolved, " (number(found.failed)) " failed, "
+                (number(found.open)) " to come"
+            },
+        }
+        @if let Some(by) = &replay.canaries_ignored_by { "; resumed by " (text(by)) }
+        @if replay.canary_ended_at.is_none() { "; the others wait for them" }
     }
 }
 

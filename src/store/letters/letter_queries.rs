@@ -61,6 +61,8 @@ pub struct FailureGroup {
     pub fingerprint: String,
     /// The number of letters.
     pub count: i64,
+    /// The oldest first death.
+    pub first_seen: DateTime<Utc>,
     /// The oldest last death.
     pub oldest: DateTime<Utc>,
     /// The newest last death.
@@ -147,6 +149,7 @@ pub async fn stats(store: &Store) -> Result<Vec<FailureGroup>, Error> {
         .select_only()
         .columns([Column::FailureClass, Column::Fingerprint])
         .expr_as(Column::MessageId.count(), "count")
+        .expr_as(Column::FirstDiedAt.min(), "first_seen")
         .expr_as(Column::LastDiedAt.min(), "oldest")
         .expr_as(Column::LastDiedAt.max(), "newest")
         .expr_as(Column::Failure.min(), "example")

@@ -80,7 +80,8 @@ pub async fn claim(store: &Store, id: i64, holder: &str, part: Part<'_>) -> Resu
         .await
 }
 
-/// Ends claims whose messages were certainly not published. The letters are dead again, and the next ones of the replay.
+/// Ends claims whose messages were certainly not published. The letters are dead again, and the next ones of the replay. Claims that
+/// are no longer the current ones of their letters are left alone.
 ///
 /// # Errors
 /// As [`claim`]. The claims then expire.
@@ -93,14 +94,21 @@ pub async fn release(store: &Store, id: i64, claims: &[Claim]) -> Result<(), Err
             let Some(mut replay) = lock(transaction, id).await? else { return Ok(()) };
             let keys: Vec<ReplayKey> = claims.iter().map(|claim| ReplayKey::of(&claim.letter)).collect();
             release_in(transaction, &keys).await?;
-            let positions: Vec<i32> = claims.iter().map(|claim| claim.position).collect();
-            let unclaim = |update: UpdateMany<Entity>| {
-                update
-                    .col_expr(Column::Replays, Expr::col(Column::Claimed))
-                    .col_expr(Column::Claimed, Expr::value(None::<i32>))
-            };
-            update(transaction, id, &positions, unclaim).await?;
-            replay.replayed -= count(claims);
+            let mut by_number = BTreeMap::<i32, Vec<i32>>::new();
+            for claim in claims {
+                by_number.entry(claim.letter.replays).or_default().push(claim.position);
+            }
+            for (number, positions) in by_number {
+                // Another process may have claimed a letter anew since.
+                let unclaim = |update: UpdateMany<Entity>| {
+                    update
+                        .col_expr(Column::Replays, Expr::col(Column::Claimed))
+                        .col_expr(Column::Claimed, Expr::value(None::<i32>))
+                        .filter(Column::Claimed.eq(number))
+                };
+                let released = update(transaction, id, &positions, unclaim).await?;
+                replay.replayed -= released;
+            }
             write(transaction, &replay).await
         })
         .await

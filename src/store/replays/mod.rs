@@ -25,10 +25,10 @@ use super::letters::{Selected, storable};
 use super::{Error, Store, Transaction, leases};
 use crate::domain::replay::{ReplayState, ReplayTotals};
 pub use claim_letters::{Claim, Claimed, Part, claim, release};
-pub use letter_outcomes::{Collected, collect, dead_again, resolved_canaries};
+pub use letter_outcomes::{Collected, canaries, collect, dead_again};
 pub use prune_replays::prune;
 pub use replay_history::{ReplayAction, ReplayEntry, replay_history};
-pub use state_changes::{Change, cancel, end_canary, finish, pause, resume, stop};
+pub use state_changes::{Change, Resume, cancel, end_canary, finish, pause, resume, stop};
 
 /// A row of `replays`.
 pub type Replay = Model;
@@ -85,7 +85,7 @@ pub async fn create(
             row.id = NotSet;
             let replay = row.insert(&transaction.connection).await?;
             insert_letters(transaction, replay.id, selected).await?;
-            replay_history::append(transaction, &replay, ReplayAction::Started, &new.by).await?;
+            replay_history::append(transaction, replay.id, &replay_history::started(&replay)).await?;
             if let Some(holder) = holder {
                 leases::acquire_in(transaction, &lease_name(replay.id), holder).await?;
             }

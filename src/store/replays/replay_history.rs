@@ -44,23 +44,29 @@ impl ReplayAction {
     }
 }
 
-/// Records that `by` did this to `replay`.
-pub(super) async fn append(
-    transaction: &Transaction,
-    replay: &Replay,
-    action: ReplayAction,
-    by: &str,
-) -> Result<(), Error> {
-    let detail = (action == ReplayAction::Started).then(|| {
-        let reason = replay.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        storable(&format!("{} letter{}{reason}", replay.letters, if replay.letters == 1 { "" } else { "s" }))
-    });
+/// What an operator does to a replay.
+pub(super) struct Deed<'a> {
+    pub(super) action: ReplayAction,
+    pub(super) by: &'a str,
+    /// The reason, and what else should be on record.
+    pub(super) detail: Option<String>,
+}
+
+/// The start of `replay`.
+pub(super) fn started(replay: &Replay) -> Deed<'_> {
+    let reason = replay.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let detail = format!("{} letter{}{reason}", replay.letters, if replay.letters == 1 { "" } else { "s" });
+    Deed { action: ReplayAction::Started, by: &replay.created_by, detail: Some(detail) }
+}
+
+/// Records what was done to the replay `id`.
+pub(super) async fn append(transaction: &Transaction, id: i64, deed: &Deed<'_>) -> Result<(), Error> {
     let entry = Model {
-        replay_id: replay.id,
+        replay_id: id,
         at: Utc::now(),
-        by: storable(by),
-        action: action.as_str().to_owned(),
-        detail,
+        by: storable(deed.by),
+        action: deed.action.as_str().to_owned(),
+        detail: deed.detail.as_deref().map(storable),
         ..Model::default()
     };
     let mut row = entry.into_active_model().reset_all();

@@ -2,7 +2,7 @@
 
 use banklink::console::{Changes, Role, Settings};
 use banklink::store::letters::{Action, Filter, record_access, select_dead};
-use banklink::store::replays::{NewReplay, cancel, create, pause, resume};
+use banklink::store::replays::{NewReplay, Resume, cancel, create, pause, resume};
 use rstest::rstest;
 use testkit::app::console::accounts;
 use testkit::app::insert_dead_letters;
@@ -23,9 +23,9 @@ async fn round(app: &TestApp, number: usize) -> Vec<Deed> {
     pause(&app.store, id, "ben").await.unwrap();
     let letter = selected[0].id;
     record_access(&app.store, &[letter], Action::Revealed, "dora", Some("for the bank")).await.unwrap();
-    resume(&app.store, id, "carla").await.unwrap();
+    resume(&app.store, id, "carla", Resume::Paused).await.unwrap();
     // What is so already is done by no one.
-    resume(&app.store, id, "ben").await.unwrap();
+    resume(&app.store, id, "ben", Resume::Paused).await.unwrap();
     cancel(&app.store, id, "anna").await.unwrap();
     let to_replay = |row: String| (format!("{row}\""), format!("/replays/{id}"));
     vec![

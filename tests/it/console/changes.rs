@@ -97,7 +97,10 @@ async fn a_discard_says_how_many_and_takes_only_those(#[case] on: On) {
     let confirmed = [&all[..], &[("shown", shown.as_str()), ("until", &until), ("reason", "of a test")]].concat();
     assert_eq!(operator.post("/letters/discard/confirmed", &confirmed[..4]).await.status, 400, "no reason");
     let done = operator.post("/letters/discard/confirmed", &confirmed).await;
-    assert_eq!((done.status, done.header("location")), (303, "/letters?discarded=18"), "{}", done.text);
+    assert_eq!((done.status, &done.header("location")[..22]), (303, "/letters?discarded=18~"), "{}", done.text);
+    assert!(operator.get(done.header("location")).await.page().contains("18 letters discarded."));
+    let forged = operator.get(&done.header("location").replace("=18", "=5000")).await.page();
+    assert!(!forged.contains("letters discarded."), "{forged}");
     assert_eq!(dead().await, 43);
 
     // Ticked ones, of which one is no longer dead.

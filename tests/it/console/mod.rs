@@ -3,16 +3,22 @@
 mod access;
 mod audit;
 mod browser;
+mod browser_live;
 mod browser_replays;
 mod changes;
+mod gate;
 mod hostile;
 mod letter;
+mod limits;
 mod lists;
+mod live;
 mod login;
 mod processes;
 mod replays;
+mod resume;
 mod settings;
 mod slow;
+mod starved;
 mod volume;
 
 use banklink::domain::dead_letter::{State, fingerprint};

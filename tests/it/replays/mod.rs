@@ -1,5 +1,6 @@
 //! Replays as objects: they outlive the process that made them, and any number of processes may meet at one.
 
+mod canaries;
 mod commands;
 mod decisions;
 mod interruptions;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use banklink::dead_letters::{ReplayEnd, ReplayRunner};
-use banklink::store::replays::{Claimed, Part, claim};
+use banklink::store::replays::{Claimed, Part, claim, release};
 use rstest::rstest;
 use serde_json::json;
 use testkit::app::lease_holder;
@@ -27,20 +27,28 @@ async fn letters_that_were_claimed_and_not_published_are_claimed_again_and_count
     let id = create(&worker, |new| new).await.replay().id;
     let holder = lease_holder(&app, &format!("replay:{id}")).await;
     let part = Part::Next { before: 10, limit: 4 };
-    assert!(
-        matches!(claim(&app.store, id, &holder, part).await.unwrap(), Claimed::Letters(claims, _) if claims.len() == 4)
-    );
+    let Claimed::Letters(claims, _) = claim(&app.store, id, &holder, part).await.unwrap() else { panic!("no claims") };
+    assert_eq!(claims.len(), 4);
     app.sql(EXPIRE_LEASES, EXPIRE_LEASES).await;
     app.sql(EXPIRE_CLAIMS, EXPIRE_CLAIMS).await;
 
     let taken = take(&worker, id, None).await;
     let refused = claim(&app.store, id, &holder, part).await.unwrap();
     assert!(matches!(refused, Claimed::Refused), "the process that was suspended cannot claim any more");
+    // The other process claims one of them again before the suspended one gives up its own claims.
+    let other = lease_holder(&app, &format!("replay:{id}")).await;
+    let again = claim(&app.store, id, &other, Part::Expired(&[0])).await.unwrap();
+    assert!(matches!(again, Claimed::Letters(claims, _) if claims.len() == 1));
+    release(&app.store, id, &claims).await.unwrap();
+    let claimed: Vec<_> = app.replay_letters().await.iter().map(|letter| letter.claimed).collect();
+    assert_eq!(claimed, [vec![Some(2)], vec![None; 9]].concat(), "the claim of the other process stays");
+    assert_eq!(app.replays().await[0].replayed, 1);
+    app.sql(EXPIRE_CLAIMS, EXPIRE_CLAIMS).await;
     let (replay, end) = work(&worker, taken).await;
     assert!(matches!(end, ReplayEnd::Completed), "{end:?}");
     assert_eq!((replay.state.as_str(), replay.replayed, replay.applied, replay.skipped), ("done", 10, 10, 0));
     let replays: Vec<_> = app.replay_letters().await.iter().map(|letter| letter.claimed).collect();
-    assert_eq!(replays, [vec![Some(2); 4], vec![Some(1); 6]].concat());
+    assert_eq!(replays, [vec![Some(3)], vec![Some(2); 3], vec![Some(1); 6]].concat());
     app.finish_dropping(worker).await;
 }
 
