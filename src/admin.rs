@@ -35,6 +35,8 @@ where
     F: Future<Output = Vec<Readiness>> + Send + 'static,
 {
     let (of_all, of_one, scraped) = (readiness.clone(), readiness, metrics.clone());
+    let process = metrics_process::Collector::default();
+    process.describe();
     let router = Router::new()
         .route("/livez", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(async move || respond(&of_all(None).await)))
@@ -45,7 +47,13 @@ where
                 false => StatusCode::NOT_FOUND.into_response(),
             }),
         )
-        .route("/metrics", get(async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], scraped.render())));
+        .route(
+            "/metrics",
+            get(async move || {
+                process.collect();
+                ([(CONTENT_TYPE, "text/plain; version=0.0.4")], scraped.render())
+            }),
+        );
     let upkeep = async {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
             metrics.run_upkeep();

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use testkit::app::ApiClient;
 use testkit::lean_api::LeanApi;
 use testkit::prometheus::Prometheus;
+use testkit::services::Services;
 use testkit::waiting::until;
 use testkit::{On, TestApp, fixtures, http};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{documented_metrics, every_role, metrics_in};
+use super::{FOREIGN_METRICS, documented_metrics, every_role_at, metrics_in};
 
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/dashboards/banklink.json");
 
@@ -27,12 +29,20 @@ fn panels() -> Vec<(String, Value)> {
     panels
 }
 
-/// The queries of a panel, with Grafana's variables filled in.
+/// The queries of a panel, with Grafana's variables filled in: those of the dashboard as they are when "All" is chosen.
 fn queries(panel: &Value) -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let filled_in = |query: &str| {
+        variables
+            .iter()
+            .filter_map(|variable| Some((&variable["name"], variable["allValue"].as_str()?)))
+            .fold(query.replace("$__rate_interval", "1m"), |query, (name, all)| {
+                query.replace(&format!("${}", name.as_str().unwrap()), all)
+            })
+    };
     let targets = panel["targets"].as_array().unwrap().iter();
-    targets
-        .map(|target| target["expr"].as_str().unwrap().replace("$job", "banklink").replace("$__rate_interval", "1m"))
-        .collect()
+    targets.map(|target| filled_in(target["expr"].as_str().unwrap())).collect()
 }
 
 #[test]
@@ -49,7 +59,29 @@ fn every_panel_has_a_description_and_a_unit_and_every_metric_has_a_panel() {
         queries(panel).join("\n")
     });
     let text = texts.collect::<Vec<_>>().join("\n");
-    assert_eq!(metrics_in(&text), documented_metrics(), "shown, and documented");
+    let (foreign, own): (BTreeSet<_>, _) = metrics_in(&text).into_iter().partition(|m| FOREIGN_METRICS.contains(m));
+    assert_eq!(own, documented_metrics(), "shown, and documented");
+    assert_eq!(foreign, BTreeSet::from([FOREIGN_METRICS[1]]));
+    let first: Vec<_> = panels.iter().filter(|(_, panel)| panel["gridPos"]["y"] == 1).collect();
+    assert!(first.iter().any(|(_, panel)| panel["title"] == "Webhooks waiting"), "the queue is in the first row");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_share_of_accepted_webhooks_is_unknown_while_none_arrives_and_other_jobs_do_not_count() {
+    let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
+    let worker = app.role("ingress").start();
+    let Some(prometheus) = Prometheus::start(&[&worker.admin().await]).await else { return };
+    until("a scraped process", async || prometheus.query(r#"up{job="banklink"}"#).await == [1.0]).await;
+    let panels = panels();
+    let query = |title: &str| {
+        let (_, panel) = panels.iter().find(|(_, panel)| panel["title"] == title).unwrap();
+        queries(panel).remove(0)
+    };
+    let accepted = query("Webhooks accepted");
+    assert!(prometheus.query(&accepted).await.is_empty(), "{accepted}");
+    let not_scraped = query("Processes not scraped");
+    assert!(not_scraped.contains(r#"job=~"banklink.*""#), "{not_scraped}");
+    app.finish_with_leftovers().await;
 }
 
 #[test]
@@ -85,8 +117,15 @@ async fn load(app: &TestApp, url: &str, api: &ApiClient) {
 async fn no_panel_is_empty_while_the_program_works() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let lean = LeanApi::start([fixtures::created(Uuid::new_v4())]).await;
-    let (running, admin) = every_role(&app, &lean).await;
-    let Some(prometheus) = Prometheus::start(&[&admin]).await else { return };
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let rabbitmq = vec![
+        ("BANKLINK_RABBITMQ_EXTRA_CONF", format!("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}")),
+        ("BANKLINK_RABBITMQ_PLUGINS", "rabbitmq_prometheus".to_owned()),
+    ];
+    let services = Services::up_with("dashboard", &["rabbitmq"], rabbitmq).await;
+    let (running, admin) = every_role_at(&app, &lean, &services.amqp_url).await;
+    let prometheus = Prometheus::start_for_containers(&[&admin], &format!("127.0.0.1:{port}")).await;
+    let Some(prometheus) = prometheus else { return };
     let (url, api) = (running.url().await, ApiClient::at(&running.api().await));
     let mut looked_at = 0;
     for (_, panel) in panels() {
@@ -103,5 +142,8 @@ async fn no_panel_is_empty_while_the_program_works() {
         }
     }
     assert!(looked_at > 30, "{looked_at} queries");
+    for metric in FOREIGN_METRICS {
+        until(metric, async || !prometheus.query(metric).await.is_empty()).await;
+    }
     app.finish_with_leftovers().await;
 }

@@ -11,13 +11,19 @@ use testkit::lean_api::LeanApi;
 use testkit::process::{Running, until_answers};
 use testkit::{SECRET, TestApp};
 
-/// The metric of RabbitMQ's plugin for Prometheus that one rule reads.
-const FOREIGN_METRIC: &str = "rabbitmq_detailed_queue_messages_ready";
+/// The metrics of RabbitMQ's plugin for Prometheus that rules and panels read, from the job `rabbitmq` of prometheus.yaml.
+const FOREIGN_METRICS: [&str; 2] = ["rabbitmq_detailed_queue_consumers", "rabbitmq_detailed_queue_messages_ready"];
 
 /// Every role in one process, once it is ready, and the address of its metrics.
 pub(crate) async fn every_role(app: &TestApp, lean: &LeanApi) -> (Running, String) {
+    every_role_at(app, lean, &testkit::amqp_url()).await
+}
+
+/// As [`every_role`], with another RabbitMQ.
+async fn every_role_at(app: &TestApp, lean: &LeanApi, amqp_url: &str) -> (Running, String) {
     let command = app.lean_command(lean, &["run", "ingress", "worker", "relay", "api", "reconciler"]).on_free_ports();
-    let running = command.env("LEAN_WEBHOOK_SECRETS", SECRET).env("BANKLINK_API_TOKENS", API_TOKEN).start();
+    let command = command.env("LEAN_WEBHOOK_SECRETS", SECRET).env("BANKLINK_API_TOKENS", API_TOKEN);
+    let running = command.env("AMQP_URL", amqp_url).start();
     let admin = running.admin().await;
     until_answers(&admin, "/readyz", 200).await;
     (running, admin)

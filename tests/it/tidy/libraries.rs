@@ -4,13 +4,14 @@ use super::sources;
 
 /// Libraries and the modules that may use them. axum has several homes, each of which serves an address, and so has reqwest, each of
 /// which posts webhooks or asks another server.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("axum::", &["admin", "api", "console", "ingress", "simulator"]),
     ("backoff::", &["reconnect"]),
     ("clap::", &["cli"]),
     ("entity::", &["store"]),
     ("lapin::", &["broker"]),
     ("maud::", &["console"]),
+    ("metrics_process::", &["admin"]),
     ("opentelemetry::", &["telemetry"]),
     ("opentelemetry_sdk::", &["telemetry"]),
     ("reqwest::", &["cli", "console", "lean", "simulator"]),

@@ -1,4 +1,4 @@
-//! Debian's Prometheus with the alert rules of deploy/prometheus.
+//! Debian's Prometheus with the configuration files and the alert rules of deploy/prometheus.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -23,20 +23,31 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts Prometheus, which scrapes the addresses `targets` as the job `banklink`. `None`, and a note on stderr, where it is neither
-    /// installed nor can be.
+    /// Starts Prometheus with prometheus.host.yaml, in which the addresses `targets` and shorter intervals take the place of those for an
+    /// operator. `None`, and a note on stderr, where it is neither installed nor can be.
     pub async fn start(targets: &[&str]) -> Option<Self> {
+        let text = file("prometheus.host.yaml");
+        Self::start_with(&replaced(&text, r#"["127.0.0.1:9464"]"#, &serde_json::json!(targets).to_string())).await
+    }
+
+    /// As [`Prometheus::start`], with prometheus.yaml, in which `targets` take the place of the containers, and `rabbitmq` that of RabbitMQ.
+    pub async fn start_for_containers(targets: &[&str], rabbitmq: &str) -> Option<Self> {
+        let text = file("prometheus.yaml");
+        let (before, discovery) = text.split_once("    dns_sd_configs:\n").expect("the containers are found by name");
+        let (_, after) = discovery.split_once("\n\n").expect("another job");
+        let targets = serde_json::json!([{ "targets": targets }]);
+        let text = format!("{before}    static_configs: {targets}\n\n{after}");
+        Self::start_with(&replaced(&text, "rabbitmq:15692", rabbitmq)).await
+    }
+
+    async fn start_with(configuration: &str) -> Option<Self> {
         let program = find("prometheus").await?;
         let data = tempfile::tempdir().expect("a directory");
         let (rules, log) = (folder().join("banklink.rules.yaml"), data.path().join("log"));
-        let configuration = serde_json::json!({
-            "global": { "scrape_interval": INTERVAL, "evaluation_interval": INTERVAL, "scrape_timeout": INTERVAL },
-            "rule_files": [rules],
-            "scrape_configs": [{ "job_name": "banklink", "static_configs": [{ "targets": targets }] }],
-        });
-        // JSON is YAML, too.
+        let configuration = replaced(configuration, "[banklink.rules.yaml]", &format!("[{}]", rules.display()));
         let file = data.path().join("prometheus.yaml");
-        std::fs::write(&file, configuration.to_string()).expect("a file");
+        std::fs::write(&file, replaced(&configuration, "_interval: 15s", &format!("_interval: {INTERVAL}")))
+            .expect("a file");
         let process = Command::new(program)
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", data.path().join("tsdb").display()))
@@ -87,6 +98,17 @@ impl Prometheus {
         let groups = data["groups"].as_array().expect("groups").iter();
         groups.flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
     }
+}
+
+/// A file of [`folder`].
+fn file(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name)).expect("a configuration of Prometheus")
+}
+
+/// `text` with `new` for each `old`, of which there must be one.
+fn replaced(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "there is no {old} in {text}");
+    text.replace(old, new)
 }
 
 /// The folder of Prometheus's configuration in the repository.
