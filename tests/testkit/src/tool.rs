@@ -15,11 +15,18 @@ pub async fn tool(name: &str) -> PathBuf {
     find_tool(name).await.unwrap_or_else(|| panic!("tests/tool {name} failed; its messages are above"))
 }
 
-/// As [`tool`]; `None` if it cannot be installed.
+/// As [`tool`]; `None` if it cannot be installed. Its caller then says on stderr what is not checked, and returns.
+///
+/// # Panics
+/// If it cannot be installed, and `BANKLINK_TOOLS` is `required`: the output of a test that passes is not shown, and what it has left out
+/// would go unnoticed.
 pub async fn find_tool(name: &str) -> Option<PathBuf> {
     // Without a deadline: it may download much.
     let called = Command::new(repository().join("tests/tool")).arg(name).stderr(Stdio::inherit()).output().await;
     let output = called.expect("tests/tool can be run");
     let path = String::from_utf8(output.stdout).expect("a path");
-    output.status.success().then(|| path.trim().into())
+    let found = output.status.success();
+    let required = std::env::var_os("BANKLINK_TOOLS").is_some_and(|value| value == "required");
+    assert!(found || !required, "BANKLINK_TOOLS=required, but tests/tool {name} failed; its messages are above");
+    found.then(|| path.trim().into())
 }
