@@ -1,6 +1,7 @@
 //! What deploys banklink: health checks, the image, systemd units, the Helm chart, a reverse proxy, and the manual.
 
 mod compose;
+mod grafana;
 mod helm;
 mod nginx;
 mod nginx_console;
