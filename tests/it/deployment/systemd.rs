@@ -19,7 +19,8 @@ const UNITS: [(&str, &str); 6] = [
     ("reconciler", "banklink-reconciler.service"),
     ("console", "banklink-console.service"),
 ];
-const MIGRATE: &str = "banklink-migrate.service";
+/// What runs once, before the roles.
+const ONCE: [&str; 2] = ["banklink-migrate.service", "banklink-topology.service"];
 const HARDENING: &str = "banklink-.service.d/10-hardening.conf";
 
 /// The values of a key in a unit, in order.
@@ -60,12 +61,19 @@ async fn each_unit_starts_its_role_with_its_credentials_and_stops_within_the_tim
     let hardening = read(&format!("deploy/systemd/{HARDENING}"));
     let grace: u32 = values(&hardening, "TimeoutStopSec")[0].parse().unwrap();
     assert!(grace > 25, "banklink needs up to 25 s to stop");
-    let migrated = invocation(&read(&format!("deploy/systemd/{MIGRATE}")), directory.path(), value).run().await;
-    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert!(values(&hardening, "Restart").is_empty(), "a drop-in wins over the unit");
+    for name in ONCE {
+        // As for the roles, what an operator puts into banklink.env.
+        let unit = format!("{hardening}\n{}", read(&format!("deploy/systemd/{name}")));
+        let invocation = invocation(&unit, directory.path(), value).env("BANKLINK_NAMESPACE", &app.namespace);
+        let output = invocation.env("BANKLINK_RETRY_SCHEDULE", "100ms,200ms").run().await;
+        assert_eq!(output.code, 0, "{name}: {output:?}");
+    }
 
     let mut ports = Vec::new();
     for (role, name) in UNITS {
         let unit = format!("{hardening}\n{}", read(&format!("deploy/systemd/{name}")));
+        assert_eq!(values(&unit, "Restart"), ["on-failure"], "{name}");
         ports.extend(unit.split("BANKLINK_ADMIN_LISTEN=").skip(1).map(|rest| rest[..14].to_owned()));
         // What an operator puts into banklink.env.
         let invocation = invocation(&unit, directory.path(), value)
@@ -91,7 +99,8 @@ async fn the_units_are_valid_and_systemd_rates_their_exposure_2_0_or_better() {
     std::fs::create_dir(&drop_ins).unwrap();
     std::fs::copy(file("deploy/systemd").join(HARDENING), directory.path().join(HARDENING)).unwrap();
     let mut names: Vec<&str> = UNITS.map(|(_, name)| name).to_vec();
-    names.extend([MIGRATE, "banklink.target"]);
+    names.extend(ONCE);
+    names.push("banklink.target");
     for name in &names {
         let unit = read(&format!("deploy/systemd/{name}")).replace("/usr/bin/banklink", program().to_str().unwrap());
         std::fs::write(directory.path().join(name), unit).unwrap();
