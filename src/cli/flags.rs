@@ -24,7 +24,7 @@ pub struct SettingInfo {
     /// Whether the setting must be set.
     pub required: bool,
     /// Whether the value may come from a file and is left out of help, logs and errors.
-    pub(super) secret: bool,
+    pub secret: bool,
     /// Whether the flag may stand without a value, which means `true`.
     pub(super) switch: bool,
     pub(super) help: &'static str,

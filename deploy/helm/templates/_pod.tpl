@@ -79,6 +79,19 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- join "," $addresses }}
 {{- end }}
 
+{{/* The ports of a rule of a NetworkPolicy. The argument is their numbers. */}}
+{{- define "banklink.ports" -}}
+{{- range . }}
+- { port: {{ . }} }
+{{- end }}
+{{- end }}
+
+{{/* The account of the roles, which has no rights and whose token no pod mounts. The argument is the top level. */}}
+{{- define "banklink.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "banklink.fullname" .) }}
+{{- else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
 {{- define "banklink.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
