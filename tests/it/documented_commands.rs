@@ -15,10 +15,36 @@ use uuid::Uuid;
 
 const README: &str = include_str!("../../README.md");
 const SUBSCRIBERS: &str = include_str!("../../docs/SUBSCRIBERS.md");
-/// The comment above a block that no test runs, which goes on with the reason.
+/// The comment above a block that no test runs as it stands, which goes on with the reason.
 const NOT_RUN: &str = "<!-- not run by a test: ";
-/// The documents whose blocks are all run.
-const RUN: [&str; 3] = ["README.md", "docs/SUBSCRIBERS.md", "deploy/RUNBOOK.md"];
+/// The documents with blocks that are run, and how many of them have a test below; none: another test runs each line of all of them.
+const RUN: [(&str, Option<usize>); 3] =
+    [("README.md", Some(3)), ("docs/SUBSCRIBERS.md", Some(1)), ("deploy/RUNBOOK.md", None)];
+/// What a command begins with.
+const PROGRAMS: [&str; 22] = [
+    "banklink",
+    "bash",
+    "cargo",
+    "cosign",
+    "curl",
+    "docker",
+    "export",
+    "git",
+    "helm",
+    "install",
+    "kubectl",
+    "make",
+    "pg_dump",
+    "pg_restore",
+    "psql",
+    "rabbitmqctl",
+    "sed",
+    "set-permissions",
+    "sigstore",
+    "sqlite3",
+    "sudo",
+    "systemctl",
+];
 
 /// The shell block of `document` that contains `part`.
 fn block(document: &str, part: &str) -> String {
@@ -33,21 +59,57 @@ fn shell(invocation: Invocation) -> Invocation {
     invocation.of("bash".into()).env("PATH", format!("{directory}:{path}"))
 }
 
+/// The documents of the repository, by path.
+fn documents() -> Vec<(String, String)> {
+    let listed = Command::new("git").args(["ls-files", "*.md"]).output().expect("git");
+    let paths = String::from_utf8(listed.stdout).expect("UTF-8");
+    let read = |path: &str| (path.to_owned(), std::fs::read_to_string(path).expect("a document"));
+    let documents: Vec<_> = paths.lines().map(read).collect();
+    assert!(documents.iter().any(|(path, _)| path == "README.md"), "{paths}");
+    documents
+}
+
+/// Each block of `language` in `text`: the line above it, and its content.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
+    let fence = format!("```{language}\n");
+    let starts = text.match_indices(&fence).map(|(at, fence)| (at, at + fence.len()));
+    starts
+        .map(|(at, start)| {
+            let above = text[..at].trim_end().lines().next_back().unwrap_or_default();
+            (above, text[start..].split("```").next().unwrap_or_default())
+        })
+        .collect()
+}
+
 #[test]
 fn every_shell_block_is_run_or_says_that_it_is_not() {
-    let listed = Command::new("git").args(["ls-files", "*.md"]).output().expect("git");
-    let documents = String::from_utf8(listed.stdout).expect("UTF-8");
-    assert!(documents.lines().any(|document| document == "README.md"), "{documents}");
-    for document in documents.lines().filter(|document| !RUN.contains(document)) {
-        let text = std::fs::read_to_string(document).expect("a document");
-        let before: Vec<&str> = text.split("```sh\n").collect();
-        for above in &before[..before.len() - 1] {
-            let line = above.trim_end().lines().next_back().unwrap_or_default();
-            assert!(line.starts_with(NOT_RUN), "{document}: neither run nor marked, after {line:?}");
+    for (path, text) in documents() {
+        let unmarked = blocks(&text, "sh").iter().filter(|(above, _)| !above.starts_with(NOT_RUN)).count();
+        match RUN.iter().find(|(run, _)| *run == path) {
+            // The runbook's test runs every line of it.
+            Some((_, None)) => {}
+            Some((_, Some(tests))) => assert_eq!(unmarked, *tests, "{path}: a block without a test"),
+            None => assert_eq!(unmarked, 0, "{path}: a block that is neither run nor marked"),
         }
     }
-    assert_eq!(README.matches("```sh").count(), 3, "a block without a test");
-    assert_eq!(SUBSCRIBERS.matches("```sh").count(), 1, "a block without a test");
+}
+
+#[test]
+fn a_command_is_in_a_shell_block() {
+    for (path, text) in documents() {
+        for (above, block) in blocks(&text, "text").into_iter().filter(|(above, _)| !above.starts_with(NOT_RUN)) {
+            let first = block.split_whitespace().next().unwrap_or_default();
+            let program = first.rsplit('/').next().unwrap_or_default();
+            // `VARIABLE=value program`
+            let assigns =
+                first.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+                    && block.split_whitespace().count() > 1;
+            assert!(
+                !PROGRAMS.contains(&program) && !assigns,
+                "{path}: a command in a block of text, after {above:?}: {block}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
