@@ -3,6 +3,7 @@
 mod compose;
 mod grafana;
 mod helm;
+mod helm_values;
 mod nginx;
 mod nginx_console;
 mod operations;
