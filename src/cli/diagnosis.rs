@@ -1,69 +1,79 @@
-//! What `banklink check` finds out beyond reachability: the version of RabbitMQ, confirms, encryption and clocks.
+//! What `banklink check` says about RabbitMQ by AMQP: reachability, topology, version, confirms and encryption.
 
-use chrono::TimeDelta;
-
-use super::check_line::{Check, SKIPPED};
+use super::check_line::Check;
 use crate::broker::{self, Address, Connection, known_defect, server_version};
-use crate::store::Store;
 
-/// The largest difference between clocks that is not worth a warning.
-const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(1);
+/// The remedy of alarms.
+pub(super) const ALARM: &str = "see `rabbitmq-diagnostics alarms`: RabbitMQ may be short of memory or disk";
 
-/// The checks of RabbitMQ; without a connection, each says that it was skipped.
-pub(super) async fn of_broker(address: &Address, connection: Option<&Connection>) -> Vec<Check> {
-    let Some(connection) = connection else { return vec![skipped("version"), skipped("confirm"), encryption(address)] };
-    vec![version(address).await, confirm(connection).await, encryption(address)]
+/// The lines `broker` and `topology`.
+pub(super) async fn reached(connected: &Result<Connection, broker::Error>) -> [Check; 2] {
+    match connected {
+        Ok(connection) => [Check::passed("broker", "reachable"), topology(connection).await],
+        Err(error) => {
+            let remedy = "start RabbitMQ, or correct the host, user, password or virtual host of AMQP_URL; with amqps://, SSL_CERT_FILE \
+                          names an authority of your own";
+            [Check::failed("broker", error.to_string(), remedy), Check::skipped("topology", "broker")]
+        }
+    }
 }
 
-fn skipped(name: &'static str) -> Check {
-    Check::new(name, Err(SKIPPED.to_owned()))
+async fn topology(connection: &Connection) -> Check {
+    let Err(error) = connection.compare().await else { return Check::passed("topology", "declared") };
+    let remedy = match error {
+        broker::Error::Missing(_) => "run `banklink topology apply`, with the rights to configure it",
+        broker::Error::Mismatch(_) | broker::Error::Precondition(_) => {
+            "deploy/RUNBOOK.md, a queue exists with other arguments: drain it, delete it, and run `banklink topology apply`"
+        }
+        broker::Error::Amqp(_) => {
+            "give the user of AMQP_URL the right to configure (deploy/rabbitmq/permissions.md), or set BANKLINK_DECLARE=false"
+        }
+        _ => ALARM,
+    };
+    Check::failed("topology", error.to_string(), remedy)
+}
+
+/// The lines `version`, `confirm` and `tls`; without a connection, the first two say that they were skipped.
+pub(super) async fn of_broker(address: &Address, connection: Option<&Connection>) -> [Check; 3] {
+    match connection {
+        Some(connection) => [version(address).await, confirm(connection).await, encryption(address)],
+        None => [Check::skipped("version", "broker"), Check::skipped("confirm", "broker"), encryption(address)],
+    }
 }
 
 async fn version(address: &Address) -> Check {
     match server_version(address).await {
-        Ok(version) => match known_defect(&version) {
-            Some((defect, remedy)) => {
-                Check::new("version", Ok(format!("RabbitMQ {version}; warning: {defect}"))).with_remedy(remedy)
+        Ok(version) => {
+            let check = Check::passed("version", format!("RabbitMQ {version}"));
+            match known_defect(&version) {
+                Some((defect, remedy)) => check.warn(defect, remedy),
+                None => check,
             }
-            None => Check::new("version", Ok(format!("RabbitMQ {version}"))),
-        },
-        Err(error) => Check::new("version", Ok(format!("unknown: {error}"))),
+        }
+        Err(error) => Check::passed("version", "unknown")
+            .warn(error.to_string(), "compare `rabbitmqctl version` with the advisories of RabbitMQ"),
     }
 }
 
 async fn confirm(connection: &Connection) -> Check {
     match connection.probe_confirm().await {
         Ok(took) => {
-            Check::new("confirm", Ok(format!("RabbitMQ confirmed a message within {} ms", took.as_millis() + 1)))
+            let milliseconds = took.as_millis() + 1;
+            Check::passed("confirm", format!("a quorum queue confirmed a message within {milliseconds} ms"))
         }
         // A user with few rights, who can do its work nevertheless.
-        Err(broker::Error::Amqp(reason)) => Check::new("confirm", Ok(format!("not probed: {reason}"))),
-        Err(error) => Check::new("confirm", Err(error.to_string()))
-            .with_remedy("see `rabbitmq-diagnostics alarms`: RabbitMQ may be short of memory or disk"),
+        Err(broker::Error::Amqp(reason)) => {
+            let remedy = "check with a user who may configure and write `amq.gen*`, and write `amq.default`";
+            Check::not_checked("confirm", format!("not probed: {reason}"), remedy)
+        }
+        Err(error) => Check::failed("confirm", error.to_string(), ALARM),
     }
 }
 
 fn encryption(address: &Address) -> Check {
     if address.is_exposed() {
-        let warning = "warning: credentials and webhooks cross the network to RabbitMQ unencrypted";
-        return Check::new("tls", Ok(warning.to_owned())).with_remedy("use amqps:// in AMQP_URL");
+        let warning = "credentials and webhooks cross the network to RabbitMQ unencrypted";
+        return Check::passed("tls", "RabbitMQ is on another machine").warn(warning, "use amqps:// in AMQP_URL");
     }
-    Check::new("tls", Ok("RabbitMQ is on this machine, or the connection is encrypted".to_owned()))
-}
-
-/// Compares the clock of this machine with the database's.
-pub(super) async fn clock(store: Option<&Store>) -> Check {
-    let Some(store) = store else { return skipped("clock") };
-    match store.clock_skew().await {
-        Ok(None) => Check::new("clock", Ok("SQLite uses the clock of this machine".to_owned())),
-        Ok(Some(skew)) if skew.abs() <= MAX_CLOCK_SKEW => {
-            Check::new("clock", Ok("within 1 s of the database's clock".to_owned()))
-        }
-        Ok(Some(skew)) => {
-            let seconds = skew.num_seconds();
-            Check::new("clock", Ok(format!("warning: the database's clock differs by {seconds} s from this machine's")))
-                .with_remedy("synchronize the clocks of both machines, for example with chrony")
-        }
-        Err(error) => Check::new("clock", Err(error.to_string())),
-    }
+    Check::passed("tls", "RabbitMQ is on this machine, or the connection is encrypted")
 }

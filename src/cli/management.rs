@@ -6,6 +6,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
 use super::check_line::Check;
+use super::diagnosis::ALARM;
 use super::probe;
 use super::queue_diagnosis::queue_check;
 use crate::broker::{Address, Topology};
@@ -17,6 +18,10 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The remedy if the user may not ask.
 const TAG: &str = "give the user of AMQP_URL the tag `management` or `monitoring`, or put another user into the URL";
+/// The remedy if the API does not answer as it should.
+const PLUGIN: &str = "enable the plugin rabbitmq_management, or correct the URL";
+/// The remedy if the API does not answer about one thing.
+const LATER: &str = "see RabbitMQ's log, and ask again";
 
 /// The management API at one address.
 struct Management {
@@ -34,6 +39,12 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     url.ok_or_else(|| "--management: expected an http:// or https:// URL, such as http://127.0.0.1:15672".to_owned())
 }
 
+/// The line of a `check` that does not ask.
+pub(super) fn not_asked() -> Check {
+    let reason = "not asked: alarms, policies, and the queues' arguments and leaders were not checked";
+    Check::not_checked("management", reason, "pass --management URL, such as http://127.0.0.1:15672")
+}
+
 /// What the API at `base` says about the server and about each queue of `topology`. The user is that of `base`, else that of `address`.
 pub(super) async fn checks(mut base: Url, address: &Address, topology: &Topology) -> Vec<Check> {
     let (user, password) = address.credentials();
@@ -43,7 +54,7 @@ pub(super) async fn checks(mut base: Url, address: &Address, topology: &Topology
     let _ = (base.set_username(""), base.set_password(None));
     let client = match probe::client() {
         Ok(client) => client,
-        Err(error) => return vec![Check::new("management", Err(format!("{error:#}")))],
+        Err(error) => return vec![Check::failed("management", format!("{error:#}"), PLUGIN)],
     };
     let management = Management { client, base, user: own.unwrap_or_else(|| (user.to_owned(), password.to_owned())) };
     let mut checks = vec![management.overview().await];
@@ -56,8 +67,11 @@ pub(super) async fn checks(mut base: Url, address: &Address, topology: &Topology
         let name = declared["name"].as_str().unwrap_or_default();
         checks.push(match management.get(&["queues", address.vhost(), name]).await {
             Ok((StatusCode::OK, queue)) => queue_check(topology, declared, &queue),
-            Ok((status, _)) => Check::new("queue", Err(format!("{name}: the management API answers {status}"))),
-            Err(error) => Check::new("queue", Err(format!("{name}: {error}"))),
+            Ok((StatusCode::NOT_FOUND, _)) => {
+                Check::failed("queue", format!("{name}: does not exist"), "run `banklink topology apply`")
+            }
+            Ok((status, _)) => Check::failed("queue", format!("{name}: the management API answers {status}"), TAG),
+            Err(error) => Check::failed("queue", format!("{name}: {error}"), LATER),
         });
     }
     checks
@@ -68,26 +82,28 @@ impl Management {
         match self.get(&["overview"]).await {
             Ok((StatusCode::OK, answer)) => {
                 let version = answer["rabbitmq_version"].as_str().unwrap_or("of an unknown version");
-                Check::new("management", Ok(format!("RabbitMQ {version} answers at {}", self.base)))
+                Check::passed("management", format!("RabbitMQ {version} answers at {}", self.base))
             }
-            Ok((status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _)) => {
-                Check::new("management", Err(format!("{} answers {status}", self.base))).with_remedy(TAG)
+            Ok((status, _)) => {
+                let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                let cause = format!("{} answers {status}", self.base);
+                Check::failed("management", cause, if is_refused { TAG } else { PLUGIN })
             }
-            Ok((status, _)) => Check::new("management", Err(format!("{} answers {status}", self.base))),
-            Err(error) => Check::new("management", Err(format!("{}: {error}", self.base)))
-                .with_remedy("enable the plugin rabbitmq_management, or correct the URL"),
+            Err(error) => Check::failed("management", format!("{}: {error}", self.base), PLUGIN),
         }
     }
 
     async fn alarms(&self) -> Check {
         match self.get(&["health", "checks", "alarms"]).await {
-            Ok((StatusCode::OK, _)) => Check::new("alarms", Ok("none".to_owned())),
+            Ok((StatusCode::OK, _)) => Check::passed("alarms", "none"),
             Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => {
-                Check::new("alarms", Err("an alarm blocks publishing: webhooks are answered 503".to_owned()))
-                    .with_remedy("see `rabbitmq-diagnostics alarms`: RabbitMQ is short of memory or disk")
+                Check::failed("alarms", "an alarm blocks publishing: webhooks are answered 503", ALARM)
             }
-            Ok((status, _)) => Check::new("alarms", Ok(format!("not checked: the management API answers {status}"))),
-            Err(error) => Check::new("alarms", Err(error)),
+            Ok((status, _)) => {
+                let reason = format!("not checked: the management API answers {status}");
+                Check::not_checked("alarms", reason, TAG)
+            }
+            Err(error) => Check::failed("alarms", error, LATER),
         }
     }
 

@@ -7,18 +7,22 @@ mod check_line;
 mod command_error;
 mod connections;
 mod console_settings;
+mod database_diagnosis;
 mod diagnosis;
 mod events;
+mod example_table;
 mod examples;
 mod flags;
 mod letter_commands;
 mod link_commands;
+mod man;
 mod management;
 mod migrate;
 mod openapi;
 mod output;
 mod probe;
 mod queue_diagnosis;
+mod queue_effects;
 mod reconcile_command;
 mod reconcile_output;
 mod rehearse;
@@ -59,7 +63,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run roles; by default all of them in one process
+    /// Run roles in one process; by default ingress, worker and relay
     Run(run::Args),
     /// Apply, revert or list the steps of the database schema
     Migrate(migrate::Args),
@@ -145,7 +149,7 @@ async fn execute(command: Command, flags: &Flags) -> Result<(), CommandError> {
         Command::DeadLetters(command) => letter_commands::run(command, flags).await,
         Command::Links(command) => link_commands::run(command, flags).await,
         Command::Reconcile(args) => reconcile_command::run(args, flags).await,
-        Command::Man { directory } => Ok(clap_mangen::generate_to(command_line(), directory)?),
+        Command::Man { directory } => Ok(man::write(command_line(), &directory)?),
         Command::Schema(args) => schema::run(&args, flags),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use reqwest::{Client, Response, Url, redirect};
 use serde_json::Value;
 
+use super::check_line::Check;
 use crate::failpoints;
 
 /// Maximum duration of a probe; below the timeout of the image's health check.
@@ -34,8 +35,16 @@ pub(super) fn url(target: &str, listen: &str) -> Result<Url, String> {
     Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(expected)
 }
 
-/// Asks `url`. The answer is a success if its status is 200; otherwise the result names the checks that failed.
-pub(super) async fn ask(url: &Url) -> Result<String, String> {
+/// Asks `url`: passed if it answers 200, else failed with the names of the checks of that process that failed.
+pub(super) async fn check(url: &Url) -> Check {
+    let remedy = "start the process, or correct TARGET; its log says why a check fails";
+    match ask(url).await {
+        Ok(answer) => Check::passed("probe", answer),
+        Err(cause) => Check::failed("probe", cause, remedy),
+    }
+}
+
+async fn ask(url: &Url) -> Result<String, String> {
     let asked = async {
         let mut response = client()?.get(url.clone()).send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();

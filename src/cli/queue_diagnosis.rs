@@ -1,36 +1,17 @@
-//! What the management API says about one of our queues: where it is, and which policies change it. Pure.
-//!
-//! Where a queue has an argument, RabbitMQ takes the lower of two numbers, and otherwise the argument before the policy. So a policy
-//! cannot switch at-least-once dead-lettering off, but it can shorten a TTL, lower a limit, or set one that we did not.
+//! What the management API says about one of our queues: its arguments, where it is, and which policies change it. Pure.
 
 use serde_json::Value;
 
 use super::check_line::Check;
+use super::queue_effects::{Effect, Kind, POLICIES, argument_effects, policy_effects};
 use crate::broker::Topology;
 
-/// How long a delivery may be held unacknowledged during an alarm of RabbitMQ, in ms (docs/ARCHITECTURE.md).
-const MAX_HELD_MS: i64 = 20 * 60 * 1000;
-/// The merged policies of a queue; missing for some seconds after RabbitMQ has started or the queue was declared.
-const POLICIES: &str = "effective_policy_definition";
-const REMEDY: &str = "see `rabbitmqctl list_policies` and `list_operator_policies`: take the key out, or let the pattern not match this queue";
-
-/// Which of our queues it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Work,
-    Tier,
-    Dead,
-    Log,
-}
-
-/// What a policy does to a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Effect {
-    /// Messages may be lost.
-    Loss(String),
-    /// Something else than the contract says.
-    Change(String),
-}
+/// What to do about each kind of finding.
+const FREE_OF_POLICY: &str = "see `rabbitmqctl list_policies` and `list_operator_policies`: take the key out, or let the pattern not match this queue";
+const DECLARE_AGAIN: &str =
+    "for the declared arguments, delete the queue once it is empty, and run `banklink topology apply`";
+const START_NODES: &str = "start the nodes that are away: see `rabbitmqctl cluster_status`";
+const ASK_AGAIN: &str = "ask again in a few seconds";
 
 /// The line about a queue that is declared as `declared`; `queue` is the answer of the API.
 pub(super) fn queue_check(topology: &Topology, declared: &Value, queue: &Value) -> Check {
@@ -41,80 +22,65 @@ pub(super) fn queue_check(topology: &Topology, declared: &Value, queue: &Value) 
         name if name == topology.event_log() => Kind::Log,
         _ => Kind::Tier,
     };
-    let mut effects = policy_effects(kind, queue);
     let is_at_least_once =
         is_text(queue, "x-dead-letter-strategy", "at-least-once") && is_text(queue, "x-overflow", "reject-publish");
+    let strategy = if is_at_least_once { ", dead-letters at least once" } else { "" };
+    let type_name = queue["type"].as_str().unwrap_or("of an unknown type");
+    let place = nodes(queue).map_or_else(|| "its nodes are not known".to_owned(), |nodes| nodes.to_string());
+    let detail = format!("{name}: {type_name}, {place}, arguments {}{strategy}", arguments(queue));
+    let mut check = with_nodes(Check::passed("queue", detail), nodes(queue).as_ref());
     if matches!(kind, Kind::Work | Kind::Tier) && !is_at_least_once {
-        effects.push(Effect::Loss("it does not dead-letter at least once".to_owned()));
+        check = check.fail("it does not dead-letter at least once", DECLARE_AGAIN);
     }
-    let mut detail = format!("{name}: {}", place(queue));
-    if is_at_least_once {
-        detail += ", dead-letters at least once";
-    }
-    let is_loss = effects.iter().any(|effect| matches!(effect, Effect::Loss(_)));
-    let has_effect = !effects.is_empty();
     if queue.get(POLICIES).is_none() {
-        detail += "; warning: RabbitMQ does not know its policies yet; ask again in a few seconds";
+        check = check.warn("RabbitMQ does not know its policies yet", ASK_AGAIN);
     }
-    for Effect::Loss(text) | Effect::Change(text) in effects {
-        detail += "; warning: ";
-        detail += &text;
-    }
-    let check = Check::new("queue", if is_loss { Err(detail) } else { Ok(detail) });
-    if has_effect { check.with_remedy(REMEDY) } else { check }
+    let by_policy = policy_effects(kind, queue).into_iter().map(|effect| (effect, FREE_OF_POLICY));
+    let by_argument = argument_effects(kind, declared, queue).into_iter().map(|effect| (effect, DECLARE_AGAIN));
+    by_policy.chain(by_argument).fold(check, |check, (effect, remedy)| match effect {
+        Effect::Loss(text) => check.fail(&text, remedy),
+        Effect::Change(text) => check.warn(text, remedy),
+    })
 }
 
-/// The type of a queue and the nodes that it is on.
-fn place(queue: &Value) -> String {
-    let kind = queue["type"].as_str().unwrap_or("of an unknown type");
+/// Where a queue is.
+struct Nodes<'a> {
+    leader: &'a str,
+    members: usize,
+    online: usize,
+}
+
+impl std::fmt::Display for Nodes<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { leader, members, online } = self;
+        write!(formatter, "leader {leader}, {online} of {members} members online")
+    }
+}
+
+/// `None` while RabbitMQ does not know them.
+fn nodes(queue: &Value) -> Option<Nodes<'_>> {
     let count = |field: &str| queue[field].as_array().map(Vec::len);
     // Of a stream, RabbitMQ 3.10 has only the node.
-    let leader = queue["leader"].as_str().or_else(|| queue["node"].as_str());
-    let Some((leader, members)) = leader.zip(count("members")) else {
-        return format!("{kind}, its nodes are not known yet");
-    };
-    let online = count("online").unwrap_or(members);
-    let warning = if online < members { " (warning: not all)" } else { "" };
-    format!("{kind}, leader {leader}, {online} of {members} members online{warning}")
+    let leader = queue["leader"].as_str().or_else(|| queue["node"].as_str())?;
+    let members = count("members")?;
+    Some(Nodes { leader, members, online: count("online").unwrap_or(members) })
 }
 
-/// What the policies that apply to the queue change.
-fn policy_effects(kind: Kind, queue: &Value) -> Vec<Effect> {
-    let policies = queue[POLICIES].as_object().into_iter().flatten();
-    policies.filter_map(|(key, value)| effect(kind, key, value, &queue["arguments"])).collect()
+fn with_nodes(check: Check, nodes: Option<&Nodes<'_>>) -> Check {
+    match nodes {
+        None => check.warn("RabbitMQ does not know its nodes yet", ASK_AGAIN),
+        Some(nodes) if nodes.online * 2 <= nodes.members => {
+            check.fail("without a majority of its members it takes and delivers nothing", START_NODES)
+        }
+        Some(nodes) if nodes.online < nodes.members => check.warn("not all members are online", START_NODES),
+        Some(_) => check,
+    }
 }
 
-fn effect(kind: Kind, key: &str, value: &Value, arguments: &Value) -> Option<Effect> {
-    let number = value.as_i64().unwrap_or_default();
-    let is_lower = |argument: &str| arguments[argument].as_i64().is_none_or(|argued| number < argued);
-    let policy = format!("a policy sets {key} to {value}");
-    Some(match (key, kind) {
-        ("expires", _) => Effect::Loss(format!("{policy}: without consumers the queue is deleted, and what is on it")),
-        ("message-ttl", Kind::Work) => Effect::Change(format!("{policy}: webhooks that wait longer die as `expired`")),
-        ("message-ttl", Kind::Tier) if is_lower("x-message-ttl") => {
-            Effect::Change(format!("{policy}: retries come before their time"))
-        }
-        ("message-ttl", Kind::Dead) => Effect::Loss(format!("{policy}: dead messages that wait longer are dropped")),
-        ("max-length" | "max-length-bytes", Kind::Work | Kind::Tier) => {
-            Effect::Change(format!("{policy}: when it is full, webhooks and their retries are refused"))
-        }
-        ("max-length" | "max-length-bytes", Kind::Dead) => {
-            Effect::Loss(format!("{policy}: when it is full, dead messages are dropped"))
-        }
-        ("max-length-bytes" | "max-age", Kind::Log) => {
-            Effect::Change(format!("{policy}: the stream may keep less than 7 days"))
-        }
-        ("delivery-limit", Kind::Work) if is_lower("x-delivery-limit") => {
-            Effect::Change(format!("{policy}: webhooks die as `delivery_limit` after fewer redeliveries"))
-        }
-        ("delivery-limit", Kind::Dead) if is_lower("x-delivery-limit") => {
-            Effect::Loss(format!("{policy}: dead messages are dropped after so many redeliveries"))
-        }
-        ("consumer-timeout", Kind::Work | Kind::Dead) if number < MAX_HELD_MS => Effect::Change(format!(
-            "{policy}: RabbitMQ takes back what is held during an outage, at one delivery count"
-        )),
-        _ => return None,
-    })
+fn arguments(queue: &Value) -> String {
+    let arguments = queue["arguments"].as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    arguments.map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(" ")
 }
 
 fn is_text(queue: &Value, argument: &str, expected: &str) -> bool {
@@ -126,36 +92,58 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::retry::Schedule;
 
-    fn effects(kind: Kind, policy: &Value) -> Vec<Effect> {
-        let arguments = json!({ "x-message-ttl": 5000, "x-delivery-limit": 20 });
-        policy_effects(kind, &json!({ "effective_policy_definition": policy, "arguments": arguments }))
+    /// The line about the dead queue of three nodes, with what `change` makes of the answer of the API.
+    fn line(change: Value) -> Value {
+        let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
+        let definitions = topology.definitions("/");
+        let declared =
+            definitions["queues"].as_array().unwrap().iter().find(|queue| queue["name"] == "ns.webhooks.dead");
+        let declared = declared.unwrap();
+        let mut queue = json!({ "type": "quorum", "arguments": declared["arguments"], "effective_policy_definition": {},
+            "leader": "a", "members": ["a", "b", "c"], "online": ["a", "b", "c"] });
+        queue.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        queue_check(&topology, declared, &queue).line()
     }
 
     #[test]
-    fn a_policy_that_drops_messages_is_a_loss_and_one_that_only_changes_a_limit_is_not() {
-        for key in ["message-ttl", "max-length", "delivery-limit", "expires"] {
-            let policy = json!({ key: 7 });
-            assert!(matches!(&*effects(Kind::Dead, &policy), [Effect::Loss(_)]), "{key}");
-            let is_loss = matches!(&*effects(Kind::Work, &policy), [Effect::Loss(_)]);
-            assert_eq!((is_loss, effects(Kind::Work, &policy).len()), (key == "expires", 1), "{key}");
+    fn a_queue_without_a_majority_has_failed_and_one_member_that_is_away_is_a_warning() {
+        for (online, state, warns) in [(3, "ok", false), (2, "ok", true), (1, "failed", false), (0, "failed", false)] {
+            let up = &["a", "b", "c"][..online];
+            let line = line(json!({ "online": up }));
+            assert!(line["detail"].as_str().unwrap().contains(&format!("{online} of 3 members online")), "{line}");
+            assert_eq!((line["state"].as_str(), line["warning"].is_string()), (Some(state), warns), "{line}");
+            assert_eq!(line["remedy"].is_string(), online < 3, "{line}");
         }
+        assert!(line(json!({ "leader": null }))["warning"].is_string());
+        let of_two = line(json!({ "members": ["a", "b"], "online": ["a"] }));
+        assert_eq!(of_two["state"], "failed", "{of_two}");
     }
 
     #[test]
-    fn a_policy_that_an_argument_overrides_is_not_reported() {
-        let higher = json!({ "message-ttl": 6000, "delivery-limit": 30, "consumer-timeout": 1_800_000 });
-        assert_eq!(effects(Kind::Tier, &higher), []);
-        let without_effect =
-            json!({ "delivery-limit": 30, "overflow": "drop-head", "dead-letter-strategy": "at-most-once" });
-        assert_eq!(effects(Kind::Work, &without_effect), []);
-        assert_eq!(effects(Kind::Log, &json!({ "max-age": "1D" })).len(), 1);
-        assert_eq!(policy_effects(Kind::Work, &json!({ "effective_policy_definition": [] })), []);
-    }
-
-    #[test]
-    fn a_queue_with_a_member_that_is_away_is_pointed_out() {
-        let queue = json!({ "type": "quorum", "leader": "a", "members": ["a", "b", "c"], "online": ["a", "b"] });
-        assert_eq!(place(&queue), "quorum, leader a, 2 of 3 members online (warning: not all)");
+    fn arguments_are_listed_and_a_difference_is_reported_by_what_it_does() {
+        let as_declared = line(json!({}));
+        let listed = "arguments x-delivery-limit=2147483647 x-queue-type=quorum";
+        assert!(as_declared["detail"].as_str().unwrap().contains(listed), "{as_declared}");
+        assert_eq!(as_declared["remedy"], Value::Null, "{as_declared}");
+        for (arguments, state, expected) in [
+            (json!({ "x-delivery-limit": 20 }), "failed", "x-delivery-limit is 20, not 2147483647 as declared: dead"),
+            (
+                json!({ "x-delivery-limit": 2_147_483_647, "x-max-length": 5 }),
+                "failed",
+                "x-max-length is 5, not absent",
+            ),
+            (
+                json!({ "x-queue-type": "quorum" }),
+                "failed",
+                "x-delivery-limit is absent, not 2147483647 as declared: Rabbit",
+            ),
+            (json!({ "x-delivery-limit": 2_147_483_647 }), "ok", "x-queue-type is absent, not \"quorum\""),
+        ] {
+            let line = line(json!({ "arguments": arguments }));
+            assert!(line["detail"].as_str().unwrap().contains(expected), "{line}");
+            assert!(line["state"] == state && line["remedy"].is_string(), "{line}");
+        }
     }
 }

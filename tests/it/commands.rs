@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rstest::rstest;
 use serde_json::Value;
-use testkit::process::{banklink, program};
+use testkit::process::{Output, banklink, program};
 use testkit::waiting::within;
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
@@ -16,28 +16,39 @@ use uuid::Uuid;
 async fn check_reports_what_is_healthy_and_what_is_not(#[case] on: On) {
     let app = TestApp::start(on).await;
     let healthy = app.command(&["check"]).run().await;
-    assert_eq!((healthy.code, healthy.stdout.lines().count()), (0, 8), "{healthy:?}");
+    assert_eq!((healthy.code, healthy.stdout.lines().count()), (0, 9), "{healthy:?}");
     assert!(healthy.stdout.lines().all(|line| line.contains(" ok ")), "{}", healthy.stdout);
     let json = app.command(&["check", "--json"]).run().await;
     let lines: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().all(|line| line["state"] == "ok"), "{lines:?}");
     let names: Vec<&str> = lines.iter().filter_map(|line| line["check"].as_str()).collect();
-    assert_eq!(names, ["broker", "topology", "database", "schema", "version", "confirm", "tls", "clock"]);
+    assert_eq!(names, ["broker", "topology", "database", "schema", "version", "confirm", "tls", "clock", "management"]);
     let detail = |check: &str| {
         let line = lines.iter().find(|line| line["check"] == check);
         line.and_then(|line| line["detail"].as_str()).unwrap_or_default().to_owned()
     };
     assert!(detail("version").starts_with("RabbitMQ ") && detail("confirm").contains("confirmed"), "{lines:?}");
-    for line in lines.iter().filter(|line| line["detail"].as_str().is_some_and(|text| text.contains("warning"))) {
-        assert!(line["remedy"].is_string(), "{line}");
-    }
+    assert!(detail("management").starts_with("not asked: "), "{lines:?}");
+    let warns = assert_remedies(&json);
+    // Debian's RabbitMQ has advisories against it.
+    assert_eq!(app.command(&["check", "--strict"]).run().await.code, i32::from(warns), "{json:?}");
 
     let undeclared = app.command(&["check", "--namespace", "it-undeclared"]).run().await;
     assert_eq!(undeclared.code, 1);
     assert!(undeclared.stdout.contains("it-undeclared.webhooks.dead"), "{}", undeclared.stdout);
+    for arguments in [
+        ["--namespace", "it-undeclared"],
+        ["--amqp-url", "amqp://127.0.0.1:1"],
+        ["--database-url", "sqlite:///does/not/exist"],
+        ["--database-url", "postgres://127.0.0.1:1/none"],
+    ] {
+        let output = app.command(&[&["check", "--json"], arguments.as_slice()].concat()).run().await;
+        assert_eq!(output.code, 1, "{output:?}");
+        assert_remedies(&output);
+    }
     let unreachable = app.command(&["check", "--amqp-url", "amqp://127.0.0.1:1"]).run().await;
     assert!(unreachable.code == 1 && unreachable.stdout.contains("broker     failed"), "{unreachable:?}");
-    assert_eq!(unreachable.stdout.lines().count(), 8, "a check that could not run is listed, too: {unreachable:?}");
+    assert_eq!(unreachable.stdout.lines().count(), 9, "a check that could not run is listed, too: {unreachable:?}");
     let rename = async |from: &str, to: &str| {
         let sql = format!("ALTER TABLE {from} RENAME TO {to}");
         app.sql(&sql, &sql).await;
@@ -46,6 +57,19 @@ async fn check_reports_what_is_healthy_and_what_is_not(#[case] on: On) {
     let unwritable = app.command(&["check"]).run().await;
     assert!(unwritable.code == 1 && unwritable.stdout.contains("database   failed"), "{unwritable:?}");
     rename("gone", "outbox_events").await;
+}
+
+/// Asserts that what failed or warns says what to do; returns whether there is a warning.
+fn assert_remedies(check: &Output) -> bool {
+    let lines = check.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    for line in &lines {
+        let is_healthy = line["state"] == "ok" && line["warning"].is_null();
+        assert!(is_healthy || line["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{line}");
+        let warning = line["warning"].as_str();
+        assert!(warning.is_none_or(|warning| line["detail"].as_str().unwrap().contains(warning)), "{line}");
+    }
+    lines.iter().any(|line| line["warning"].is_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +109,10 @@ async fn a_man_page_is_written_for_each_command() {
     let man = banklink(&["man", directory.path().to_str().unwrap()]).run().await;
     assert_eq!(man.code, 0, "{man:?}");
     let replay = std::fs::read_to_string(directory.path().join("banklink-dead-letters-replay.1")).unwrap();
-    assert!(replay.contains("\\-\\-canary") && replay.contains("Examples:"), "{replay}");
+    assert!(replay.contains("\\-\\-canary") && replay.contains(".SH EXAMPLES\n.nf\n  banklink"), "{replay}");
+    assert!(!replay.contains("EXTRA"), "{replay}");
+    let run = std::fs::read_to_string(directory.path().join("banklink-run.1")).unwrap();
+    assert!(run.contains("BANKLINK_BATCH_SIZE") && run.contains("LEAN_WEBHOOK_SECRETS_FILE"), "{run}");
     assert!(directory.path().join("banklink.1").exists() && !directory.path().join("banklink-man.1").exists());
     assert_eq!(banklink(&["man", "/does/not/exist"]).run().await.code, 1);
 }

@@ -47,6 +47,7 @@ async fn check_reports_policies_that_change_our_queues_and_where_these_are() {
     let tier = queue(&healthy, "banklink.webhooks.retry.5s");
     let detail = tier["detail"].as_str().unwrap();
     assert!(detail.contains("quorum, leader banklink-") && detail.ends_with("dead-letters at least once"), "{detail}");
+    assert!(detail.contains("arguments x-dead-letter-exchange=banklink.webhooks x-"), "{detail}");
     assert!(detail.contains("1 of 1 members online") && tier["remedy"].is_null(), "{tier}");
     assert!(queue(&healthy, "banklink.events.log")["detail"].to_string().contains(": stream, leader banklink-"));
 
@@ -63,6 +64,7 @@ async fn check_reports_policies_that_change_our_queues_and_where_these_are() {
     assert!(detail.contains("message-ttl to 60000") && !detail.contains("delivery-limit"), "{detail}");
     let states = [&work["state"], &queue(&changed, "banklink.webhooks.dead")["state"]].map(ToString::to_string);
     assert_eq!((states, changed.code), (["\"ok\"", "\"failed\""].map(ToOwned::to_owned), 1), "{changed:?}");
+    assert!(work["warning"].as_str().unwrap().contains("message-ttl to 60000"), "{work}");
 
     for (url, expected) in [
         (format!("http://guest:wrong-password@127.0.0.1:{port}"), "401"),
