@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -18,7 +18,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExpor
 use tracing::warn;
 use uuid::Uuid;
 
-use super::variables::{LINK_LIMIT, problems, variable};
+use super::variables::{LINK_LIMIT, of_exporter, problems, variable};
 
 /// How often a failing export is logged.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -35,26 +35,18 @@ const MAX_LINKS: u32 = 1024;
 /// # Errors
 /// A message that names each variable that cannot be honoured, and what was expected.
 pub(super) fn provider(endpoint: Option<&str>) -> Result<Option<SdkTracerProvider>, String> {
+    let is = |name: &str, value: &str| variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value));
+    if is("OTEL_SDK_DISABLED", "true") {
+        return Ok(None);
+    }
     let problems = problems();
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
-    let is = |name: &str, value: &str| variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value));
     let endpoint = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or(endpoint.map(str::to_owned));
-    let Some(endpoint) = endpoint.filter(|_| !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none"))
-    else {
-        return Ok(None);
-    };
+    let Some(endpoint) = endpoint.filter(|_| !is("OTEL_TRACES_EXPORTER", "none")) else { return Ok(None) };
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(&endpoint);
-    let exporter = if endpoint.starts_with("https:") {
-        let tls = ClientTlsConfig::new();
-        exporter.with_tls_config(match certificate()? {
-            Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
-            None => tls.with_enabled_roots(),
-        })
-    } else {
-        exporter
-    };
+    let exporter = if endpoint.starts_with("https:") { exporter.with_tls_config(tls()?) } else { exporter };
     let exporter = exporter.build().map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))?;
     let exporter = LoggedExporter { exporter, last_logged: Mutex::new(None) };
     let mut provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
@@ -70,14 +62,29 @@ pub(super) fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
     provider.tracer_with_scope(scope.with_schema_url(SCHEMA_URL).build())
 }
 
-/// The certificates that the collector's is verified against; `None` for the public ones.
-fn certificate() -> Result<Option<Vec<u8>>, String> {
-    for name in ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"] {
-        if let Some(path) = variable(name) {
-            return std::fs::read(&path).map(Some).map_err(|error| format!("{name}: cannot read {path:?}: {error}"));
-        }
+/// How the collector is verified, and what this process shows to it.
+fn tls() -> Result<ClientTlsConfig, String> {
+    // SSL_CERT_FILE replaces the system's authorities, as for every other connection.
+    let authorities = match of_exporter("CERTIFICATE") {
+        Some(file) => Some(file),
+        None => variable("SSL_CERT_FILE").map(|path| (path, "SSL_CERT_FILE".to_owned())),
+    };
+    let tls = match authorities.map(read).transpose()? {
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    match (of_exporter("CLIENT_CERTIFICATE"), of_exporter("CLIENT_KEY")) {
+        (Some(certificate), Some(key)) => Ok(tls.identity(Identity::from_pem(read(certificate)?, read(key)?))),
+        (None, None) => Ok(tls),
+        (Some((_, name)), None) | (None, Some((_, name))) => Err(format!(
+            "{name}: expected OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither"
+        )),
     }
-    Ok(None)
+}
+
+/// Reads the file that a variable names.
+fn read((path, name): (String, String)) -> Result<Vec<u8>, String> {
+    std::fs::read(&path).map_err(|error| format!("{name}: cannot read {path:?}: {error}"))
 }
 
 /// What every span says about the process. OTEL_RESOURCE_ATTRIBUTES may say otherwise.

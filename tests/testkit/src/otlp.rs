@@ -13,10 +13,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
+use crate::tls::Certificates;
 use crate::waiting::eventually;
 
 /// A span as it arrived.
@@ -79,19 +80,39 @@ pub struct Receiver {
     /// The endpoint for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: String,
     received: Arc<Mutex<Vec<ReceivedSpan>>>,
+    headers: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
 }
 
 impl Receiver {
     /// Starts a receiver on a free port.
     pub async fn start() -> Self {
+        Self::serve("http", Server::builder()).await
+    }
+
+    /// Starts a receiver that speaks TLS and wants a certificate of the same authority from its clients.
+    pub async fn start_with_tls(certificates: &Certificates) -> Self {
+        let file = |path| std::fs::read(path).expect("a file");
+        let identity = Identity::from_pem(file(certificates.certificate()), file(certificates.key()));
+        let tls = ServerTlsConfig::new().identity(identity);
+        let tls = tls.client_ca_root(Certificate::from_pem(file(certificates.root())));
+        Self::serve("https", Server::builder().tls_config(tls).expect("certificates")).await
+    }
+
+    async fn serve(scheme: &str, mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let service = TraceServiceServer::new(Collector(Arc::clone(&received)));
-        let serving = Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener));
+        let endpoint = format!("{scheme}://{}", listener.local_addr().expect("an address"));
+        let (received, headers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let service = TraceServiceServer::new(Collector(Arc::clone(&received), Arc::clone(&headers)));
+        let serving = server.add_service(service).serve_with_incoming(TcpIncoming::from(listener));
         let server = tokio::spawn(async move { serving.await.expect("the receiver serves") });
-        Self { endpoint, received, server }
+        Self { endpoint, received, headers, server }
+    }
+
+    /// The header `authorization` of each request that had one.
+    #[must_use]
+    pub fn authorizations(&self) -> Vec<String> {
+        self.headers.lock().expect("not poisoned").clone()
     }
 
     /// Everything that has arrived, in order of the start.
@@ -119,7 +140,7 @@ impl Drop for Receiver {
     }
 }
 
-struct Collector(Arc<Mutex<Vec<ReceivedSpan>>>);
+struct Collector(Arc<Mutex<Vec<ReceivedSpan>>>, Arc<Mutex<Vec<String>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -127,6 +148,8 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        self.1.lock().expect("not poisoned").extend(authorization.map(str::to_owned));
         let spans = request.into_inner().resource_spans.into_iter().flat_map(received);
         self.0.lock().expect("not poisoned").extend(spans);
         Ok(Response::new(ExportTraceServiceResponse::default()))
