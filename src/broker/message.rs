@@ -88,7 +88,7 @@ impl Message {
             attempt: headers.number("x-attempt").unwrap_or(1).max(1),
             replay: headers.number("x-replay").filter(|replay| (1..=MAX_REPLAY).contains(replay)),
             edited_from: short_text("x-edited-from"),
-            traceparent: headers.text("traceparent").filter(|header| valid_traceparent(header).is_some()),
+            traceparent: headers.text("traceparent").and_then(|header| valid_traceparent(&header)),
             body,
         }
     }

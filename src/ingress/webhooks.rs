@@ -58,7 +58,7 @@ async fn receive(
 ) -> Response {
     let started = Instant::now();
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let traceparent = traceparent.and_then(valid_traceparent).map(str::to_owned);
+    let traceparent = traceparent.and_then(valid_traceparent);
     let mut span = Span::none();
     let result = async {
         let (body, _budget) = ingress.check(client, request).await?;
