@@ -45,6 +45,5 @@ pub use publisher::Publisher;
 pub use queue_states::{QueueState, queue_states};
 pub use rehearsal::send_rehearsal;
 pub use server_version::{known_defect, server_version};
-pub use spans::describe_batch;
 pub use supervisor::Supervisor;
 pub use topology::{Topology, is_own_queue};

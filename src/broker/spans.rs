@@ -117,9 +117,11 @@ impl Source<'_> {
     }
 }
 
-/// Sets the number of messages that a span accounts for. A batch may be of one.
-pub fn describe_batch(span: &mut Span, messages: usize) {
-    span.set("messaging.batch.message_count", i64::try_from(messages).unwrap_or(i64::MAX));
+/// Sets the number of messages that a span accounts for. The conventions want it only for a batch of several.
+fn describe_batch(span: &mut Span, messages: usize) {
+    if messages > 1 {
+        span.set("messaging.batch.message_count", i64::try_from(messages).unwrap_or(i64::MAX));
+    }
 }
 
 fn size(body: &[u8]) -> i64 {

@@ -112,7 +112,7 @@ pub(super) fn create_private_file(url: &str) -> Result<(), Error> {
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::Unavailable(format!("cannot create the database file: {error}")))
+            Err(Error::Unavailable(format!("cannot create the database file: {error}").into()))
         }
         _ => Ok(()),
     }
@@ -129,13 +129,13 @@ pub(super) async fn connect_error(pool: &PgPool, forwarder: Option<&Forwarder>, 
     if let Some(forwarder) = forwarder
         && let Err(error) = timeout(deadline, forwarder.reach()).await.ok()?
     {
-        return Some(Error::Unavailable(error.to_string()));
+        return Some(Error::Unavailable(error.to_string().into()));
     }
     match timeout(deadline, pool.connect_options().connect()).await.ok()? {
         Ok(connection) => {
             let _ = timeout(deadline, connection.close()).await;
             None
         }
-        Err(error) => Some(Error::Unavailable(error.to_string())),
+        Err(error) => Some(Error::Unavailable(error.to_string().into())),
     }
 }

@@ -1,5 +1,8 @@
 //! Classifies database errors: a faulty row consumes an attempt of its message, an outage does not.
 
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
@@ -11,19 +14,19 @@ pub enum Error {
     /// The database rejects the contents of a row: SQLSTATE class 22, 23 or 54, or SQLite's `CONSTRAINT`, `MISMATCH` or `TOOBIG`;
     /// or a stored row cannot be decoded. Other rows are not affected.
     #[error("the database rejects the row: {0}")]
-    InvalidRow(String),
+    InvalidRow(Cause),
     /// Raised by a trigger (SQLSTATE class P0) or `WITH CHECK OPTION` (class 44). Such a rule may look at anything, so the row is
     /// faulty only if other rows can be written.
     #[error("a rule of the database rejects the row: {0}")]
-    RuleViolation(String),
+    RuleViolation(Cause),
     /// PostgreSQL cannot run this statement, for a reason that may be limited to it: a lock that another session holds, a
     /// statement that took too long, a missing table. Other rows may be writable.
     #[error("the database cannot run the statement: {0}")]
-    Blocked(String),
+    Blocked(Cause),
     /// No connection, a deadlock, a full disk, a read-only server, and on SQLite every error that is not listed above. On PostgreSQL
     /// unlisted classes are [`Error::Blocked`].
     #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Cause),
     /// No answer within the deadline.
     #[error("the database did not answer in time")]
     TimedOut,
@@ -32,7 +35,43 @@ pub enum Error {
     Contended,
 }
 
+/// Why the database failed, in its own words or ours, without values of rows.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    text: String,
+    code: Option<String>,
+}
+
+impl Cause {
+    /// The text for an answer of the server, with its code.
+    fn of(text: String, answer: &dyn DatabaseError) -> Self {
+        Self { text, code: answer.code().map(Cow::into_owned) }
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self { text, code: None }
+    }
+}
+
 impl Error {
+    /// What the server answered with: an SQLSTATE, or a result code of SQLite. `None` if it did not answer.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            Self::InvalidRow(cause) | Self::RuleViolation(cause) | Self::Blocked(cause) | Self::Unavailable(cause) => {
+                cause.code.as_deref()
+            }
+            Self::TimedOut | Self::Contended => None,
+        }
+    }
+
     /// The kind of error, for strangers: the database's own words name users, hosts and tables.
     #[must_use]
     pub fn class(&self) -> &'static str {
@@ -48,7 +87,7 @@ impl Error {
 
     /// The stored row cannot be decoded: another program wrote it.
     pub(super) fn unreadable_row() -> Self {
-        Self::InvalidRow("the row cannot be read".to_owned())
+        Self::InvalidRow("the row cannot be read".to_owned().into())
     }
 }
 
@@ -59,12 +98,14 @@ impl From<DbErr> for Error {
             DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => return Self::unreadable_row(),
             _ => {}
         }
-        let Some(database_error) = database_error(&error) else { return Self::Unavailable(error.to_string()) };
+        let Some(database_error) = database_error(&error) else { return Self::Unavailable(error.to_string().into()) };
+        let by_code = || Cause::of(code_and_constraint(database_error), database_error);
+        let by_text = || Cause::of(text_without_values(&error, database_error), database_error);
         match classify(database_error) {
-            Class::InvalidRow => Self::InvalidRow(code_and_constraint(database_error)),
-            Class::RuleViolation => Self::RuleViolation(code_and_constraint(database_error)),
-            Class::Blocked => Self::Blocked(text_without_values(&error, database_error)),
-            Class::Unavailable => Self::Unavailable(text_without_values(&error, database_error)),
+            Class::InvalidRow => Self::InvalidRow(by_code()),
+            Class::RuleViolation => Self::RuleViolation(by_code()),
+            Class::Blocked => Self::Blocked(by_text()),
+            Class::Unavailable => Self::Unavailable(by_text()),
         }
     }
 }

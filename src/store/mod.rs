@@ -39,7 +39,7 @@ use sea_orm::{
 use tokio::time::timeout;
 
 pub use deadlines::{Deadlines, with_deadline};
-pub use error::Error;
+pub use error::{Cause, Error};
 use generation::{Generation, GivenUp, Shared};
 pub use spans::Operation;
 

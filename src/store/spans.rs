@@ -30,7 +30,12 @@ impl Store {
         work: impl AsyncFnOnce(&Transaction) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut span = self.span(operation, parent);
-        self.transaction(work).await.inspect_err(|error| span.fail(error_type(error)))
+        self.transaction(work).await.inspect_err(|error| {
+            if let Some(code) = error.code() {
+                span.set("db.response.status_code", code.to_owned());
+            }
+            span.fail(error_type(error));
+        })
     }
 
     fn span(&self, operation: Operation, parent: Option<&str>) -> Span {

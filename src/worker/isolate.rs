@@ -49,7 +49,9 @@ impl Writer {
                 PartResult::Locked(_) | PartResult::Suspect(DeliveryResult::Deferred(_))
                     if started.elapsed() > MAX_HOLD =>
                 {
-                    return Err(store::Error::Blocked("isolating what cannot be written takes too long".to_owned()));
+                    return Err(store::Error::Blocked(
+                        "isolating what cannot be written takes too long".to_owned().into(),
+                    ));
                 }
                 PartResult::Written(written) => results.extend(written),
                 PartResult::Locked(ids) => {
@@ -114,6 +116,6 @@ impl Writer {
     }
 }
 
-fn rejected(reason: &str) -> DeliveryResult {
-    DeliveryResult::Failed(Failure::new(FailureClass::RejectedByDatabase, reason))
+fn rejected(cause: &store::Cause) -> DeliveryResult {
+    DeliveryResult::Failed(Failure::new(FailureClass::RejectedByDatabase, &cause.to_string()))
 }

@@ -3,7 +3,7 @@
 //! What is done for the batch as a whole (the transaction, the acknowledgement) belongs to the span of the batch. A batch of one needs
 //! none: the span of its message is both, so on a calm system everything about a webhook is in one trace.
 
-use crate::broker::{Consumer, Delivery, describe_batch};
+use crate::broker::{Consumer, Delivery};
 use crate::telemetry::Span;
 
 /// The `error.type` of a message that is handled later, through no fault of its own.
@@ -39,10 +39,7 @@ pub(super) fn start(consumer: &Consumer, batch: &mut [Delivery]) -> (BatchSpan, 
     }
     let mut spans: Vec<Span> = batch.iter().map(|delivery| consumer.process_span(delivery)).collect();
     let batch_span = match &mut *spans {
-        [only] => {
-            describe_batch(only, 1);
-            BatchSpan { span: Span::none(), context: only.traceparent() }
-        }
+        [only] => BatchSpan { span: Span::none(), context: only.traceparent() },
         several => batch_span(consumer, batch, several),
     };
     for (delivery, span) in batch.iter_mut().zip(&spans) {

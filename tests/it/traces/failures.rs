@@ -2,6 +2,7 @@
 
 use lapin::options::QueueDeleteOptions;
 use lapin::types::{AMQPValue, FieldTable};
+use rstest::rstest;
 use serde_json::{Value, json};
 use testkit::otlp::{ReceivedSpan, Receiver};
 use testkit::process::until_answers;
@@ -10,6 +11,8 @@ use testkit::{On, SECRET, TestApp, fixtures};
 use uuid::Uuid;
 
 use super::{SENDER, TRACE, post, post_in_trace, traced, until_span};
+
+const SQLITE_TRIGGER: &str = "CREATE TRIGGER refuse BEFORE INSERT ON bank_links BEGIN SELECT RAISE(ABORT, 'x'); END";
 
 /// The log line that contains `text`.
 async fn log_line(log: impl Fn() -> String, text: &str) -> Value {
@@ -155,4 +158,26 @@ async fn without_an_exporter_failures_are_logged_with_the_trace_that_was_receive
     assert_eq!([&line["trace.id"], &line["message.id"]], [&json!(TRACE), &json!(id)], "{line}");
     app.until_dead(1).await;
     assert_eq!(running.terminate().await, 0, "{}", running.log());
+}
+
+#[rstest]
+#[case::sqlite(On::Sqlite, SQLITE_TRIGGER, "1811")]
+#[case::postgres(On::Postgres, "ALTER TABLE bank_links ADD CONSTRAINT refuse CHECK (customer_id = 'none')", "23514")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_database_refuses_is_a_failed_span_with_the_databases_code(
+    #[case] on: On,
+    #[case] rule: &str,
+    #[case] code: &str,
+) {
+    let app = TestApp::builder(on).workers(0).relays(0).unsubscribed().build().await;
+    app.sql(rule, rule).await;
+    let receiver = Receiver::start().await;
+    let mut running = traced(app.all_roles(), &receiver.endpoint).start();
+    until_answers(&running.admin().await, "/readyz", 200).await;
+    post(&running.url().await, &fixtures::created(Uuid::new_v4()).to_string(), "01").await;
+    let failed = until_span(&receiver, "upsert bank_links", "error.type", "invalid_row").await;
+    assert!(failed.is_error && failed.message.is_empty() && failed.trace_id == TRACE, "{failed:?}");
+    assert_eq!(*failed.attribute("db.response.status_code"), json!(code), "{failed:?}");
+    assert_eq!(running.terminate().await, 0, "{}", running.log());
+    app.finish_with_leftovers().await;
 }
