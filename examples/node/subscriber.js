@@ -18,23 +18,29 @@ const queue = process.env.SUBSCRIBER_QUEUE || 'accounts.bank-links';
 const dead = `${queue}.dead`;
 const log = `${namespace}.events.log`;
 const PREFETCH = 100;
-// The stream has been read once nothing came for that long, or once its events are that much newer than the start.
-const IDLE_MS = 1000;
-const MARGIN_SECONDS = 300;
+// How long a pause in what a stream delivers is.
+const PAUSE_MS = 1000;
+// RabbitMQ counts the events of a stream every 5 s.
+const COUNT_MS = 6000;
+// A pause is no end of the stream: RabbitMQ may be slow. One of that length is a failure.
+const SILENCE_MS = 60000;
 
 // In this file, a commit is on disk when it returns.
 const database = new DatabaseSync(process.env.SUBSCRIBER_DATABASE || 'subscriber.db');
 database.exec(`
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY);
+  CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS handled_events_at ON handled_events (at);
   CREATE TABLE IF NOT EXISTS caught_up (at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS links (
     entity_id TEXT PRIMARY KEY, customer_id TEXT NOT NULL, revision INTEGER NOT NULL, permissions TEXT, data TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS actions (
     entity_id TEXT NOT NULL, event_type TEXT NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (entity_id, event_type));
 `);
-const remember = database.prepare('INSERT INTO handled_events VALUES (?) ON CONFLICT DO NOTHING');
+const remember = database.prepare('INSERT INTO handled_events VALUES (?, unixepoch()) ON CONFLICT DO NOTHING');
+// A month later an event no longer comes again.
+const forget = database.prepare('DELETE FROM handled_events WHERE at < unixepoch() - 30 * 86400');
 const act = database.prepare('INSERT INTO actions VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1');
 const store = database.prepare(`
   INSERT INTO links VALUES (?, ?, ?, ?, ?) ON CONFLICT (entity_id) DO UPDATE SET
@@ -66,6 +72,7 @@ function handle(body) {
   database.exec('BEGIN IMMEDIATE');
   try {
     if (remember.run(event.id).changes > 0) {
+      forget.run();
       // The work of this subscriber: here, once per event. In a real one: send a welcome, refresh the balance.
       act.run(link.entity_id, event.type);
       // The data is the whole link as of its revision, so an event that was overtaken changes nothing.
@@ -78,36 +85,72 @@ function handle(body) {
   }
 }
 
-// Handles and acknowledges one message.
-function receive(channel, message) {
+// Handles one message, unless this code cannot read it. An error of SQLite ends the process, and the event comes again.
+function isHandled(message) {
   try {
     handle(message.content);
+    return true;
   } catch (error) {
-    // Of SQLite: end, and get the event again. Else it is not an event that this code can read. Of the queue: to the dead-letter
-    // queue. The stream keeps it anyway.
     if (error.code === 'ERR_SQLITE_ERROR') throw error;
     console.error(`rejected a message: ${error.name}`);
-    channel.nack(message, false, false);
-    return;
+    return false;
   }
-  channel.ack(message);
+}
+
+// Reads a stream from there on: `read` gets each message, and null after each pause, until it returns true.
+async function readStream(connection, offset, prefetch, read) {
+  const channel = await connection.createChannel();
+  await channel.prefetch(prefetch);
+  let pause;
+  try {
+    await new Promise((resolve, reject) => {
+      let silence = 0;
+      const next = (message) => {
+        clearTimeout(pause);
+        pause = setTimeout(next, PAUSE_MS, undefined);
+        silence = message === undefined ? silence + PAUSE_MS : 0;
+        if (message === null || silence > SILENCE_MS) return reject(new Error(`${log} is not delivered`));
+        Promise.resolve(read(message || null, channel)).then((done) => done && resolve()).catch(reject);
+      };
+      pause = setTimeout(next, PAUSE_MS, undefined);
+      channel.consume(log, next, { arguments: { 'x-stream-offset': offset } }).catch(reject);
+    });
+  } finally {
+    clearTimeout(pause);
+  }
+  await channel.close();
+}
+
+// The offset of the newest event of the stream, however late it arrives; undefined if there is none.
+async function endOfStream(connection) {
+  const started = Date.now();
+  let end;
+  // RabbitMQ sends the last chunk of events and, as nothing is acknowledged, no more than that.
+  await readStream(connection, 'last', 1, async (message, channel) => {
+    if (message) {
+      end = message.properties.headers['x-stream-offset'];
+      return false;
+    }
+    if (end !== undefined) return true;
+    return (await channel.checkQueue(log)).messageCount === 0 && Date.now() - started > COUNT_MS;
+  });
+  return end;
 }
 
 // Reads the stream from its beginning to its present end.
-async function catchUp(channel) {
-  const started = Date.now() / 1000;
-  await new Promise((resolve, reject) => {
-    let idle = setTimeout(resolve, IDLE_MS);
-    const read = (message) => {
-      clearTimeout(idle);
-      if (message === null) return reject(new Error('RabbitMQ ended the consumer'));
-      receive(channel, message);
-      if ((message.properties.timestamp || 0) > started + MARGIN_SECONDS) return resolve();
-      idle = setTimeout(resolve, IDLE_MS);
-    };
-    channel.consume(log, read, { consumerTag: 'catch-up', arguments: { 'x-stream-offset': 'first' } }).catch(reject);
+async function catchUp(connection) {
+  const end = await endOfStream(connection);
+  if (end === undefined) return;
+  let done = false;
+  await readStream(connection, 'first', PREFETCH, (message, channel) => {
+    if (message && !done) {
+      // What this code cannot read cannot be rejected here: a stream refuses that, and keeps it anyway.
+      isHandled(message);
+      channel.ack(message);
+      done = message.properties.headers['x-stream-offset'] >= end;
+    }
+    return done;
   });
-  await channel.cancel('catch-up');
 }
 
 async function main() {
@@ -120,12 +163,14 @@ async function main() {
   // First the queue, so that no event falls between the stream and the queue; what comes both ways has one id.
   await declare(channel);
   if (database.prepare('SELECT count(*) AS n FROM caught_up').get().n === 0) {
-    await catchUp(channel);
+    await catchUp(connection);
     database.prepare('INSERT INTO caught_up VALUES (?)').run(Date.now());
   }
   await channel.consume(queue, (message) => {
     if (message === null) return fail(new Error('RabbitMQ ended the consumer'));
-    receive(channel, message);
+    if (isHandled(message)) channel.ack(message);
+    // To the dead-letter queue.
+    else channel.nack(message, false, false);
   });
   console.log('consuming', queue);
 }

@@ -24,12 +24,16 @@ NAMESPACE = os.environ.get("BANKLINK_NAMESPACE", "banklink")
 QUEUE = os.environ.get("SUBSCRIBER_QUEUE", "accounts.bank-links")
 DEAD = f"{QUEUE}.dead"
 PREFETCH = 100
-# The stream has been read once nothing came for that long, or once its events are that much newer than the start.
-IDLE_SECONDS = 1
-MARGIN_SECONDS = 300
+# How long a pause in what a stream delivers is.
+PAUSE_SECONDS = 1
+# RabbitMQ counts the events of a stream every 5 s.
+COUNT_SECONDS = 6
+# A pause is no end of the stream: RabbitMQ may be slow. One of so many seconds is a failure.
+SILENCE_SECONDS = 60
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS handled_events_at ON handled_events (at);
 CREATE TABLE IF NOT EXISTS caught_up (at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS links (
     entity_id TEXT PRIMARY KEY, customer_id TEXT NOT NULL, revision INTEGER NOT NULL, permissions TEXT, data TEXT NOT NULL);
@@ -68,8 +72,11 @@ def handle(database, body):
     link = event["data"]
     database.execute("BEGIN IMMEDIATE")
     try:
-        new = database.execute("INSERT INTO handled_events VALUES (?) ON CONFLICT DO NOTHING", (event["id"],)).rowcount
+        new = database.execute(
+            "INSERT INTO handled_events VALUES (?, unixepoch()) ON CONFLICT DO NOTHING", (event["id"],)).rowcount
         if new:
+            # A month later an event no longer comes again.
+            database.execute("DELETE FROM handled_events WHERE at < unixepoch() - 30 * 86400")
             # The work of this subscriber: here, once per event. In a real one: send a welcome, refresh the balance.
             database.execute(
                 "INSERT INTO actions VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1",
@@ -86,22 +93,64 @@ def handle(database, body):
         raise
 
 
-def consume(channel, database, queue, **options):
-    """Handles each message of a queue and acknowledges it. Ends when `options` let it, at a pause."""
-    for method, properties, body in channel.consume(queue, **options):
-        if method is None:
-            break
-        try:
-            handle(database, body)
-        except (ValueError, KeyError, TypeError) as error:
-            # Not an event that this code can read. Of the queue: to the dead-letter queue. The stream keeps it anyway.
-            print(f"rejected a message: {type(error).__name__}", file=sys.stderr, flush=True)
-            channel.basic_nack(method.delivery_tag, requeue=False)
-            continue
-        channel.basic_ack(method.delivery_tag)
-        if "arguments" in options and (properties.timestamp or 0) > STARTED + MARGIN_SECONDS:
-            break
-    channel.cancel()
+def is_handled(database, body):
+    """Handles one message, unless this code cannot read it. An error of the database ends the process, and the event comes again."""
+    try:
+        handle(database, body)
+    except (ValueError, KeyError, TypeError) as error:
+        print(f"rejected a message: {type(error).__name__}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def read(channel, stream, offset):
+    """The messages of a stream from there on; None for each pause."""
+    silent = 0
+    for method, properties, body in channel.consume(
+            stream, arguments={"x-stream-offset": offset}, inactivity_timeout=PAUSE_SECONDS):
+        silent = silent + PAUSE_SECONDS if method is None else 0
+        if silent > SILENCE_SECONDS:
+            raise TimeoutError(f"{stream} is not delivered")
+        yield None if method is None else (method, properties, body)
+
+
+def end_of(connection, stream):
+    """The offset of the newest event of a stream, however late it arrives; None if there is none."""
+    # RabbitMQ sends the last chunk of events and, as nothing is acknowledged, no more than that.
+    with connection.channel() as channel:
+        channel.basic_qos(prefetch_count=1)
+        end, pauses = None, 0
+        for message in read(channel, stream, "last"):
+            if message is not None:
+                end = message[1].headers["x-stream-offset"]
+                continue
+            if end is not None:
+                return end
+            pauses += 1
+            count = channel.queue_declare(stream, passive=True).method.message_count
+            if count == 0 and pauses * PAUSE_SECONDS > COUNT_SECONDS:
+                return None
+
+
+def catch_up(connection, database, stream):
+    """Reads the stream from its beginning to its present end."""
+    end = end_of(connection, stream)
+    if end is None:
+        return
+    done = False
+    with connection.channel() as channel:
+        channel.basic_qos(prefetch_count=PREFETCH)
+        for message in read(channel, stream, "first"):
+            if message is None and done:
+                return
+            # Behind the end, nothing is acknowledged, so that RabbitMQ stops: pika rejects what it holds, which a stream refuses.
+            if message is None or done:
+                continue
+            method, properties, body = message
+            # Nor can what this code cannot read be rejected. The stream keeps it anyway.
+            is_handled(database, body)
+            channel.basic_ack(method.delivery_tag)
+            done = properties.headers["x-stream-offset"] >= end
 
 
 def main():
@@ -112,11 +161,15 @@ def main():
     # First the queue, so that no event falls between the stream and the queue; what comes both ways has one id.
     declare(channel)
     if database.execute("SELECT count(*) FROM caught_up").fetchone()[0] == 0:
-        consume(channel, database, f"{NAMESPACE}.events.log",
-                arguments={"x-stream-offset": "first"}, inactivity_timeout=IDLE_SECONDS)
+        catch_up(connection, database, f"{NAMESPACE}.events.log")
         database.execute("INSERT INTO caught_up VALUES (?)", (time.time(),))
     print("consuming", QUEUE, flush=True)
-    consume(channel, database, QUEUE)
+    for method, _, body in channel.consume(QUEUE):
+        if is_handled(database, body):
+            channel.basic_ack(method.delivery_tag)
+        else:
+            # To the dead-letter queue.
+            channel.basic_nack(method.delivery_tag, requeue=False)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@
 //! file). It depends on lapin, sqlx, serde_json, anyhow, futures-util and tokio, and on nothing of banklink.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a sample without a logger")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
@@ -26,12 +26,16 @@ use sqlx::{ConnectOptions, Connection as _};
 use tokio::time::timeout;
 
 const PREFETCH: u16 = 100;
-/// The stream has been read once nothing came for that long, or once its events are that much newer than the start.
-const IDLE: Duration = Duration::from_secs(1);
-const MARGIN: Duration = Duration::from_secs(300);
+/// How long a pause in what a stream delivers is.
+const PAUSE: Duration = Duration::from_secs(1);
+/// RabbitMQ counts the events of a stream every 5 s.
+const COUNT_INTERVAL: Duration = Duration::from_secs(6);
+/// A pause is no end of the stream: RabbitMQ may be slow. One of that length is a failure.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS handled_events_at ON handled_events (at);
 CREATE TABLE IF NOT EXISTS caught_up (at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS links (
     entity_id TEXT PRIMARY KEY, customer_id TEXT NOT NULL, revision INTEGER NOT NULL, permissions TEXT, data TEXT NOT NULL);
@@ -51,13 +55,19 @@ async fn main() -> Result<()> {
     declare(&channel, &namespace, &queue).await?;
     let caught_up: i64 = sqlx::query_scalar("SELECT count(*) FROM caught_up").fetch_one(&mut database).await?;
     if caught_up == 0 {
-        catch_up(&channel, &mut database, &format!("{namespace}.events.log")).await?;
+        catch_up(&connection, &mut database, &format!("{namespace}.events.log")).await?;
         sqlx::query("INSERT INTO caught_up VALUES (unixepoch())").execute(&mut database).await?;
     }
     let mut events = consume(&channel, &queue, FieldTable::default()).await?;
     println!("consuming {queue}");
     while let Some(event) = events.next().await {
-        receive(&mut database, &event?).await?;
+        let event = event?;
+        if is_handled(&mut database, &event).await? {
+            event.ack(BasicAckOptions::default()).await?;
+        } else {
+            // To the dead-letter queue.
+            event.nack(BasicNackOptions { requeue: false, ..Default::default() }).await?;
+        }
     }
     // Whatever runs the process starts it again.
     bail!("RabbitMQ ended the consumer")
@@ -97,37 +107,73 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
 }
 
 /// Reads the stream from its beginning to its present end.
-async fn catch_up(channel: &Channel, database: &mut SqliteConnection, log: &str) -> Result<()> {
-    let until = (SystemTime::now() + MARGIN).duration_since(UNIX_EPOCH)?.as_secs();
-    let mut events = consume(channel, log, arguments(&[("x-stream-offset", text("first"))])).await?;
-    while let Ok(Some(event)) = timeout(IDLE, events.next()).await {
-        let event = event?;
-        receive(database, &event).await?;
-        if event.properties.timestamp().is_some_and(|published| published > until) {
-            break;
+async fn catch_up(connection: &Connection, database: &mut SqliteConnection, log: &str) -> Result<()> {
+    let Some(end) = end_of(connection, log).await? else { return Ok(()) };
+    let (channel, mut events) = read(connection, log, "first", PREFETCH).await?;
+    loop {
+        let event = timeout(MAX_SILENCE, events.next()).await.context("the stream is not delivered")?;
+        let event = event.context("RabbitMQ ended the consumer")??;
+        // What this code cannot read cannot be rejected here: a stream refuses that, and keeps it anyway.
+        is_handled(database, &event).await?;
+        event.ack(BasicAckOptions::default()).await?;
+        if offset(&event)? >= end {
+            return Ok(channel.close(200, "read".into()).await?);
         }
     }
-    Ok(channel.basic_cancel(events.tag(), BasicCancelOptions::default()).await?)
+}
+
+/// The offset of the newest event of the stream, however late it arrives; `None` if there is none.
+async fn end_of(connection: &Connection, log: &str) -> Result<Option<i64>> {
+    let started = Instant::now();
+    // RabbitMQ sends the last chunk of events and, as nothing is acknowledged, no more than that.
+    let (channel, mut events) = read(connection, log, "last", 1).await?;
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let mut end = None;
+    loop {
+        if let Ok(event) = timeout(PAUSE, events.next()).await {
+            end = Some(offset(&event.context("RabbitMQ ended the consumer")??)?);
+            continue;
+        }
+        let counted = channel.queue_declare(log.into(), passive, FieldTable::default()).await?.message_count();
+        if end.is_some() || (counted == 0 && started.elapsed() > COUNT_INTERVAL) {
+            channel.close(200, "read".into()).await?;
+            return Ok(end);
+        }
+        if started.elapsed() > MAX_SILENCE {
+            bail!("the stream is not delivered");
+        }
+    }
+}
+
+/// Consumes the stream from there on, on a channel of its own.
+async fn read(connection: &Connection, log: &str, from: &str, prefetch: u16) -> Result<(Channel, Consumer)> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let events = consume(&channel, log, arguments(&[("x-stream-offset", text(from))])).await?;
+    Ok((channel, events))
+}
+
+/// Where in the stream an event is.
+fn offset(event: &Delivery) -> Result<i64> {
+    let headers = event.properties.headers().as_ref().map(FieldTable::inner);
+    match headers.and_then(|headers| headers.get("x-stream-offset")) {
+        Some(AMQPValue::LongLongInt(offset)) => Ok(*offset),
+        _ => bail!("an event of the stream has no offset"),
+    }
 }
 
 async fn consume(channel: &Channel, queue: &str, arguments: FieldTable) -> Result<Consumer> {
     Ok(channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await?)
 }
 
-/// Handles and acknowledges one message. An error of the database ends the process, and the event comes again.
-async fn receive(database: &mut SqliteConnection, message: &Delivery) -> Result<()> {
-    match Event::read(&message.data) {
-        Some(event) => {
-            handle(database, &event).await?;
-            message.ack(BasicAckOptions::default()).await?;
-        }
-        None => {
-            // Not an event that this code can read. Of the queue: to the dead-letter queue. The stream keeps it anyway.
-            eprintln!("rejected a message");
-            message.nack(BasicNackOptions { requeue: false, ..Default::default() }).await?;
-        }
-    }
-    Ok(())
+/// Handles one message, unless this code cannot read it. An error of the database ends the process, and the event comes again.
+async fn is_handled(database: &mut SqliteConnection, message: &Delivery) -> Result<bool> {
+    let Some(event) = Event::read(&message.data) else {
+        eprintln!("rejected a message");
+        return Ok(false);
+    };
+    handle(database, &event).await?;
+    Ok(true)
 }
 
 /// What this subscriber reads of an event. It accepts members that it does not know.
@@ -159,8 +205,11 @@ impl Event {
 /// Handles one event in one transaction.
 async fn handle(database: &mut SqliteConnection, event: &Event) -> Result<()> {
     let mut transaction = database.begin_with("BEGIN IMMEDIATE").await?;
-    let remember = sqlx::query("INSERT INTO handled_events VALUES (?) ON CONFLICT DO NOTHING").bind(&event.id);
-    if remember.execute(&mut *transaction).await?.rows_affected() > 0 {
+    let remember = "INSERT INTO handled_events VALUES (?, unixepoch()) ON CONFLICT DO NOTHING";
+    if sqlx::query(remember).bind(&event.id).execute(&mut *transaction).await?.rows_affected() > 0 {
+        // A month later an event no longer comes again.
+        let forget = "DELETE FROM handled_events WHERE at < unixepoch() - 30 * 86400";
+        sqlx::query(forget).execute(&mut *transaction).await?;
         // The work of this subscriber: here, once per event. In a real one: send a welcome, refresh the balance.
         sqlx::query("INSERT INTO actions VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1")
             .bind(&event.entity_id)

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use rstest::rstest;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 use testkit::process::{Invocation, Running, banklink};
+use testkit::proxy::{Mode, Proxy};
 use testkit::tool::find_tool;
 use testkit::waiting::{eventually, until, within};
 use testkit::{On, TestApp, amqp_url, fixtures, repository};
@@ -45,13 +47,14 @@ struct Subscriber<'a> {
     language: &'static str,
     queue: String,
     file: PathBuf,
+    url: String,
 }
 
 impl Subscriber<'_> {
     async fn start(&self) -> Option<Running> {
         let invocation = sample(self.language).await?;
         let running = invocation
-            .env("AMQP_URL", amqp_url())
+            .env("AMQP_URL", &self.url)
             .env("BANKLINK_NAMESPACE", &self.app.namespace)
             .env("SUBSCRIBER_QUEUE", &self.queue)
             .env("SUBSCRIBER_DATABASE", self.file.display().to_string())
@@ -105,7 +108,7 @@ async fn a_sample_handles_each_event_once_whatever_happens(#[values("rust", "pyt
     let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("links.db");
-    let subscriber = Subscriber { app: &app, language, queue: app.queue("accounts"), file };
+    let subscriber = Subscriber { app: &app, language, queue: app.queue("accounts"), file, url: amqp_url() };
     let (early, late) = (Uuid::new_v4(), Uuid::new_v4());
 
     // Events from before it was started come from the stream.
@@ -147,6 +150,46 @@ async fn a_sample_handles_each_event_once_whatever_happens(#[values("rust", "pyt
     // What is no event is kept, and blocks nothing.
     app.publish_to("", &subscriber.queue, b"not an event", Default::default()).await;
     assert_eq!(app.next_message("accounts.dead").await.data, b"not an event");
+    within(running.kill()).await;
+    subscriber.delete_queues().await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_reads_the_whole_stream_however_late_it_is_delivered_and_whatever_is_on_it(
+    #[values("rust", "python", "node")] language: &'static str,
+) {
+    let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
+    let early = Uuid::new_v4();
+    // A stream refuses to take a message back: RabbitMQ would close the connection.
+    app.publish_to(&app.topology.events(), "customer.other", b"not an event", Default::default()).await;
+    app.post(&fixtures::created(early)).await.assert_accepted();
+    app.until_link(early).await;
+    app.until_outbox_is_empty().await;
+    let proxy = Proxy::before(&amqp_url()).await;
+    // The header of each message of a stream.
+    proxy.set(Mode::DelayAt(b"x-stream-offset", Duration::from_millis(1500)));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("links.db");
+    let subscriber = Subscriber { app: &app, language, queue: app.queue("accounts"), file, url: proxy.url.clone() };
+    let Some(mut running) = subscriber.start().await else { return };
+    assert_eq!(subscriber.holds(&early.to_string()).await.0, json!({ "customer.bank_linked": 1 }));
+    within(running.kill()).await;
+    subscriber.delete_queues().await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_finds_that_the_stream_is_empty(#[values("rust", "python", "node")] language: &'static str) {
+    let app = TestApp::builder(On::Sqlite).unsubscribed().build().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("links.db");
+    let subscriber = Subscriber { app: &app, language, queue: app.queue("accounts"), file, url: amqp_url() };
+    let Some(mut running) = subscriber.start().await else { return };
+    let entity = Uuid::new_v4();
+    app.post(&fixtures::created(entity)).await.assert_accepted();
+    until("the event", async || subscriber.holds(&entity.to_string()).await.0 == json!({ "customer.bank_linked": 1 }))
+        .await;
     within(running.kill()).await;
     subscriber.delete_queues().await;
 }

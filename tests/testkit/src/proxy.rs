@@ -20,6 +20,8 @@ pub enum Mode {
     Forward,
     /// Forwards everything after a delay.
     Delay(Duration),
+    /// Forwards what contains that byte string after a delay.
+    DelayAt(&'static [u8], Duration),
     /// Holds all bytes back until the mode changes, then forwards them.
     Held,
     /// Forwards nothing, not even a FIN. Accepts new connections and never answers on them. Ends with [`Mode::Closed`].
@@ -145,6 +147,7 @@ async fn pass(
         let passed = if mode == Mode::Torn { read.div_ceil(2) } else { read };
         match mode {
             Mode::Delay(delay) => tokio::time::sleep(delay).await,
+            Mode::DelayAt(what, delay) if contains(&buffer[..read], what) => tokio::time::sleep(delay).await,
             Mode::Held => drop(modes.wait_for(|mode| *mode != Mode::Held).await),
             Mode::Garbled(what, by) => garble(&mut buffer[..read], what, by),
             _ => {}
@@ -164,6 +167,10 @@ async fn pass(
 /// Waits for [`Mode::Closed`], or for the end of the proxy.
 async fn until_closed(modes: &mut watch::Receiver<Mode>) {
     let _ = modes.wait_for(|mode| *mode == Mode::Closed).await;
+}
+
+fn contains(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
 }
 
 fn garble(bytes: &mut [u8], what: &[u8], by: &[u8]) {
