@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
+use testkit::published::event_faults;
 use uuid::Uuid;
 
 use crate::row_images::{PUBLISHED_COLUMNS, RowImage};
@@ -26,11 +27,14 @@ const POINTERS: [&str; PUBLISHED_COLUMNS.len()] = [
 /// The events that are owed, by id: each with its type and the row image that it describes.
 type Owed<'a> = HashMap<Uuid, (&'static str, &'a RowImage)>;
 
-/// Each event that is owed arrived at least once, and no other event. The order of `arrived` does not matter.
+/// Each event that is owed arrived at least once, and no other event; the published schema allows all of them. The order of `arrived` does not matter.
 pub(crate) fn check_events(images: &[RowImage], arrived: &[Value], verdict: &mut Verdict) {
     let owed = owed_events(images, verdict);
     let mut seen = HashMap::<Uuid, &Value>::new();
     for event in arrived {
+        for fault in event_faults(event) {
+            verdict.add(format!("the published schema does not allow {event}: {fault}"));
+        }
         let id = event["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
         match (owed.get(&id), seen.insert(id, event)) {
             (None, _) => {
