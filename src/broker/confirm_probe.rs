@@ -25,11 +25,13 @@ impl Connection {
         let channel = within(deadline, connection.create_channel()).await?;
         within(deadline, channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let arguments = table([("x-queue-type", text("quorum")), ("x-expires", QUEUE_EXPIRY_MS.into())]);
-        let queue =
-            within(deadline, channel.queue_declare("".into(), QueueDeclareOptions::durable(), arguments)).await?;
-        let confirmed = confirm_on(&channel, queue.name(), deadline).await;
+        // RabbitMQ names only classic queues.
+        let queue = ShortString::from(self.topology().probe());
+        let options = QueueDeclareOptions::durable();
+        within(deadline, channel.queue_declare(queue.clone(), options, arguments)).await?;
+        let confirmed = confirm_on(&channel, &queue, deadline).await;
         // If that fails, it expires.
-        let _ = within(deadline, channel.queue_delete(queue.name().clone(), QueueDeleteOptions::default())).await;
+        let _ = within(deadline, channel.queue_delete(queue, QueueDeleteOptions::default())).await;
         confirmed
     }
 }

@@ -4,6 +4,7 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::headers::{table, text};
 use crate::domain::retry::Schedule;
@@ -49,6 +50,11 @@ impl Topology {
     #[must_use]
     pub fn webhooks(&self) -> String {
         format!("{}.webhooks", self.namespace)
+    }
+
+    /// A new name for the queue of a probe.
+    pub(super) fn probe(&self) -> String {
+        format!("{}.probe.{}", self.namespace, Uuid::now_v7())
     }
 
     /// The name of the exchange for retry copies.

@@ -63,7 +63,7 @@ async fn confirm(connection: &Connection) -> Check {
         }
         // A user with few rights, who can do its work nevertheless.
         Err(broker::Error::Amqp(reason)) => {
-            let remedy = "check with a user who may configure and write `amq.gen*`, and write `amq.default`";
+            let remedy = "check with a user who may configure `<namespace>.probe.*` and write to `amq.default`";
             Check::not_checked("confirm", format!("not probed: {reason}"), remedy)
         }
         Err(error) => Check::failed("confirm", error.to_string(), ALARM),

@@ -1,7 +1,7 @@
 //! Pages that keep themselves up to date: a stream of fragments (`text/event-stream`), of which the script puts in what has changed.
 //!
 //! A fragment holds sections with ids, never a form. It is rendered by the function that renders them in the page. One more section,
-//! which is empty while all is well, says since when the others are not up to date.
+//! which is empty while the stream is healthy, says since when the others are not up to date.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -84,7 +84,7 @@ impl ReplayRunner {
         Ok(self.working.len())
     }
 
-    /// Collects outcomes of replays that are paused, stopped or cancelled while letters are under way, a part of them at each step. Nobody
+    /// Collects outcomes of replays that are paused, stopped or cancelled while letters are under way, a part of them at each step. No process
     /// works on those, and a page that shows one collects for a moment only.
     ///
     /// # Errors

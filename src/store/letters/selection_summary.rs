@@ -26,7 +26,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What a proof that somebody has seen this selection covers.
+    /// What a proof that a person has seen this selection covers.
     #[must_use]
     pub fn proof(&self) -> Vec<u8> {
         format!("{self:?}").into_bytes()

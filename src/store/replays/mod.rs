@@ -3,6 +3,7 @@
 //! Every change of a replay locks its row first, reads it and writes it whole. So changes follow each other, its counts agree with the
 //! outcomes of its letters, and no letter is claimed for a replay once it has left the state `running`.
 
+mod canaries;
 mod claim_letters;
 mod letter_outcomes;
 mod prune_replays;
@@ -25,7 +26,8 @@ use super::letters::{Selected, storable};
 use super::{Error, Store, Transaction, leases};
 use crate::domain::replay::{ReplayState, ReplayTotals};
 pub use claim_letters::{Claim, Claimed, Part, claim, release};
-pub use letter_outcomes::{Collected, canaries, collect, dead_again};
+pub use canaries::canaries;
+pub use letter_outcomes::{Collected, collect, dead_again};
 pub use prune_replays::prune;
 pub use replay_history::{ReplayAction, ReplayEntry, replay_history};
 pub use state_changes::{Change, Resume, cancel, end_canary, finish, pause, resume, stop};

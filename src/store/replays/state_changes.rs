@@ -3,7 +3,7 @@
 use chrono::Utc;
 use tracing::info;
 
-use super::letter_outcomes::canaries_in;
+use super::canaries::canaries_in;
 use super::replay_history::{Deed, append};
 use super::{Replay, ReplayAction, lock, state, write};
 use crate::domain::replay::ReplayState;

@@ -44,7 +44,7 @@ async fn a_page_leaves_the_outcomes_to_the_process_that_works_on_the_replay(#[ca
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_collects_the_outcomes_of_a_paused_replay_that_nobody_looks_at() {
+async fn the_console_collects_the_outcomes_of_a_paused_replay_that_is_on_no_page() {
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let id = resolved(&app).await;
     let mut runner = ReplayRunner::new(worker(&app).await, CancellationToken::new());
