@@ -61,6 +61,8 @@ async fn webhooks_come_through_while_every_page_waits_for_the_database() {
             0,
             "pages were shown meanwhile, so they have kept nothing from anyone"
         );
+        let paused = process.log().contains("paused: the batch cannot be processed now");
+        assert!(!paused, "the worker has waited for a connection that a page had");
         lock.rollback().await.unwrap();
         until("a page", async || shown.load(Ordering::Relaxed) > 0).await;
         stop.cancel();

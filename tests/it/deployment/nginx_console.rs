@@ -79,7 +79,7 @@ async fn name_and_groups_come_from_the_single_sign_on_alone_and_pages_stay_live_
     }
 
     // The first part of a stream, which goes on.
-    let mut stream = get("/live/overview", "ben").await;
+    let mut stream = get("/live/replays", "ben").await;
     let part = within(stream.chunk()).await.unwrap().unwrap();
     assert!(part.starts_with(b"retry:"), "{part:?}");
     drop((stream, console));
