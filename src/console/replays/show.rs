@@ -62,8 +62,7 @@ fn sections(view: &ReplayView, visit: &Visit) -> Markup {
         (progress(&view.replay))
         div.columns {
             (facts(view, visit))
-            (dead_again(view, visit))
-            (timeline::section(&view.history))
+            div.column { (dead_again(view, visit)) (timeline::section(&view.history)) }
         }
     }
 }
