@@ -75,7 +75,7 @@ async fn what_is_started_is_what_was_shown_and_only_once(#[case] on: On) {
     for letter in app.dead_letters().await.iter().filter(|letter| letter.state == "dead") {
         assert!(page.contains(&format!("/letters/{}", letter.message_id)), "{page}");
     }
-    assert!(page.contains("6 of 6 letters have ended") && page.contains("ticket 12"), "{page}");
+    assert!(page.contains("7 of 7 letters have ended") && page.contains("ticket 12"), "{page}");
     assert!(viewer.get("/replays").await.page().contains(&path));
     app.finish_dropping(console).await;
 }
