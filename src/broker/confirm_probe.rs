@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error::{Error, within};
@@ -25,13 +26,13 @@ impl Connection {
         let channel = within(deadline, connection.create_channel()).await?;
         within(deadline, channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let arguments = table([("x-queue-type", text("quorum")), ("x-expires", QUEUE_EXPIRY_MS.into())]);
-        // RabbitMQ names only classic queues.
-        let queue = ShortString::from(self.topology().probe());
-        let options = QueueDeclareOptions::durable();
-        within(deadline, channel.queue_declare(queue.clone(), options, arguments)).await?;
-        let confirmed = confirm_on(&channel, &queue, deadline).await;
+        // RabbitMQ names no quorum queues itself.
+        let name = self.topology().probe_queue(Uuid::new_v4());
+        let queue = channel.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments);
+        let queue = within(deadline, queue).await?;
+        let confirmed = confirm_on(&channel, queue.name(), deadline).await;
         // If that fails, it expires.
-        let _ = within(deadline, channel.queue_delete(queue, QueueDeleteOptions::default())).await;
+        let _ = within(deadline, channel.queue_delete(queue.name().clone(), QueueDeleteOptions::default())).await;
         confirmed
     }
 }

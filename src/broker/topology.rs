@@ -52,11 +52,6 @@ impl Topology {
         format!("{}.webhooks", self.namespace)
     }
 
-    /// A new name for the queue of a probe.
-    pub(super) fn probe(&self) -> String {
-        format!("{}.probe.{}", self.namespace, Uuid::now_v7())
-    }
-
     /// The name of the exchange for retry copies.
     #[must_use]
     pub fn retry(&self) -> String {
@@ -79,6 +74,11 @@ impl Topology {
     #[must_use]
     pub fn event_log(&self) -> String {
         event_log(&self.namespace)
+    }
+
+    /// The name of a queue that is there for a probe only.
+    pub(super) fn probe_queue(&self, id: Uuid) -> String {
+        format!("{}.check.{id}", self.namespace)
     }
 
     /// The retry schedule.

@@ -62,8 +62,8 @@ async fn confirm(connection: &Connection) -> Check {
             Check::passed("confirm", format!("a quorum queue confirmed a message within {milliseconds} ms"))
         }
         // A user with few rights, who can do its work nevertheless.
-        Err(broker::Error::Amqp(reason)) => {
-            let remedy = "check with a user who may configure `<namespace>.probe.*` and write to `amq.default`";
+        Err(broker::Error::Amqp(reason) | broker::Error::Precondition(reason)) => {
+            let remedy = "check with a user who may configure queues of this namespace, and write to `amq.default`";
             Check::not_checked("confirm", format!("not probed: {reason}"), remedy)
         }
         Err(error) => Check::failed("confirm", error.to_string(), ALARM),
