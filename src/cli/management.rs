@@ -41,8 +41,8 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
 
 /// The line of a `check` that does not ask.
 pub(super) fn not_asked() -> Check {
-    let detail = "not asked: alarms, policies, and the queues' arguments and leaders were not checked";
-    Check::not_checked("management", detail, "pass --management URL, such as http://127.0.0.1:15672")
+    let cause = "not asked: alarms, policies, and the queues' arguments and leaders were not checked";
+    Check::not_checked("management", cause, "pass --management URL, such as http://127.0.0.1:15672")
 }
 
 /// What the API at `base` says about the server and about each queue of `topology`. The user is that of `base`, else that of `address`.
@@ -100,8 +100,8 @@ impl Management {
                 Check::failed("alarms", "an alarm blocks publishing: webhooks are answered 503", ALARM)
             }
             Ok((status, _)) => {
-                let reason = format!("not checked: the management API answers {status}");
-                Check::not_checked("alarms", reason, TAG)
+                let cause = format!("not checked: the management API answers {status}");
+                Check::not_checked("alarms", cause, TAG)
             }
             Err(error) => Check::failed("alarms", error, LATER),
         }
