@@ -16,8 +16,8 @@ pub(super) fn write(root: Command, directory: &Path) -> io::Result<()> {
 }
 
 fn write_pages(command: &Command, directory: &Path) -> io::Result<()> {
-    let shown = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
-    shown.map(|subcommand| write_pages(subcommand, directory)).collect::<io::Result<()>>()?;
+    let mut shown = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    shown.try_for_each(|subcommand| write_pages(subcommand, directory))?;
     // clap_mangen would print what follows the help under EXTRA, and fill its lines.
     let man = Man::new(command.clone().after_help(Resettable::Reset));
     let mut page = Vec::new();

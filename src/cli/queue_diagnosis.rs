@@ -95,7 +95,7 @@ mod tests {
     use crate::domain::retry::Schedule;
 
     /// The line about the dead queue of three nodes, with what `change` makes of the answer of the API.
-    fn line(change: Value) -> Value {
+    fn line(change: &Value) -> Value {
         let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
         let definitions = topology.definitions("/");
         let declared =
@@ -111,19 +111,19 @@ mod tests {
     fn a_queue_without_a_majority_has_failed_and_one_member_that_is_away_is_a_warning() {
         for (online, state, warns) in [(3, "ok", false), (2, "ok", true), (1, "failed", false), (0, "failed", false)] {
             let up = &["a", "b", "c"][..online];
-            let line = line(json!({ "online": up }));
+            let line = line(&json!({ "online": up }));
             assert!(line["detail"].as_str().unwrap().contains(&format!("{online} of 3 members online")), "{line}");
             assert_eq!((line["state"].as_str(), line["warning"].is_string()), (Some(state), warns), "{line}");
             assert_eq!(line["remedy"].is_string(), online < 3, "{line}");
         }
-        assert!(line(json!({ "leader": null }))["warning"].is_string());
-        let of_two = line(json!({ "members": ["a", "b"], "online": ["a"] }));
+        assert!(line(&json!({ "leader": null }))["warning"].is_string());
+        let of_two = line(&json!({ "members": ["a", "b"], "online": ["a"] }));
         assert_eq!(of_two["state"], "failed", "{of_two}");
     }
 
     #[test]
     fn arguments_are_listed_and_a_difference_is_reported_by_what_it_does() {
-        let as_declared = line(json!({}));
+        let as_declared = line(&json!({}));
         let listed = "arguments x-delivery-limit=2147483647 x-queue-type=quorum";
         assert!(as_declared["detail"].as_str().unwrap().contains(listed), "{as_declared}");
         assert_eq!(as_declared["remedy"], Value::Null, "{as_declared}");
@@ -141,7 +141,7 @@ mod tests {
             ),
             (json!({ "x-delivery-limit": 2_147_483_647 }), "ok", "x-queue-type is absent, not \"quorum\""),
         ] {
-            let line = line(json!({ "arguments": arguments }));
+            let line = line(&json!({ "arguments": arguments }));
             assert!(line["detail"].as_str().unwrap().contains(expected), "{line}");
             assert!(line["state"] == state && line["remedy"].is_string(), "{line}");
         }

@@ -81,7 +81,7 @@ mod tests {
             &RIGHT.replace("00-4", "ff-4"),
             &RIGHT.replace("00-4", "0x-4"),
             &RIGHT.replace("00-4", "\u{e9}-4"),
-            &format!("{}-what-later-versions-add", RIGHT),
+            &format!("{RIGHT}-what-later-versions-add"),
             &format!("{}0", RIGHT.replace("00-4", "01-4")),
             &RIGHT.replace("00-4", "01-4").replace("-01", "-0"),
             &format!("{RIGHT}0"),

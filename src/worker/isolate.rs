@@ -117,5 +117,5 @@ impl Writer {
 }
 
 fn rejected(cause: &store::Cause) -> DeliveryResult {
-    DeliveryResult::Failed(Failure::new(FailureClass::RejectedByDatabase, &cause.to_string()))
+    DeliveryResult::Failed(Failure::new(FailureClass::RejectedByDatabase, cause.to_string()))
 }

@@ -192,7 +192,7 @@ async fn check_container(pod: &Value, container: &Value, command: &[&str]) {
             );
             continue;
         };
-        assert_eq!(names.insert(name), true, "{name} is set twice");
+        assert!(names.insert(name), "{name} is set twice");
         // The jobs get every setting, and ignore what is not theirs.
         let is_known = help.contains(&format!("[env: {name}]")) || command[0] != "run";
         assert!(is_known || name.starts_with("SSL_CERT_"), "{command:?} has no setting {name}: {help}");
