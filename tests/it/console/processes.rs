@@ -72,7 +72,7 @@ async fn a_page_that_is_open_is_sent_what_has_changed() {
         received.contains("7 letters are dead.")
     })
     .await;
-    assert!(received.starts_with("retry: ") && received.contains("\ndata: <section id=\"verdict\""), "{received}");
+    assert!(received.starts_with("retry: ") && received.contains("\ndata: <section id=\"outdated\""), "{received}");
     assert!(!received.contains("<form"), "a form is never replaced while it is filled in");
     drop((console, stream));
 }
