@@ -17,8 +17,8 @@ use super::outbox_claims::{Claim, PendingEvent};
 const LEASE: TimeDelta = TimeDelta::seconds(10);
 /// What must be left of a lease when the relay begins to publish: RabbitMQ may take 5 s to confirm, and the database its time to delete.
 const MIN_REMAINING: TimeDelta = TimeDelta::seconds(7);
-/// Maximum number of transactions whose events wait for the relay.
-const MAX_WAITING: usize = 16;
+/// Maximum number of transactions whose events wait for the relay: no more than it publishes while their leases allow.
+const MAX_WAITING: usize = 8;
 /// Maximum number of events that the relay publishes together, unless one transaction wrote more.
 const MAX_TOGETHER: usize = 512;
 

@@ -120,7 +120,7 @@ async fn what_is_reserved_when_the_relay_ends_is_still_published(#[case] on: On)
     app.finish().await;
 }
 
-/// With claims alone, its rows would be locked, and free as soon as it is dead. With a lease they are free once that has ended.
+/// They are free for other relays once the lease has ended.
 #[rstest]
 #[case::sqlite(On::Sqlite)]
 #[case::postgres(On::Postgres)]
