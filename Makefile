@@ -20,7 +20,7 @@ run: tools ## Build and run banklink with RabbitMQ and SQLite, a webhook, and a 
 
 test: tools ## Start RabbitMQ and PostgreSQL and run every test
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cores=$$(nproc); \
-	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((cores < 4 ? 4 : cores))} cargo test --workspace
+	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((cores < 6 ? 6 : cores))} cargo test --workspace
 
 bench: tools ## Measure throughput and latency, and the limits of this machine (BENCH="--quick --only drain ...")
 	@urls=$$(deploy/services up rabbitmq postgres); export $$urls; cargo build --profile $(PROFILE) --features bench; \
