@@ -22,7 +22,8 @@ use tokio::time::timeout;
 use super::forwarder::Forwarder;
 use super::{Deadlines, Error, IfMissing, session, tls};
 
-/// The size of the pool for PostgreSQL: the worker's two batches, the recorder's batch, the relay's three claims, and probes.
+/// The size of the pool for PostgreSQL: the worker's two batches, the recorder's batch, the relay's three claims and what was handed over to
+/// it, and probes.
 const MAX_CONNECTIONS: u32 = 10;
 
 /// Options for the database at `url`, whose sessions on PostgreSQL are called `name`; nothing connects yet.

@@ -120,32 +120,27 @@ impl Claim {
     /// [`Error::Unavailable`], [`Error::TimedOut`] or [`Error::Blocked`]. Nothing has changed then: what was published is
     /// published again under the same id.
     pub async fn finish(self, published: &[Uuid], deferred: &[(Uuid, Duration)]) -> Result<(), Error> {
-        match self.hold {
+        let (is_ours, rest) = match self.hold {
             Hold::Locks(transaction) => {
                 let generation = transaction.generation.clone();
                 let finish = async {
                     delete_and_defer(&transaction, published, deferred, &Condition::all()).await?;
                     transaction.commit().await
                 };
-                self.store.guarded(&generation, finish).await
+                return self.store.guarded(&generation, finish).await;
             }
             Hold::Leases(leases, ids) => {
-                let is_ours = Condition::all().add(Column::LeasedUntil.is_in(leases));
                 let settled: HashSet<&Uuid> = published.iter().chain(deferred.iter().map(|(id, _)| id)).collect();
-                let rest: Vec<Uuid> = ids.into_iter().filter(|id| !settled.contains(id)).collect();
-                let finish = async |transaction: &Transaction| {
-                    delete_and_defer(transaction, published, deferred, &is_ours).await?;
-                    release(transaction, rest, &is_ours).await
-                };
-                self.store.transaction(finish).await
+                let rest = ids.into_iter().filter(|id| !settled.contains(id)).collect();
+                (Condition::all().add(Column::LeasedUntil.is_in(leases)), rest)
             }
-            Hold::Nothing => {
-                let finish = async |transaction: &Transaction| {
-                    delete_and_defer(transaction, published, deferred, &Condition::all()).await
-                };
-                self.store.transaction(finish).await
-            }
-        }
+            Hold::Nothing => (Condition::all(), Vec::new()),
+        };
+        let finish = async |transaction: &Transaction| {
+            delete_and_defer(transaction, published, deferred, &is_ours).await?;
+            release(transaction, rest, &is_ours).await
+        };
+        self.store.transaction(finish).await
     }
 }
 
