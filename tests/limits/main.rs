@@ -4,23 +4,43 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::app::{API_TOKEN, ApiClient};
 use testkit::process::{Running, metric, until_answers};
 use testkit::raw_http::{REQUEST_HEAD, assert_valid_posts_are_accepted, is_open, read_to_end, send};
-use testkit::waiting::until;
+use testkit::waiting::{eventually, until, within};
 use testkit::{On, TestApp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Lets this process hold the other ends of more than ten thousand connections, for one test at a time.
-async fn raise_own_limit() -> MutexGuard<'static, ()> {
+/// Waits until no other test of this program runs, and lets this process hold the other ends of more than ten thousand connections.
+async fn alone() -> MutexGuard<'static, ()> {
     static ONE_TEST: Mutex<()> = Mutex::const_new(());
     let files = getrlimit(Resource::Nofile).maximum;
     let raised = setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
     assert!(raised.is_ok(), "{raised:?}");
     assert!(files.is_none_or(|files| files > 11_000), "the limit of {files:?} open files is too low for this test");
     ONE_TEST.lock().await
+}
+
+/// Opens a stream of a customer's events, and returns once the snapshot has arrived. Tries again when refused: the database of a busy machine
+/// may take longer than a request waits for it.
+async fn event_stream(api: &ApiClient, customer: &str) -> TcpStream {
+    let head = format!("GET /v1/customers/{customer}/bank-links/events HTTP/1.1\r\nhost: x\r\n");
+    eventually("a stream of events", async || {
+        let mut stream = send(&api.origin, format!("{head}authorization: Bearer {API_TOKEN}\r\n\r\n")).await;
+        let mut received = String::new();
+        while !received.contains("event: snapshot") && !received.starts_with("HTTP/1.1 503") {
+            let mut buffer = [0; 1024];
+            let read = within(stream.read(&mut buffer)).await.unwrap();
+            assert_ne!(read, 0, "closed after {received:?}");
+            received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+        received.contains("event: snapshot").then_some(stream)
+    })
+    .await
 }
 
 /// Starts the ingress as a process under a limit of open files.
@@ -34,7 +54,7 @@ async fn ingress_limited(app: &TestApp, ulimit: &'static str) -> (Running, Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn valid_posts_are_accepted_beside_ten_thousand_idle_connections() {
     const CONNECTIONS: usize = 10_000;
-    let _alone = raise_own_limit().await;
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n").await;
     let half_a_body = format!("{REQUEST_HEAD}content-length: 100000\r\n\r\n{}", "x".repeat(1_000));
@@ -53,6 +73,7 @@ async fn valid_posts_are_accepted_beside_ten_thousand_idle_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_limit_of_connections_the_one_longest_without_a_complete_request_is_closed() {
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n 300").await;
     ingress.until_log("the limit on open files lowers").await;
@@ -84,6 +105,7 @@ async fn post_slowly(url: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_bodies_on_more_connections_than_there_are_places_do_not_lock_honest_posts_out() {
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let mut ingress = app.role("ingress").env("BANKLINK_MAX_CONNECTIONS", "150").start();
     let url = ingress.url().await;
@@ -99,6 +121,7 @@ async fn slow_bodies_on_more_connections_than_there_are_places_do_not_lock_hones
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_connections_may_wait_to_be_accepted() {
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-n").await;
     let somaxconn: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
@@ -118,6 +141,7 @@ async fn thousands_of_connections_may_wait_to_be_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ingress_raises_its_soft_limit_of_open_files_to_the_hard_limit() {
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let (mut ingress, url) = ingress_limited(&app, "-Sn 100").await;
     let mut idle = Vec::new();
@@ -134,17 +158,14 @@ async fn the_ingress_raises_its_soft_limit_of_open_files_to_the_hard_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_requests_may_wait_and_one_more_is_refused() {
     const REQUESTS: usize = 10_000;
-    let _alone = raise_own_limit().await;
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let mut process = app.api_process().start();
     let (admin, api) = (process.admin().await, ApiClient::at(&process.api().await));
     process.until_log("hearing of changes by events").await;
     // Streams, because they wait as long as this takes.
-    let mut streams = Vec::new();
-    for number in 0..REQUESTS {
-        let head = format!("GET /v1/customers/{number}/bank-links/events HTTP/1.1\r\nhost: x\r\n");
-        streams.push(send(&api.origin, format!("{head}authorization: Bearer {API_TOKEN}\r\n\r\n")).await);
-    }
+    let opening = stream::iter(0..REQUESTS).map(async |number| event_stream(&api, &number.to_string()).await);
+    let streams: Vec<_> = opening.buffer_unordered(100).collect().await;
     let waiting = async || metric(&admin, "banklink_api_waiting").await == Some(REQUESTS as f64);
     until("ten thousand waiting requests", waiting).await;
     api.answer("/v1/customers/one-more/bank-links?wait=60s").await.assert_refused(503);
@@ -159,19 +180,12 @@ async fn ten_thousand_requests_may_wait_and_one_more_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_events_is_not_the_connection_that_gives_way() {
+    let _alone = alone().await;
     let app = TestApp::builder(On::Sqlite).ingress_only().build().await;
     let mut process = app.api_process().limited("-n 300").start();
     let api = ApiClient::at(&process.api().await);
     until_answers(&process.admin().await, "/readyz/api", 200).await;
-    let head = "GET /v1/customers/c/bank-links/events HTTP/1.1\r\nhost: x\r\n";
-    let mut stream = send(&api.origin, format!("{head}authorization: Bearer {API_TOKEN}\r\n\r\n")).await;
-    let mut received = String::new();
-    while !received.contains("\n\r\n") {
-        let mut buffer = [0; 1024];
-        let read = testkit::waiting::within(stream.read(&mut buffer)).await.unwrap();
-        received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
-    }
-    assert!(received.contains("event: snapshot"), "{received}");
+    let stream = event_stream(&api, "c").await;
     let mut idle = Vec::new();
     for _ in 0..400 {
         idle.push(send(&api.origin, "").await);
