@@ -1,6 +1,4 @@
-//! A hundred thousand dead letters: every page stays quick, on both databases.
-
-use std::time::{Duration, Instant};
+//! A hundred thousand dead letters: every page is there, on both databases. How quick it is, `make bench` measures.
 
 use chrono::TimeDelta;
 use rstest::rstest;
@@ -8,9 +6,6 @@ use testkit::app::console::loopback;
 use testkit::{On, TestApp};
 
 use super::after_a_bad_deploy;
-
-/// What a page may take at the median. Generous for a debug build on a machine that is busy: it is about plans that read everything.
-const MAX_MEDIAN: Duration = Duration::from_secs(1);
 
 /// The columns that each copy of a letter has in common with it.
 const COPIED: &str = "source, body, event_type, entity_id, failure_class, failure, fingerprint, attempts, received_at, first_died_at, \
@@ -36,7 +31,7 @@ async fn multiply(app: &TestApp) {
 #[case::sqlite(On::Sqlite)]
 #[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_quick_with_a_hundred_thousand_letters(#[case] on: On) {
+async fn every_page_shows_a_hundred_thousand_letters(#[case] on: On) {
     let app = TestApp::builder(on).ingress_only().build().await;
     let console = app.start_console(loopback()).await;
     let letters = after_a_bad_deploy(20);
@@ -60,19 +55,9 @@ async fn every_page_is_quick_with_a_hundred_thousand_letters(#[case] on: On) {
         "/replays".to_owned(),
         "/links?q=customer-1".to_owned(),
     ] {
-        let mut took = Vec::new();
-        for _ in 0..5 {
-            let began = Instant::now();
-            assert_eq!(person.get(&path).await.status, 200, "{path}");
-            took.push(began.elapsed());
-        }
-        took.sort_unstable();
-        eprintln!("{on:?} {:>7.1?} {path}", took[2]);
-        assert!(took[2] < MAX_MEDIAN, "{path} took {took:?}");
+        assert_eq!(person.get(&path).await.status, 200, "{path}");
     }
-    let began = Instant::now();
     let plan = person.post("/replays/new", &[("scope", "all")]).await.page();
-    eprintln!("{on:?} {:>7.1?} /replays/new", began.elapsed());
     assert!(
         plan.contains("Replay 100\u{202f}000 letters?") && plan.contains("letters that were tried, out of 100"),
         "a bounded dry run"
