@@ -1,6 +1,7 @@
 //! The list of dead letters: kinds, filters in the address, and pages.
 
 use chrono::TimeDelta;
+use entity::dead_letter;
 use rstest::rstest;
 use testkit::app::console::loopback;
 use testkit::waiting::until;
@@ -78,4 +79,36 @@ async fn the_overview_says_what_is_wrong_and_where_to_look() {
     assert!(page.contains("2d ago") && page.contains("panicked at src/worker/write.rs:51"), "{page}");
     assert!(page.contains("data-live=\"/live/overview\""), "{page}");
     drop(console);
+}
+/// A large replay, most of whose letters are under way, without those letters.
+const LARGE_REPLAY: &str = "INSERT INTO replays (created_at, created_by, selection, letters, state, replayed, changed_at) \
+     VALUES ('2026-11-28T10:00:00+00:00', 'omar', '{}', 20000, 'running', 20000, '2026-11-28T10:00:00+00:00')";
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dead_is_found_beside_a_large_replay(#[case] on: On) {
+    let app = TestApp::builder(on).ingress_only().build().await;
+    let mut letters = after_a_bad_deploy(120);
+    letters.sort_by_key(|letter| std::cmp::Reverse((letter.last_died_at, letter.message_id)));
+    // The first, one in the middle and the last are dead.
+    let dead = [0, 60, 119].map(|place: usize| letters[place].clone());
+    let is_dead = |id| dead.iter().any(|letter| letter.message_id == id);
+    for letter in letters.iter_mut().filter(|letter| !is_dead(letter.message_id)) {
+        "replaying".clone_into(&mut letter.state);
+    }
+    app.insert_letters(letters.clone()).await;
+    app.sql(LARGE_REPLAY, LARGE_REPLAY).await;
+    let console = app.start_console(loopback()).await;
+    let person = console.visitor();
+    let ids = |letters: &[dead_letter::Model]| -> Vec<String> {
+        letters.iter().map(|letter| letter.message_id.to_string()).collect()
+    };
+    assert_eq!(listed(&person.get("/letters").await.page()), ids(&dead));
+    let fingerprint = &dead[1].fingerprint;
+    let alike: Vec<_> = dead.iter().filter(|letter| letter.fingerprint == *fingerprint).cloned().collect();
+    assert_eq!(listed(&person.get(&format!("/letters?fingerprint={fingerprint}")).await.page()), ids(&alike));
+    assert!(person.get("/letters?fingerprint=0123456789ab").await.page().contains("No letter matches"));
+    assert_eq!(listed(&person.get("/letters?state=replaying").await.page()).len(), 50);
 }
