@@ -57,6 +57,8 @@ pub(super) struct Work<'a> {
     /// The replay as it was read last.
     pub(super) replay: Replay,
     rate_limiter: Option<RateLimiter>,
+    /// The position after the last letter that was claimed.
+    next: i32,
     /// Published letters whose claims still expire.
     expiring: Vec<ReplayKey>,
     /// The positions of letters, among those that were looked at last, whose claims have expired.
@@ -75,7 +77,7 @@ impl<'a> Work<'a> {
         replay: Replay,
     ) -> Self {
         let rate = replay.rate.and_then(|rate| u32::try_from(rate).ok());
-        let (rate_limiter, expiring, expired, collected_until) = (rate.map(RateLimiter::new), vec![], vec![], None);
+        let rate_limiter = rate.map(RateLimiter::new);
         Self {
             store,
             publisher,
@@ -86,9 +88,10 @@ impl<'a> Work<'a> {
             on_progress,
             replay,
             rate_limiter,
-            expiring,
-            expired,
-            collected_until,
+            next: 0,
+            expiring: Vec::new(),
+            expired: Vec::new(),
+            collected_until: None,
         }
     }
 
@@ -126,15 +129,20 @@ impl<'a> Work<'a> {
         let batch_size = self.batch_size();
         loop {
             let at_most = usize::try_from(before - self.replay.replayed - self.replay.skipped).unwrap_or(0);
-            let part = Part::Next { before, limit: batch_size };
+            let part = Part::Next { positions: self.next..before, limit: batch_size };
             match self.replay_part(part, at_most.clamp(1, batch_size)).await? {
-                PartEnd::Exhausted => break,
+                PartEnd::Exhausted if self.next == 0 => break,
+                // A process that worked on the replay before may have released letters at positions that this one has passed.
+                PartEnd::Exhausted => self.next = 0,
                 PartEnd::Published => {}
                 PartEnd::Ended(end) => return Ok(Some(end)),
             }
-            let delay = self.replay.stop_on_failure.map_or(Duration::ZERO, |_| STOP_ON_FAILURE_DELAY);
-            if let Some(end) = self.wait_for_outcomes(delay).await? {
-                return Ok(Some(end));
+            let interrupted = match self.replay.stop_on_failure {
+                Some(_) => self.wait_for_outcomes(STOP_ON_FAILURE_DELAY).await?,
+                None => self.replay_expired().await?,
+            };
+            if interrupted.is_some() {
+                return Ok(interrupted);
             }
             if self.has_too_many_failures() {
                 return Ok(Some(WorkEnd::TooManyFailures));
@@ -158,19 +166,26 @@ impl<'a> Work<'a> {
         let claims = match replays::claim(self.store, self.replay.id, self.holder, part).await? {
             Claimed::Letters(claims, replay) => {
                 self.replay = *replay;
+                self.next = claims.last().map_or(self.next, |claim| self.next.max(claim.position + 1));
                 claims
             }
             Claimed::Exhausted => return Ok(PartEnd::Exhausted),
             Claimed::Refused => return Ok(PartEnd::Ended(WorkEnd::Interrupted)),
         };
-        // The claims of the batch before are confirmed only now, because most of its letters have an outcome by now and need
-        // no confirmation any more.
-        let (published, confirmed) =
-            tokio::join!(publish(self.publisher, claims), confirm_claims(self.store, &self.expiring));
+        let publisher = self.publisher;
+        let (published, settled) = tokio::join!(publish(publisher, claims), self.settle_batch_before());
         self.expiring = published.keys;
-        confirmed?;
+        settled?;
         replays::release(self.store, self.replay.id, &published.unpublished).await?;
         Ok(published.failure.map_or(PartEnd::Published, |cause| PartEnd::Ended(WorkEnd::PublishFailed(cause))))
+    }
+
+    /// Confirms the claims of the batch before, and collects outcomes. The claims are confirmed only while the next batch is published,
+    /// because most of their letters have an outcome by then and need no confirmation any more.
+    async fn settle_batch_before(&mut self) -> Result<(), store::Error> {
+        self.confirm_claims().await?;
+        self.collect().await?;
+        Ok(())
     }
 
     /// Makes the claims of all published letters permanent.
@@ -186,11 +201,7 @@ impl<'a> Work<'a> {
         let deadline = Instant::now() + max_wait;
         loop {
             let (ended, _) = self.collect().await?;
-            let mut expired = std::mem::take(&mut self.expired);
-            expired.truncate(self.batch_size());
-            if !expired.is_empty()
-                && let PartEnd::Ended(end) = self.replay_part(Part::Expired(&expired), expired.len()).await?
-            {
+            if let Some(end) = self.replay_expired().await? {
                 return Ok(Some(end));
             }
             let none_under_way = totals(&self.replay).under_way == 0;
@@ -201,6 +212,17 @@ impl<'a> Work<'a> {
                 self.stop.run_until_cancelled(tokio::time::sleep(COLLECT_INTERVAL)).await;
             }
         }
+    }
+
+    /// Replays the letters whose claims had expired when outcomes were collected last.
+    async fn replay_expired(&mut self) -> Result<Option<WorkEnd>, store::Error> {
+        let mut expired = std::mem::take(&mut self.expired);
+        expired.truncate(self.batch_size());
+        if expired.is_empty() {
+            return Ok(None);
+        }
+        let end = self.replay_part(Part::Expired(&expired), expired.len()).await?;
+        Ok(if let PartEnd::Ended(end) = end { Some(end) } else { None })
     }
 
     /// Collects the outcomes of some letters. Returns how many have ended, and whether there are more letters to look at.

@@ -1,7 +1,5 @@
 //! Publishes letters that were claimed for a replay.
 
-use futures_util::future::join_all;
-
 use super::message;
 use crate::broker::{self, Outgoing, Publisher, REQUEST_DEADLINE};
 use crate::store::letters::ReplayKey;
@@ -20,9 +18,8 @@ pub(super) struct Published {
 /// Publishes the messages of `claims` to the work queue, all at the same time.
 pub(super) async fn publish(publisher: &Publisher, claims: Vec<Claim>) -> Published {
     let topology = publisher.connection().topology();
-    let publish =
-        |claim: &Claim| publisher.publish(Outgoing::webhook(topology, &message(&claim.letter)), REQUEST_DEADLINE);
-    let results = join_all(claims.iter().map(publish)).await;
+    let messages = claims.iter().map(|claim| Outgoing::webhook(topology, &message(&claim.letter))).collect();
+    let results = publisher.publish_all(messages, REQUEST_DEADLINE).await;
     let mut published = Published { keys: Vec::new(), unpublished: Vec::new(), failure: None };
     for (claim, result) in claims.into_iter().zip(results) {
         match result {

@@ -145,9 +145,9 @@ pub async fn locked(store: &Store, ids: impl IntoIterator<Item = Uuid>) -> Resul
     locks::locked::<dead_letter::Entity>(store, dead_letter::Column::MessageId, ids).await
 }
 
-/// Whether `letter` is still open and `replay`, the `x-replay` of a message, is its current replay.
-fn is_current(letter: &Letter, replay: u32) -> bool {
-    saturating_i32(replay) == letter.replays && State::parse(&letter.state).is_some_and(State::is_open)
+/// Whether a letter with these columns is still open and `replay`, the `x-replay` of a message, is its current replay.
+fn is_current(replays: i32, state: &str, replay: u32) -> bool {
+    saturating_i32(replay) == replays && State::parse(state).is_some_and(State::is_open)
 }
 
 /// An update that ends letters, without its condition and its reason.

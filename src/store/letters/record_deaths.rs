@@ -34,7 +34,8 @@ pub async fn record(transaction: &Transaction, deaths: &[&DeadMessage]) -> Resul
         let at = death.at.to_micros();
         // RabbitMQ reports some deaths in whole seconds, so two replays may have ended at the same time.
         let ends_replay = letters.get(&id).is_some_and(|letter| {
-            State::parse(&letter.state) == Some(State::Replaying) && is_current(letter, death.replay)
+            State::parse(&letter.state) == Some(State::Replaying)
+                && is_current(letter.replays, &letter.state, death.replay)
         });
         if recorded.contains(&(id, at)) && !ends_replay {
             continue;
@@ -44,7 +45,7 @@ pub async fn record(transaction: &Transaction, deaths: &[&DeadMessage]) -> Resul
                 letters.insert(id, new_letter(id, death));
                 new.insert(id);
             }
-            Some(letter) if is_current(letter, death.replay) => {
+            Some(letter) if is_current(letter.replays, &letter.state, death.replay) => {
                 apply_death(letter, death);
                 changed.insert(id);
             }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::dead_letter::{Column, Entity};
 use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, UpdateMany};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
 use super::letter_queries::{state_at, state_now};
@@ -158,17 +158,6 @@ async fn update_claims(
     Ok(())
 }
 
-/// A letter without its body, for replays.
-#[derive(Clone, Debug, FromQueryResult)]
-struct Status {
-    message_id: Uuid,
-    state: String,
-    claimed_until: Option<DateTime<Utc>>,
-    replays: i32,
-    deaths: i32,
-    outcome: Option<String>,
-}
-
 /// How each letter of `ids` that still exists is now.
 ///
 /// # Errors
@@ -180,13 +169,14 @@ pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<HashMap<Uuid, Lette
     let columns =
         [Column::MessageId, Column::State, Column::ClaimedUntil, Column::Replays, Column::Deaths, Column::Outcome];
     let is_selected = id_in(&store.connection(), Column::MessageId, ids.iter().copied());
-    let select = Entity::find().select_only().columns(columns).filter(is_selected).into_model::<Status>();
-    let rows = store.read(async |connection| Ok(select.all(connection).await?)).await?;
-    let now = |row: Status| LetterNow {
-        state: state_at(&row.state, row.claimed_until, Utc::now()),
-        replays: row.replays,
-        deaths: row.deaths,
-        outcome: row.outcome.as_deref().and_then(Outcome::parse),
+    let select = Entity::find().select_only().columns(columns).filter(is_selected);
+    // By position: looking up each column by its name costs more than the query.
+    type Row = (Uuid, String, Option<DateTime<Utc>>, i32, i32, Option<String>);
+    let rows: Vec<Row> = store.read(async |connection| Ok(select.into_tuple().all(connection).await?)).await?;
+    let time = Utc::now();
+    let now = |(id, state, claimed_until, replays, deaths, outcome): Row| {
+        let state = state_at(&state, claimed_until, time);
+        (id, LetterNow { state, replays, deaths, outcome: outcome.as_deref().and_then(Outcome::parse) })
     };
-    Ok(rows.into_iter().map(|row| (row.message_id, now(row))).collect())
+    Ok(rows.into_iter().map(now).collect())
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::dead_letter::Column;
-use sea_orm::QueryFilter;
+use entity::dead_letter::{Column, Entity};
 use sea_orm::sea_query::Expr;
+use sea_orm::{EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Action, Letter, append_history, end_letters, is_current, lock_letters};
+use super::{Action, append_history, end_letters, is_current};
 use crate::domain::dead_letter::{State, letter_ids};
 use crate::domain::outcome::Outcome;
 use crate::domain::timestamp::Timestamp;
@@ -36,12 +36,12 @@ pub struct ResolvedMessage {
 /// [`Error::Unavailable`] in an outage, [`Error::Blocked`] when another session keeps a letter locked.
 pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) -> Result<(), Error> {
     let ids = messages.iter().flat_map(ResolvedMessage::letter_ids).collect();
-    let letters = lock_letters(transaction, &ids).await?;
+    let letters = lock_candidates(transaction, &ids).await?;
     let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
     for message in messages {
         let mut letters = message.letter_ids().into_iter().filter_map(|id| letters.get(&id));
         if let Some(letter) = letters.find(|letter| message.belongs_to(letter)) {
-            resolved.entry(message.outcome).or_default().insert(letter.message_id);
+            resolved.entry(message.outcome).or_default().insert(letter.id);
         }
     }
     for (outcome, ids) in resolved {
@@ -55,6 +55,32 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
     Ok(())
 }
 
+/// What tells whether a letter is that of a message.
+struct Candidate {
+    id: Uuid,
+    state: String,
+    replays: i32,
+    body: Vec<u8>,
+}
+
+/// The existing letters of `ids`; on PostgreSQL locked until the transaction ends. Every letter of a replay is read here: therefore only
+/// these columns, and by position.
+async fn lock_candidates(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Candidate>, Error> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let connection = &transaction.connection;
+    let letters = Entity::find()
+        .select_only()
+        .columns([Column::MessageId, Column::State, Column::Replays, Column::Body])
+        .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
+        .order_by_asc(Column::MessageId)
+        .lock_exclusive();
+    let rows: Vec<(Uuid, String, i32, Vec<u8>)> = letters.into_tuple().all(connection).await?;
+    let candidate = |(id, state, replays, body)| (id, Candidate { id, state, replays, body });
+    Ok(rows.into_iter().map(candidate).collect())
+}
+
 impl ResolvedMessage {
     fn letter_ids(&self) -> Vec<Uuid> {
         letter_ids(&self.wire_id, &self.body, self.received_at)
@@ -62,7 +88,7 @@ impl ResolvedMessage {
 
     /// Whether `letter` is the letter of this message: the same body, the current replay, and still open. An equal id alone does
     /// not suffice, since another message may have the same one.
-    fn belongs_to(&self, letter: &Letter) -> bool {
-        is_current(letter, self.replay) && letter.body == self.body
+    fn belongs_to(&self, letter: &Candidate) -> bool {
+        is_current(letter.replays, &letter.state, self.replay) && letter.body == self.body
     }
 }

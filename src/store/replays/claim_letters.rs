@@ -2,6 +2,7 @@
 //! over knows which claims are the replay's own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use entity::replay_letter::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
@@ -15,12 +16,12 @@ use crate::store::letters::{Letter, ReplayKey, Selected, batches, claim_locked, 
 use crate::store::{Error, Store, Transaction, leases};
 
 /// Which letters of a replay are to be claimed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Part<'a> {
-    /// The next `limit` ones at positions before `before`.
+    /// The next `limit` ones that are not claimed.
     Next {
-        /// The first position that is not claimed.
-        before: i32,
+        /// At which positions. Without a lower bound, PostgreSQL may read every letter that has ended.
+        positions: Range<i32>,
         /// The maximum number of letters.
         limit: usize,
     },
@@ -61,7 +62,7 @@ pub async fn claim(store: &Store, id: i64, holder: &str, part: Part<'_>) -> Resu
             if state(&replay) != Some(ReplayState::Running) || !is_holder {
                 return Ok(Claimed::Refused);
             }
-            let rows = rows(transaction, id, part).await?;
+            let rows = rows(transaction, id, &part).await?;
             if rows.is_empty() {
                 return Ok(Claimed::Exhausted);
             }
@@ -115,14 +116,14 @@ pub async fn release(store: &Store, id: i64, claims: &[Claim]) -> Result<(), Err
 }
 
 /// The rows of `part`, in order.
-async fn rows(transaction: &Transaction, id: i64, part: Part<'_>) -> Result<Vec<Model>, Error> {
+async fn rows(transaction: &Transaction, id: i64, part: &Part<'_>) -> Result<Vec<Model>, Error> {
     let connection = &transaction.connection;
     let select = open_letters(id).order_by_asc(Column::Position);
     let select = match part {
-        Part::Next { before, limit } => select
+        Part::Next { positions, limit } => select
             .filter(Column::Claimed.is_null())
-            .filter(Column::Position.lt(before))
-            .limit(u64::try_from(limit).unwrap_or(u64::MAX)),
+            .filter(Column::Position.gte(positions.start).and(Column::Position.lt(positions.end)))
+            .limit(u64::try_from(*limit).unwrap_or(u64::MAX)),
         Part::Expired(positions) => select.filter(Column::Claimed.is_not_null()).filter(is_at(connection, positions)),
     };
     let mut rows = select.all(connection).await?;

@@ -48,7 +48,7 @@ async fn a_canary_that_failed_while_no_process_worked_stops_the_one_that_takes_o
     let id = create(&worker, canary).await.replay().id;
     let holder: String = testkit::app::lease_holder(&app, &format!("replay:{id}")).await;
     // Killed after it has published the canary, which dies again.
-    let claimed = claim(&app.store, id, &holder, Part::Next { before: 1, limit: 10 }).await.unwrap();
+    let claimed = claim(&app.store, id, &holder, Part::Next { positions: 0..1, limit: 10 }).await.unwrap();
     assert!(matches!(claimed, Claimed::Letters(claims, _) if claims.len() == 1));
     let died = "UPDATE dead_letters SET state = 'dead', deaths = 2, claimed_until = NULL WHERE replays = 1";
     app.sql(died, died).await;

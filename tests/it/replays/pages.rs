@@ -18,7 +18,7 @@ async fn resolved(app: &TestApp) -> i64 {
     let worker = worker(app).await;
     let id = create(&worker, |new| new).await.replay().id;
     let holder = lease_holder(app, &format!("replay:{id}")).await;
-    let claimed = claim(&app.store, id, &holder, Part::Next { before: 3, limit: 3 }).await.unwrap();
+    let claimed = claim(&app.store, id, &holder, Part::Next { positions: 0..3, limit: 3 }).await.unwrap();
     assert!(matches!(claimed, Claimed::Letters(claims, _) if claims.len() == 3));
     app.sql(RESOLVE, RESOLVE).await;
     id

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use banklink::dead_letters::{ReplayEnd, ReplayRunner};
-use banklink::store::replays::{Claimed, Part, claim, release};
+use banklink::store::replays::{Claimed, Part, Replay, claim, release};
 use rstest::rstest;
 use serde_json::json;
 use testkit::app::lease_holder;
 use testkit::waiting::until;
 use testkit::{On, TestApp};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,14 +27,16 @@ async fn letters_that_were_claimed_and_not_published_are_claimed_again_and_count
     let worker = worker(&app).await;
     let id = create(&worker, |new| new).await.replay().id;
     let holder = lease_holder(&app, &format!("replay:{id}")).await;
-    let part = Part::Next { before: 10, limit: 4 };
-    let Claimed::Letters(claims, _) = claim(&app.store, id, &holder, part).await.unwrap() else { panic!("no claims") };
+    let part = || Part::Next { positions: 0..10, limit: 4 };
+    let Claimed::Letters(claims, _) = claim(&app.store, id, &holder, part()).await.unwrap() else {
+        panic!("no claims")
+    };
     assert_eq!(claims.len(), 4);
     app.sql(EXPIRE_LEASES, EXPIRE_LEASES).await;
     app.sql(EXPIRE_CLAIMS, EXPIRE_CLAIMS).await;
 
     let taken = take(&worker, id, None).await;
-    let refused = claim(&app.store, id, &holder, part).await.unwrap();
+    let refused = claim(&app.store, id, &holder, part()).await.unwrap();
     assert!(matches!(refused, Claimed::Refused), "the process that was suspended cannot claim any more");
     // The other process claims one of them again before the suspended one gives up its own claims.
     let other = lease_holder(&app, &format!("replay:{id}")).await;
@@ -49,6 +52,32 @@ async fn letters_that_were_claimed_and_not_published_are_claimed_again_and_count
     assert_eq!((replay.state.as_str(), replay.replayed, replay.applied, replay.skipped), ("done", 10, 10, 0));
     let replays: Vec<_> = app.replay_letters().await.iter().map(|letter| letter.claimed).collect();
     assert_eq!(replays, [vec![Some(3)], vec![Some(2); 3], vec![Some(1); 6]].concat());
+    app.finish_dropping(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_its_former_process_releases_late_is_replayed_by_the_next_one() {
+    let app = TestApp::builder(On::Postgres).unsubscribed().build().await;
+    good_letters(&app, 10).await;
+    let worker = worker(&app).await;
+    let id = create(&worker, |new| new).await.replay().id;
+    let holder = lease_holder(&app, &format!("replay:{id}")).await;
+    let first = Part::Next { positions: 0..10, limit: 1 };
+    let Claimed::Letters(claims, _) = claim(&app.store, id, &holder, first).await.unwrap() else { panic!("no claim") };
+    app.sql(EXPIRE_LEASES, EXPIRE_LEASES).await;
+    let taken = take(&worker, id, None).await;
+    let mut is_released = false;
+    let mut release_once_the_others_have_gone = |replay: &Replay| {
+        if replay.replayed == 10 && !is_released {
+            is_released = true;
+            let release = release(&app.store, id, &claims);
+            tokio::task::block_in_place(|| Handle::current().block_on(release)).unwrap();
+        }
+    };
+    let options = options(Duration::from_secs(60));
+    let (replay, end) = worker.work(taken, &options, &mut release_once_the_others_have_gone).await.unwrap();
+    assert!(is_released && matches!(end, ReplayEnd::Completed), "{end:?}");
+    assert_eq!((replay.state.as_str(), replay.replayed, replay.applied), ("done", 10, 10));
     app.finish_dropping(worker).await;
 }
 
