@@ -71,12 +71,14 @@ impl Snapshot {
     }
 }
 
+/// When the last snapshot was read, how long that took, and the snapshot.
+type Last = (Instant, Duration, Arc<Snapshot>);
+
 /// Reads the facts.
 pub(super) struct Facts {
     store: Store,
     connection: Connection,
-    /// The last snapshot, when it was read, and how long that took.
-    last: Mutex<Option<(Instant, Duration, Arc<Snapshot>)>>,
+    last: Mutex<Option<Last>>,
 }
 
 impl Facts {
@@ -87,15 +89,19 @@ impl Facts {
     /// The last snapshot, or a new one if that is too old. Those who ask meanwhile wait for the same one.
     pub(super) async fn snapshot(&self) -> Arc<Snapshot> {
         let mut last = self.last.lock().await;
-        if let Some((at, took, snapshot)) = &*last
-            && at.elapsed() < MIN_AGE.max(*took * PAUSE_FACTOR)
-        {
-            return Arc::clone(snapshot);
+        if let Some(snapshot) = fresh(last.as_ref()) {
+            return snapshot;
         }
         let began = Instant::now();
         let snapshot = Arc::new(self.read().await);
         *last = Some((Instant::now(), began.elapsed(), Arc::clone(&snapshot)));
         snapshot
+    }
+
+    /// `filter` as [`Snapshot::narrowed`], if the last snapshot is not too old. It waits for no other.
+    pub(super) fn narrowed(&self, filter: Filter) -> Option<Filter> {
+        let snapshot = self.last.try_lock().ok().and_then(|last| fresh(last.as_ref()));
+        snapshot.map_or(Some(filter.clone()), |snapshot| snapshot.narrowed(filter))
     }
 
     /// Forgets the snapshot, after a change that people want to see.
@@ -136,6 +142,12 @@ impl Facts {
         }
         Ok(complete)
     }
+}
+
+/// The snapshot, unless it is too old.
+fn fresh(last: Option<&Last>) -> Option<Arc<Snapshot>> {
+    let (at, took, snapshot) = last?;
+    (at.elapsed() < MIN_AGE.max(*took * PAUSE_FACTOR)).then(|| Arc::clone(snapshot))
 }
 
 #[cfg(test)]

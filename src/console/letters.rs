@@ -33,11 +33,14 @@ pub(super) async fn page(
     let fields = Fields::of_query(request.uri());
     let (filter, after) = (LetterFilter::read(&fields)?, position(&fields)?);
     let one_more = Filter { limit: Some(PAGE_SIZE as u64 + 1), ..filter.filter.clone() };
-    let snapshot = console.facts.snapshot().await;
-    let mut found = match snapshot.narrowed(one_more) {
-        Some(filter) => letters::page(&console.store, &filter, after).await?,
-        None => Vec::new(),
+    let listed = async {
+        match console.facts.narrowed(one_more) {
+            Some(filter) => letters::page(&console.store, &filter, after).await,
+            None => Ok(Vec::new()),
+        }
     };
+    let (found, snapshot) = tokio::join!(listed, console.facts.snapshot());
+    let mut found = found?;
     let has_more = found.len() > PAGE_SIZE;
     found.truncate(PAGE_SIZE);
     let next = found.last().filter(|_| has_more).map(Position::of);
