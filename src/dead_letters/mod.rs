@@ -7,6 +7,7 @@ mod indent;
 mod letter_json;
 mod mask;
 mod replay;
+mod replay_ends;
 mod replay_lease;
 mod replay_publish;
 mod replay_runner;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::replay_ends::{PartEnd, WorkEnd};
 use super::replay_publish::publish;
-use crate::broker::{self, Publisher};
+use crate::broker::Publisher;
 use crate::domain::canaries::CanaryVerdict;
 use crate::domain::replay::failures_exceed;
 use crate::rate_limiter::RateLimiter;
@@ -23,23 +24,6 @@ const MAX_BATCH: usize = 1_000;
 const STOP_ON_FAILURE_DELAY: Duration = Duration::from_secs(2);
 /// How often outcomes are collected.
 const COLLECT_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Why work on a replay ended, if the process was not interrupted.
-#[derive(Clone, Debug)]
-pub(super) enum WorkEnd {
-    /// All letters were replayed or skipped. Some may be under way.
-    Completed,
-    /// `stop` was cancelled, or the replay is not this process's any more.
-    Interrupted,
-    /// A canary has failed.
-    CanaryFailed,
-    /// No canary has failed, but not every one has ended in time.
-    CanariesUnderWay,
-    /// More letters were dead again than `stop_on_failure` permits.
-    TooManyFailures,
-    /// A letter could not be published.
-    PublishFailed(broker::Error),
-}
 
 /// Work on a replay.
 pub(super) struct Work<'a> {
@@ -249,14 +233,4 @@ impl<'a> Work<'a> {
         let dead = totals.dead.saturating_sub(before(self.replay.dead_before));
         self.replay.stop_on_failure.is_some_and(|percent| failures_exceed(percent, resolved, dead))
     }
-}
-
-/// What publishing a part of the letters came to.
-enum PartEnd {
-    /// There was none left.
-    Exhausted,
-    /// Those that had not changed are published.
-    Published,
-    /// The work ends.
-    Ended(WorkEnd),
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::replay::{Work, WorkEnd};
+use super::replay::Work;
+use super::replay_ends::WorkEnd;
 use super::replay_lease::{Interruption, ReplayLease};
 use crate::broker::{self, Publisher};
 use crate::domain::replay::ReplayState;
