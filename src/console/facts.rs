@@ -100,8 +100,10 @@ impl Facts {
 
     /// `filter` as [`Snapshot::narrowed`], if the last snapshot is not too old. It waits for no other.
     pub(super) fn narrowed(&self, filter: Filter) -> Option<Filter> {
-        let snapshot = self.last.try_lock().ok().and_then(|last| fresh(last.as_ref()));
-        snapshot.map_or(Some(filter.clone()), |snapshot| snapshot.narrowed(filter))
+        match self.last.try_lock().ok().and_then(|last| fresh(last.as_ref())) {
+            Some(snapshot) => snapshot.narrowed(filter),
+            None => Some(filter),
+        }
     }
 
     /// Forgets the snapshot, after a change that people want to see.

@@ -28,11 +28,17 @@ pub(super) async fn update(store: &Store, stop: &CancellationToken) {
     );
     loop {
         let start = Instant::now();
-        match store::with_deadline(DEADLINE, stats(store)).await {
-            Ok(groups) => set_gauges(&groups),
-            Err(cause) => debug!(%cause, "cannot count the dead letters"),
-        }
-        let pause = INTERVAL.max(start.elapsed() * PAUSE_FACTOR);
+        let pause = match store::with_deadline(DEADLINE, stats(store)).await {
+            Ok(groups) => {
+                set_gauges(&groups);
+                INTERVAL.max(start.elapsed() * PAUSE_FACTOR)
+            }
+            // In an outage it says nothing about the number of letters that this took long.
+            Err(cause) => {
+                debug!(%cause, "cannot count the dead letters");
+                INTERVAL
+            }
+        };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }

@@ -32,13 +32,15 @@ async fn event_stream(api: &ApiClient, customer: &str) -> TcpStream {
     eventually("a stream of events", async || {
         let mut stream = send(&api.origin, format!("{head}authorization: Bearer {API_TOKEN}\r\n\r\n")).await;
         let mut received = String::new();
-        while !received.contains("event: snapshot") && !received.starts_with("HTTP/1.1 503") {
+        // To the end of the chunk, so that nothing of it arrives later.
+        let is_snapshot = |received: &str| received.contains("event: snapshot") && received.ends_with("\n\r\n");
+        while !is_snapshot(&received) && !received.starts_with("HTTP/1.1 503") {
             let mut buffer = [0; 1024];
             let read = within(stream.read(&mut buffer)).await.unwrap_or(0);
             assert_ne!(read, 0, "closed or broken after {received:?}");
             received.push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
-        received.contains("event: snapshot").then_some(stream)
+        is_snapshot(&received).then_some(stream)
     })
     .await
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use chrono::{DateTime, Utc};
 use entity::{dead_letter, dead_letter_history};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 use uuid::Uuid;
 
 use super::bulk_statements::{BulkInsert, id_in};
@@ -125,16 +125,20 @@ pub(super) async fn lock_letters(
     transaction: &Transaction,
     ids: &BTreeSet<Uuid>,
 ) -> Result<BTreeMap<Uuid, Letter>, Error> {
-    use dead_letter::{Column, Entity};
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let connection = &transaction.connection;
-    let letters = Entity::find()
-        .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
+    let letters = locking(transaction, ids).all(&transaction.connection).await?;
+    Ok(letters.into_iter().map(|letter| (letter.message_id, letter)).collect())
+}
+
+/// Selects the letters of `ids`; on PostgreSQL it locks them until the transaction ends, in the order of their ids.
+fn locking(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Select<dead_letter::Entity> {
+    use dead_letter::{Column, Entity};
+    Entity::find()
+        .filter(id_in(&transaction.connection, Column::MessageId, ids.iter().copied()))
         .order_by_asc(Column::MessageId)
-        .lock_exclusive();
-    Ok(letters.all(connection).await?.into_iter().map(|letter| (letter.message_id, letter)).collect())
+        .lock_exclusive()
 }
 
 /// Those of `ids` whose letters another session has locked at this moment: see `store/locks.rs`.

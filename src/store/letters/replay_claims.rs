@@ -173,10 +173,10 @@ pub async fn statuses(store: &Store, ids: &[Uuid]) -> Result<HashMap<Uuid, Lette
     // By position: looking up each column by its name costs more than the query.
     type Row = (Uuid, String, Option<DateTime<Utc>>, i32, i32, Option<String>);
     let rows: Vec<Row> = store.read(async |connection| Ok(select.into_tuple().all(connection).await?)).await?;
-    let time = Utc::now();
-    let now = |(id, state, claimed_until, replays, deaths, outcome): Row| {
-        let state = state_at(&state, claimed_until, time);
+    let now = Utc::now();
+    let status = |(id, state, claimed_until, replays, deaths, outcome): Row| {
+        let state = state_at(&state, claimed_until, now);
         (id, LetterNow { state, replays, deaths, outcome: outcome.as_deref().and_then(Outcome::parse) })
     };
-    Ok(rows.into_iter().map(now).collect())
+    Ok(rows.into_iter().map(status).collect())
 }

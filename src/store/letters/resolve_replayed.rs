@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::dead_letter::{Column, Entity};
+use entity::dead_letter::Column;
 use sea_orm::sea_query::Expr;
-use sea_orm::{EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::{Action, append_history, end_letters, is_current};
+use super::{Action, append_history, end_letters, is_current, locking};
 use crate::domain::dead_letter::{State, letter_ids};
 use crate::domain::outcome::Outcome;
 use crate::domain::timestamp::Timestamp;
@@ -39,9 +39,9 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
     let letters = lock_candidates(transaction, &ids).await?;
     let mut resolved = BTreeMap::<Outcome, BTreeSet<Uuid>>::new();
     for message in messages {
-        let mut letters = message.letter_ids().into_iter().filter_map(|id| letters.get(&id));
-        if let Some(letter) = letters.find(|letter| message.belongs_to(letter)) {
-            resolved.entry(message.outcome).or_default().insert(letter.id);
+        let is_its_letter = |id: &Uuid| letters.get(id).is_some_and(|letter| message.belongs_to(letter));
+        if let Some(id) = message.letter_ids().into_iter().find(is_its_letter) {
+            resolved.entry(message.outcome).or_default().insert(id);
         }
     }
     for (outcome, ids) in resolved {
@@ -57,7 +57,6 @@ pub async fn resolve(transaction: &Transaction, messages: &[ResolvedMessage]) ->
 
 /// What tells whether a letter is that of a message.
 struct Candidate {
-    id: Uuid,
     state: String,
     replays: i32,
     body: Vec<u8>,
@@ -69,16 +68,10 @@ async fn lock_candidates(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Res
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let connection = &transaction.connection;
-    let letters = Entity::find()
-        .select_only()
-        .columns([Column::MessageId, Column::State, Column::Replays, Column::Body])
-        .filter(id_in(connection, Column::MessageId, ids.iter().copied()))
-        .order_by_asc(Column::MessageId)
-        .lock_exclusive();
-    let rows: Vec<(Uuid, String, i32, Vec<u8>)> = letters.into_tuple().all(connection).await?;
-    let candidate = |(id, state, replays, body)| (id, Candidate { id, state, replays, body });
-    Ok(rows.into_iter().map(candidate).collect())
+    let columns = [Column::MessageId, Column::State, Column::Replays, Column::Body];
+    let letters = locking(transaction, ids).select_only().columns(columns);
+    let rows: Vec<(Uuid, String, i32, Vec<u8>)> = letters.into_tuple().all(&transaction.connection).await?;
+    Ok(rows.into_iter().map(|(id, state, replays, body)| (id, Candidate { state, replays, body })).collect())
 }
 
 impl ResolvedMessage {

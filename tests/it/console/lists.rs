@@ -80,6 +80,7 @@ async fn the_overview_says_what_is_wrong_and_where_to_look() {
     assert!(page.contains("data-live=\"/live/overview\""), "{page}");
     drop(console);
 }
+
 /// A large replay, most of whose letters are under way, without those letters.
 const LARGE_REPLAY: &str = "INSERT INTO replays (created_at, created_by, selection, letters, state, replayed, changed_at) \
      VALUES ('2026-11-28T10:00:00+00:00', 'omar', '{}', 20000, 'running', 20000, '2026-11-28T10:00:00+00:00')";

@@ -55,9 +55,12 @@ async fn letters_that_were_claimed_and_not_published_are_claimed_again_and_count
     app.finish_dropping(worker).await;
 }
 
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_its_former_process_releases_late_is_replayed_by_the_next_one() {
-    let app = TestApp::builder(On::Postgres).unsubscribed().build().await;
+async fn a_letter_that_its_former_process_releases_late_is_replayed_by_the_next_one(#[case] on: On) {
+    let app = TestApp::builder(on).unsubscribed().build().await;
     good_letters(&app, 10).await;
     let worker = worker(&app).await;
     let id = create(&worker, |new| new).await.replay().id;
