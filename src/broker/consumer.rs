@@ -8,6 +8,8 @@
 //! higher prefetch is one more consumer, and a lower one takes a new channel. One consumer that is cancelled and started
 //! again would do once lapin passes on such deliveries.
 
+use std::time::Duration;
+
 use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -23,6 +25,9 @@ use super::prefetch::Prefetch;
 use super::spans::error_type;
 use super::streams::{Received, Streams, until_end};
 
+/// How long deliveries are collected after one has arrived, before it is checked whether they make a whole batch.
+const COLLECTING_TIME: Duration = Duration::from_millis(1);
+
 /// A consumer on one queue, with a channel of its own. Dropping it returns its unacknowledged deliveries to the queue.
 pub struct Consumer {
     pub(super) connection: Connection,
@@ -34,7 +39,7 @@ pub struct Consumer {
     streams: Streams,
     consumer_tags: Vec<ShortString>,
     prefetch: Prefetch,
-    /// Received, but in no batch yet; in order of arrival.
+    /// Received, but in no batch yet.
     buffer: Vec<Delivery>,
     /// Received on this channel and not acknowledged.
     unacknowledged: usize,
@@ -75,7 +80,7 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// Waits for a delivery and returns it with those that are ready, up to `limit`. Messages that were delivered
+    /// Waits for a delivery and returns it with those that are ready, up to `limit`, in their order. Messages that were delivered
     /// before come alone, after the others. May be cancelled: at worst the channel is lost.
     ///
     /// # Errors
@@ -84,15 +89,9 @@ impl Consumer {
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
         self.adjust_prefetch().await?;
         if self.buffer.is_empty() {
-            let first = self.streams.next().await;
-            self.receive(first.flatten())?;
+            self.receive_next().await?;
         }
-        while self.buffer.len() < limit {
-            match self.streams.next().now_or_never() {
-                Some(Some(received)) => self.receive(received)?,
-                _ => break,
-            }
-        }
+        self.receive_ready()?;
         Ok(take_batch(&mut self.buffer, limit))
     }
 
@@ -102,14 +101,14 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next_batch`].
     pub async fn next_full_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        let mut bytes: usize = self.buffer.iter().map(|delivery| delivery.message.body.len()).sum();
         while self.prefetch.allows_overlap() && !self.consumer_tags.is_empty() {
-            if is_full_batch(self.buffer.len(), bytes, limit) {
+            self.receive_ready()?;
+            if is_full_batch(&self.buffer, limit) {
                 return Ok(take_batch(&mut self.buffer, limit));
             }
-            let received = self.streams.next().await;
-            self.receive(received.flatten())?;
-            bytes += self.buffer.last().map_or(0, |delivery| delivery.message.body.len());
+            self.receive_next().await?;
+            // What arrives meanwhile wakes no task.
+            tokio::time::sleep(COLLECTING_TIME).await;
         }
         std::future::pending().await
     }
@@ -221,23 +220,36 @@ impl Consumer {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
             within(self.connection.deadline, cancelled).await?;
         }
+        self.receive_ready()
+    }
+
+    /// Waits for a delivery and buffers it.
+    async fn receive_next(&mut self) -> Result<(), Error> {
+        let received = self.streams.next().await;
+        self.receive(received.flatten())
+    }
+
+    /// Buffers every delivery that is ready.
+    fn receive_ready(&mut self) -> Result<(), Error> {
         while let Some(Some(received)) = self.streams.next().now_or_never() {
-            // A cancelled consumer ends.
-            if received.is_some() {
-                self.receive(received)?;
-            }
+            self.receive(received)?;
         }
         Ok(())
     }
 
-    /// Buffers a delivery. `None` is the end of the stream.
+    /// Buffers a delivery. `None` is the end of a consumer, which is expected once it is cancelled.
     fn receive(&mut self, delivery: Received) -> Result<(), Error> {
-        let delivery = delivery.ok_or_else(|| Error::ConsumerEnded(self.queue.clone()))??;
-        let delivery = Delivery::read(delivery, self.channel_number);
-        self.unacknowledged += 1;
-        self.prefetch.delivered(&delivery);
-        self.buffer.push(delivery);
-        Ok(())
+        match delivery {
+            Some(delivery) => {
+                let delivery = Delivery::read(delivery?, self.channel_number);
+                self.unacknowledged += 1;
+                self.prefetch.delivered(&delivery);
+                self.buffer.push(delivery);
+                Ok(())
+            }
+            None if self.consumer_tags.is_empty() => Ok(()),
+            None => Err(Error::ConsumerEnded(self.queue.clone())),
+        }
     }
 }
 

@@ -87,14 +87,19 @@ fn broker_failure(reason: &str, queue: &str, work_queue: &str) -> Failure {
 /// copied into statements, and its bodies into copies.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Whether so many deliveries with bodies of `bytes` in all are more than [`take_batch`] takes, if none is repeated.
-pub(super) fn is_full_batch(deliveries: usize, bytes: usize, limit: usize) -> bool {
-    deliveries >= limit || bytes > MAX_BATCH_BYTES
+/// Whether these are at least as many deliveries as [`take_batch`] takes, if none is repeated.
+pub(super) fn is_full_batch(buffer: &[Delivery], limit: usize) -> bool {
+    let bytes: usize = buffer.iter().map(|delivery| delivery.message.body.len()).sum();
+    buffer.len() >= limit || bytes > MAX_BATCH_BYTES
 }
 
 /// Takes up to `limit` deliveries that are not repeated, and of several no more than [`MAX_BATCH_BYTES`]; if there are none, one
 /// repeated delivery alone, because its message may have crashed a worker.
+///
+/// They are taken in the order in which RabbitMQ delivered them, so that one ack covers a batch and those before it. Several consumers
+/// on a channel yield theirs in turn.
 pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delivery> {
+    buffer.sort_by_key(|delivery| delivery.tag);
     let (mut taken, mut bytes) = (0, 0);
     let fits = |delivery: &mut Delivery| {
         let next = bytes + delivery.message.body.len();
