@@ -15,7 +15,7 @@ use lapin::message::BasicReturnMessage;
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::publish_request::PublishRequest;
+use super::publish_request::Unconfirmed;
 
 /// The answers received on one publishing channel, and what they say about the channel.
 #[derive(Default)]
@@ -24,9 +24,9 @@ pub(super) struct Confirms {
     /// same one, and the channel is closed soon after the first return.
     returned_ids: HashSet<String>,
     /// Acked messages that the next barrier completes. A barrier is in flight exactly while there are any.
-    acked: Vec<PublishRequest>,
+    acked: Vec<Unconfirmed>,
     /// Messages acked after that barrier was pushed; they wait for the barrier after it.
-    acked_behind_barrier: Vec<PublishRequest>,
+    acked_behind_barrier: Vec<Unconfirmed>,
     /// Whether any message was returned.
     pub(super) any_returned: bool,
     /// Whether any message was published successfully.
@@ -45,32 +45,32 @@ impl Confirms {
     /// Takes RabbitMQ's answer to a message published at `published_at`. A failure completes the request at once.
     pub(super) fn on_answer(
         &mut self,
-        request: PublishRequest,
+        message: Unconfirmed,
         published_at: Instant,
         answer: Result<Confirmation, Error>,
     ) -> Next {
-        match self.evaluate(&request, answer) {
+        match self.evaluate(&message, answer) {
             Ok(()) if self.acked.is_empty() => {
-                self.acked.push(request);
+                self.acked.push(message);
                 Next::PushBarrier
             }
             Ok(()) => {
-                self.acked_behind_barrier.push(request);
+                self.acked_behind_barrier.push(message);
                 Next::Continue
             }
-            Err(error) => self.fail(request, published_at, error),
+            Err(error) => self.fail(message, published_at, error),
         }
     }
 
     /// Completes the request with its error. A timeout may condemn the channel: RabbitMQ may be stuck, and lapin 4.12.3
     /// keeps the confirm that was given up until the channel ends (`src/returned_messages.rs`).
-    fn fail(&mut self, request: PublishRequest, published_at: Instant, error: Error) -> Next {
+    fn fail(&mut self, message: Unconfirmed, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {
-            Error::TimedOut => request.was_published_early(published_at),
+            Error::TimedOut => message.was_published_early(published_at),
             error => matches!(error, Error::Amqp(_) | Error::Precondition(_)),
         };
         self.any_returned |= matches!(error, Error::Returned);
-        request.complete(Err(error));
+        message.complete(Err(error));
         if is_channel_failure { Next::DiscardChannel } else { Next::Continue }
     }
 
@@ -89,11 +89,11 @@ impl Confirms {
 
     /// Completes the acked messages, now that a return of one of them would have been received.
     pub(super) fn on_barrier(&mut self) -> Next {
-        for request in self.acked.drain(..) {
-            let is_returned = self.returned_ids.contains(&request.outgoing.id);
+        for message in self.acked.drain(..) {
+            let is_returned = self.returned_ids.contains(&message.id);
             self.any_returned |= is_returned;
             self.any_success |= !is_returned;
-            request.complete(if is_returned { Err(Error::Returned) } else { Ok(()) });
+            message.complete(if is_returned { Err(Error::Returned) } else { Ok(()) });
         }
         std::mem::swap(&mut self.acked, &mut self.acked_behind_barrier);
         if self.acked.is_empty() { Next::Continue } else { Next::PushBarrier }
@@ -110,8 +110,8 @@ impl Confirms {
 
     /// What an answer means for its message, as far as returns have been received. In doubt the message counts as
     /// returned: publishing it again at worst duplicates it.
-    fn evaluate(&mut self, request: &PublishRequest, answer: Result<Confirmation, Error>) -> Result<(), Error> {
-        let id = &request.outgoing.id;
+    fn evaluate(&mut self, message: &Unconfirmed, answer: Result<Confirmation, Error>) -> Result<(), Error> {
+        let id = &message.id;
         let (is_acked, attached) = match answer? {
             Confirmation::Ack(attached) => (true, attached),
             Confirmation::Nack(attached) => (false, attached),
@@ -136,6 +136,7 @@ mod tests {
     use tokio::sync::oneshot::Receiver;
 
     use super::*;
+    use crate::broker::publish_request::PublishRequest;
     use crate::broker::publish_request::tests::request;
 
     fn return_of(id: &str) -> Option<BasicReturnMessage> {
@@ -146,8 +147,8 @@ mod tests {
 
     /// Passes the answer to the message with this id; what the publishing task does next, and the message's outcome.
     fn answer(confirms: &mut Confirms, id: &str, answer: Confirmation) -> (Next, Receiver<Result<(), Error>>) {
-        let (request, outcome) = request(id);
-        (confirms.on_answer(request, Instant::now(), Ok(answer)), outcome)
+        let (PublishRequest { unconfirmed, .. }, outcome) = request(id);
+        (confirms.on_answer(unconfirmed, Instant::now(), Ok(answer)), outcome)
     }
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn an_answer_after_the_deadline_still_tells_of_the_return_of_another_message() {
         let mut confirms = Confirms::default();
-        let (late, mut timed_out) = request("a");
+        let (PublishRequest { unconfirmed: late, .. }, mut timed_out) = request("a");
         let published_late = late.deadline - Duration::from_millis(1);
         assert_eq!(confirms.on_answer(late, published_late, Err(Error::TimedOut)), Next::Continue);
         assert!(matches!(timed_out.try_recv(), Ok(Err(Error::TimedOut))));

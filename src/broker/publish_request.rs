@@ -1,7 +1,10 @@
 //! A request to the publishing task.
 
+use std::pin::pin;
+
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::Error;
 use super::message::Outgoing;
@@ -12,18 +15,28 @@ pub(super) type Outcome = oneshot::Receiver<Result<(), Error>>;
 /// A message to be published, and the caller that waits for the outcome.
 pub(super) struct PublishRequest {
     pub(super) outgoing: Outgoing,
+    pub(super) unconfirmed: Unconfirmed,
+}
+
+/// What is kept of a request once its message was published.
+pub(super) struct Unconfirmed {
+    /// The message's id.
+    pub(super) id: String,
     requested_at: Instant,
     pub(super) deadline: Instant,
     reply: oneshot::Sender<Result<(), Error>>,
 }
 
 impl PublishRequest {
-    /// A request made now, to be confirmed until `deadline`, and its outcome.
+    /// A request made now, to be confirmed until `deadline`, and its outcome. The caller must drop the outcome at the deadline.
     pub(super) fn new(outgoing: Outgoing, deadline: Instant) -> (Self, Outcome) {
         let (reply, outcome) = oneshot::channel();
-        (Self { outgoing, requested_at: Instant::now(), deadline, reply }, outcome)
+        let unconfirmed = Unconfirmed { id: outgoing.id.clone(), requested_at: Instant::now(), deadline, reply };
+        (Self { outgoing, unconfirmed }, outcome)
     }
+}
 
+impl Unconfirmed {
     /// Sends the outcome to the caller, if it still waits.
     pub(super) fn complete(self, outcome: Result<(), Error>) {
         let _ = self.reply.send(outcome);
@@ -37,6 +50,16 @@ impl PublishRequest {
     /// Whether at least half of the time remained at `published_at`. Only then does a timeout condemn the channel.
     pub(super) fn was_published_early(&self, published_at: Instant) -> bool {
         self.deadline - published_at >= (self.deadline - self.requested_at) / 2
+    }
+
+    /// Waits for `future` until the deadline. The caller stops waiting then, so this takes a timer only if it has gone before.
+    pub(super) async fn until_deadline<F: Future>(&mut self, future: F) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        tokio::select! {
+            biased;
+            output = &mut future => Ok(output),
+            () = self.reply.closed() => timeout_at(self.deadline, future).await,
+        }
     }
 }
 
@@ -58,16 +81,35 @@ pub(super) mod tests {
 
     #[test]
     fn a_message_is_published_early_while_half_of_its_time_remains() {
-        let (request, _outcome) = request("a");
-        assert!(request.was_published_early(request.requested_at + Duration::from_secs(1)));
-        assert!(!request.was_published_early(request.requested_at + Duration::from_secs(3)));
+        let (PublishRequest { unconfirmed, .. }, _outcome) = request("a");
+        assert!(unconfirmed.was_published_early(unconfirmed.requested_at + Duration::from_secs(1)));
+        assert!(!unconfirmed.was_published_early(unconfirmed.requested_at + Duration::from_secs(3)));
     }
 
     #[test]
     fn a_request_is_abandoned_once_its_caller_is_gone() {
-        let (request, outcome) = request("a");
-        assert!(!request.is_abandoned());
+        let (PublishRequest { unconfirmed, .. }, outcome) = request("a");
+        assert!(!unconfirmed.is_abandoned());
         drop(outcome);
-        assert!(request.is_abandoned());
+        assert!(unconfirmed.is_abandoned());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_awaited_until_the_deadline_even_if_the_caller_is_gone() {
+        let (PublishRequest { mut unconfirmed, .. }, outcome) = request("a");
+        drop(outcome);
+        assert!(unconfirmed.until_deadline(tokio::task::yield_now()).await.is_ok());
+        unconfirmed.deadline = Instant::now();
+        assert!(unconfirmed.until_deadline(std::future::pending::<()>()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_at_the_deadline_ends_the_wait_for_an_answer() {
+        let (PublishRequest { mut unconfirmed, .. }, outcome) = request("a");
+        unconfirmed.deadline = Instant::now() + Duration::from_millis(1);
+        let deadline = unconfirmed.deadline;
+        let caller = timeout_at(deadline, outcome);
+        let (waited, gave_up) = tokio::join!(unconfirmed.until_deadline(std::future::pending::<()>()), caller);
+        assert!(waited.is_err() && gave_up.is_err());
     }
 }

@@ -14,14 +14,14 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::confirms::{Confirms, Next};
 use super::connection::Connection;
 use super::error::{Error, within};
 use super::message::Outgoing;
-use super::publish_request::PublishRequest;
+use super::publish_request::{PublishRequest, Unconfirmed};
 use crate::reconnect::Backoff;
 
 /// Maximum number of unconfirmed messages on the channel.
@@ -69,17 +69,16 @@ async fn open_channel(connection: &Connection) -> Result<(Channel, impl Future<O
 /// Rejects every request; completes when no publisher is left.
 async fn reject_all(requests: &mut mpsc::Receiver<PublishRequest>) {
     while let Some(request) = requests.recv().await {
-        request.complete(Err(Error::Disconnected));
+        request.unconfirmed.complete(Err(Error::Disconnected));
     }
 }
 
 /// What a future in flight resolves to.
-#[expect(clippy::large_enum_variant, reason = "boxing would cost an allocation per message")]
 enum Progress {
     /// A message, when it was handed to lapin, and RabbitMQ's answer, or why there is none.
-    Answer(PublishRequest, Instant, Result<Confirmation, Error>),
+    Answer(Unconfirmed, Instant, Result<Confirmation, Error>),
     /// A message without an answer at its deadline, when it was handed to lapin, and its confirm.
-    Unanswered(PublishRequest, Instant, PublisherConfirm),
+    Unanswered(Unconfirmed, Instant, PublisherConfirm),
     /// The answer to a message after its deadline, by the message's id.
     LateAnswer(String, Result<Confirmation, Error>),
     /// See [`Confirms`]: every answer that was ready when the barrier was pushed has been received.
@@ -110,10 +109,10 @@ async fn serve(
             biased;
             Some(progress) = in_flight.next() => {
                 let next = match progress {
-                    Progress::Answer(request, at, answer) => confirms.on_answer(request, at, answer),
-                    Progress::Unanswered(request, at, confirm) => {
-                        in_flight.push(Either::Right(Either::Right(late_answer(&request, confirm))));
-                        confirms.on_answer(request, at, Err(Error::TimedOut))
+                    Progress::Answer(message, at, answer) => confirms.on_answer(message, at, answer),
+                    Progress::Unanswered(message, at, confirm) => {
+                        in_flight.push(Either::Right(Either::Right(late_answer(&message, confirm))));
+                        confirms.on_answer(message, at, Err(Error::TimedOut))
                     }
                     Progress::LateAnswer(id, answer) => confirms.on_late_answer(&id, answer),
                     Progress::Barrier => confirms.on_barrier(),
@@ -125,7 +124,7 @@ async fn serve(
                 }
             }
             request = requests.recv(), if accepts_requests => match request {
-                Some(request) if request.is_abandoned() => {}
+                Some(request) if request.unconfirmed.is_abandoned() => {}
                 Some(request) => in_flight.push(Either::Left(publish(channel, request))),
                 None => has_publishers = false,
             },
@@ -134,28 +133,26 @@ async fn serve(
     }
 }
 
-async fn publish(channel: &Channel, mut request: PublishRequest) -> Progress {
+async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
     let published_at = Instant::now();
-    // They are needed once; of the request, only the id and the reply are needed later.
-    let properties = std::mem::take(&mut request.outgoing.properties);
-    let Outgoing { exchange, routing_key, body, .. } = &request.outgoing;
+    let PublishRequest { outgoing, unconfirmed: mut message } = request;
+    let Outgoing { exchange, routing_key, properties, body, .. } = outgoing;
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let (exchange, routing_key) = (exchange.as_str().into(), routing_key.as_str().into());
-    let written = channel.basic_publish(exchange, routing_key, options, body, properties);
-    let mut confirm = match timeout_at(request.deadline, written).await {
+    let written = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties);
+    let mut confirm = match message.until_deadline(written).await {
         Ok(Ok(confirm)) => confirm,
-        Ok(Err(error)) => return Progress::Answer(request, published_at, Err(error.into())),
+        Ok(Err(error)) => return Progress::Answer(message, published_at, Err(error.into())),
         // Half a message may be written, so the channel is unusable.
-        Err(_) => return Progress::Answer(request, published_at, Err(Error::Amqp("cannot write in time".to_owned()))),
+        Err(_) => return Progress::Answer(message, published_at, Err(Error::Amqp("cannot write in time".to_owned()))),
     };
-    match timeout_at(request.deadline, &mut confirm).await {
-        Ok(answer) => Progress::Answer(request, published_at, answer.map_err(Error::from)),
-        Err(_) => Progress::Unanswered(request, published_at, confirm),
+    match message.until_deadline(&mut confirm).await {
+        Ok(answer) => Progress::Answer(message, published_at, answer.map_err(Error::from)),
+        Err(_) => Progress::Unanswered(message, published_at, confirm),
     }
 }
 
 /// Waits on for an answer whose caller has gone: lapin may attach another message's return to it.
-fn late_answer(request: &PublishRequest, confirm: PublisherConfirm) -> impl Future<Output = Progress> + use<> {
-    let id = request.outgoing.id.clone();
+fn late_answer(message: &Unconfirmed, confirm: PublisherConfirm) -> impl Future<Output = Progress> + use<> {
+    let id = message.id.clone();
     async move { Progress::LateAnswer(id, confirm.await.map_err(Error::from)) }
 }
