@@ -1,29 +1,23 @@
 //! Consumes a queue: returns the deliveries that are ready, up to a batch, and acknowledges cumulatively.
 //!
-//! The prefetch changes while it consumes: `prefetch.rs`.
-//!
-//! RabbitMQ may deliver a message just after it has confirmed a cancel (compare
-//! <https://github.com/rabbitmq/rabbitmq-server/issues/3729>), and lapin 4.12.3 silently drops a delivery for a
-//! consumer that it no longer knows (`src/consumers.rs`). Only closing the channel makes RabbitMQ deliver it again. So a
-//! higher prefetch is one more consumer, and a lower one takes a new channel. One consumer that is cancelled and started
-//! again would do once lapin passes on such deliveries.
+//! The prefetch changes while it consumes: `consumer_prefetch.rs`.
 
 use std::time::Duration;
 
-use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, StreamExt};
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, ChannelStatus};
+use lapin::Channel;
+use lapin::options::BasicAckOptions;
+use lapin::types::ShortString;
 use tracing::debug;
 
 use super::ack_tracker::AckTracker;
 use super::connection::Connection;
+use super::consumer_status::ConsumerStatus;
 use super::delivery::{Delivery, is_full_batch, take_batch};
 use super::error::{Error, within};
 use super::prefetch::Prefetch;
 use super::spans::error_type;
-use super::streams::{Received, Streams, until_end};
+use super::streams::{Received, Streams};
 
 /// How long deliveries are collected after one has arrived, before it is checked whether they make a whole batch.
 const COLLECTING_TIME: Duration = Duration::from_millis(1);
@@ -32,22 +26,22 @@ const COLLECTING_TIME: Duration = Duration::from_millis(1);
 pub struct Consumer {
     pub(super) connection: Connection,
     pub(super) queue: String,
-    channel: Channel,
+    pub(super) channel: Channel,
     /// How many channels this consumer has had.
-    channel_number: u32,
+    pub(super) channel_number: u32,
     /// The deliveries of every consumer on the channel.
-    streams: Streams,
-    consumer_tags: Vec<ShortString>,
-    prefetch: Prefetch,
+    pub(super) streams: Streams,
+    /// Those of the consumers that are not cancelled.
+    pub(super) consumer_tags: Vec<ShortString>,
+    /// Whether consumers were cancelled on this channel, so that another one is to be opened.
+    pub(super) is_to_be_closed: bool,
+    pub(super) prefetch: Prefetch,
     /// Received, but in no batch yet.
-    buffer: Vec<Delivery>,
+    pub(super) buffer: Vec<Delivery>,
     /// Received on this channel and not acknowledged.
-    unacknowledged: usize,
+    pub(super) unacknowledged: usize,
     acks: AckTracker,
 }
-
-/// Tells whether the channel that a [`Consumer`] had is still open.
-pub struct ConsumerStatus(ChannelStatus);
 
 impl Consumer {
     /// Starts to consume `queue`, with a prefetch of 1 at first and `max_prefetch` later.
@@ -58,7 +52,7 @@ impl Consumer {
         Self::open_channel(connection, queue, 1, Prefetch::new(max_prefetch)).await
     }
 
-    async fn open_channel(
+    pub(super) async fn open_channel(
         connection: &Connection,
         queue: &str,
         channel_number: u32,
@@ -69,8 +63,9 @@ impl Consumer {
             queue: queue.to_owned(),
             channel: connection.channel().await?,
             channel_number,
-            streams: SelectAll::new(),
+            streams: Streams::new(),
             consumer_tags: Vec::new(),
+            is_to_be_closed: false,
             prefetch,
             buffer: Vec::new(),
             unacknowledged: 0,
@@ -101,7 +96,7 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next_batch`].
     pub async fn next_full_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        while self.prefetch.allows_overlap() && !self.consumer_tags.is_empty() {
+        while self.prefetch.allows_overlap() && !self.is_to_be_closed {
             self.receive_ready()?;
             if is_full_batch(&self.buffer, limit) {
                 return Ok(take_batch(&mut self.buffer, limit));
@@ -181,48 +176,6 @@ impl Consumer {
         }
     }
 
-    /// Raises the prefetch with one more consumer; lowers it on a new channel, once every delivery is handed out. Not while the caller
-    /// holds deliveries: closing their channel would return them to the queue.
-    async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        let (current, wanted) = (self.prefetch.current, self.prefetch.wanted());
-        let is_cancelled = self.consumer_tags.is_empty();
-        if is_cancelled || (wanted < current && self.unacknowledged == self.buffer.len()) {
-            self.cancel_consumers().await?;
-            if self.buffer.is_empty() {
-                let closed = self.channel.close(200, "lowering the prefetch".into());
-                within(self.connection.deadline, closed).await?;
-                let (number, prefetch) = (self.channel_number + 1, self.prefetch.restarted());
-                *self = Self::open_channel(&self.connection, &self.queue, number, prefetch).await?;
-            }
-        } else if wanted > current {
-            self.start_consumer(wanted - current).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
-    async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
-        debug!(queue = self.queue, prefetch, "consuming");
-        let (deadline, channel) = (self.connection.deadline, &self.channel);
-        within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
-        let consumer =
-            within(deadline, channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
-        self.consumer_tags.push(consumer.tag());
-        self.streams.push(Box::pin(until_end(consumer)));
-        self.prefetch.current += prefetch;
-        Ok(())
-    }
-
-    /// Cancels the consumers and buffers what they have received.
-    async fn cancel_consumers(&mut self) -> Result<(), Error> {
-        for tag in std::mem::take(&mut self.consumer_tags) {
-            let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
-            within(self.connection.deadline, cancelled).await?;
-        }
-        self.receive_ready()
-    }
-
     /// Waits for a delivery and buffers it.
     async fn receive_next(&mut self) -> Result<(), Error> {
         let received = self.streams.next().await;
@@ -230,7 +183,7 @@ impl Consumer {
     }
 
     /// Buffers every delivery that is ready.
-    fn receive_ready(&mut self) -> Result<(), Error> {
+    pub(super) fn receive_ready(&mut self) -> Result<(), Error> {
         while let Some(Some(received)) = self.streams.next().now_or_never() {
             self.receive(received)?;
         }
@@ -250,13 +203,5 @@ impl Consumer {
             None if self.consumer_tags.is_empty() => Ok(()),
             None => Err(Error::ConsumerEnded(self.queue.clone())),
         }
-    }
-}
-
-impl ConsumerStatus {
-    /// Whether the channel is open. Without it no ack can reach RabbitMQ.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.0.connected()
     }
 }

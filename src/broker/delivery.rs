@@ -116,6 +116,7 @@ pub(super) fn take_batch(buffer: &mut Vec<Delivery>, limit: usize) -> Vec<Delive
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::ack_tracker::AckTracker;
     use crate::broker::headers::table;
 
     fn delivery(tag: u64, count: i64) -> Delivery {
@@ -149,5 +150,16 @@ mod tests {
         }
         assert!(take_batch(&mut buffer, 2).is_empty());
         assert_eq!(batches, [vec![1, 3], vec![5], vec![2], vec![4]]);
+    }
+
+    /// Several consumers on a channel yield their deliveries in turn.
+    #[test]
+    fn one_ack_covers_each_batch_however_the_deliveries_of_several_consumers_are_mixed() {
+        let mut buffer = [1, 4, 8, 2, 5, 9, 3, 6, 7].map(|tag| delivery(tag, 0)).to_vec();
+        let mut acks = AckTracker::default();
+        while !buffer.is_empty() {
+            let tags: Vec<u64> = take_batch(&mut buffer, 3).iter().map(|delivery| delivery.tag).collect();
+            assert_eq!(acks.acknowledge(&tags), [(tags[2], true)]);
+        }
     }
 }

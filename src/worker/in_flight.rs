@@ -4,47 +4,34 @@
 //! are in flight together are about different bank links and dead letters. So each row changes in the order of the queue, and no
 //! batch waits for a lock of another. A second batch is started only when it is full: without a backlog, batches follow each other.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_all;
-use tokio::task::JoinError;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::Worker;
 use super::batch::{ParsedBatch, WrittenBatch};
+use super::in_order::InOrder;
 use super::outage_backoff::BatchReleased;
 use super::write::Writer;
 use crate::broker::{Consumer, Delivery};
 
 /// Maximum number of batches in flight.
 const MAX_IN_FLIGHT: usize = 2;
-/// How long a batch that is written waits for one that was started before it. In order, one ack covers each batch; out of order it takes
-/// one for each delivery, which costs RabbitMQ a fifth of its time. A batch that waits for a lock holds the others up no longer.
+/// How long a batch that is written waits for the one before. In order, one ack covers a batch; out of order it takes one for each
+/// delivery, and RabbitMQ writes each to a log. A batch that waits for a lock holds the others up no longer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The batches from one consumer that are being written. Dropping it rolls back their transactions.
 pub(super) struct InFlight {
     /// One for each batch that may be started.
     idle: Vec<Writer>,
-    /// In the order in which they were started.
-    batches: VecDeque<BatchInFlight>,
+    /// Each with the rows that it may write to.
+    batches: InOrder<HashSet<Uuid>, (Writer, Result<WrittenBatch, BatchReleased>)>,
 }
-
-struct BatchInFlight {
-    started: Instant,
-    /// The rows that it may write to.
-    rows: HashSet<Uuid>,
-    task: AbortOnDropHandle<Ended>,
-}
-
-/// What a task returns.
-type Ended = (Writer, Result<WrittenBatch, BatchReleased>);
 
 /// What happens next.
 pub(super) enum Next {
@@ -58,7 +45,7 @@ impl InFlight {
     /// On SQLite, whose only connection is shared by all, one batch follows the other.
     pub(super) fn new(worker: &Worker) -> Self {
         let batches = if worker.store.has_parallel_writes() { MAX_IN_FLIGHT } else { 1 };
-        Self { idle: (0..batches).map(|_| worker.writer()).collect(), batches: VecDeque::new() }
+        Self { idle: (0..batches).map(|_| worker.writer()).collect(), batches: InOrder::new(PATIENCE) }
     }
 
     /// Waits until a batch is written or, if another one may be started, received; up to `limit` deliveries. May be cancelled as
@@ -78,11 +65,9 @@ impl InFlight {
         }
     }
 
-    /// Waits until the oldest batch is written, or any once that took longer than [`PATIENCE`]. Never returns if none is in flight.
+    /// Waits until the oldest batch is written, or any once that takes longer than [`PATIENCE`]. Never returns if none is in flight.
     pub(super) async fn next_written(&mut self) -> Result<WrittenBatch, BatchReleased> {
-        let (position, ended) = self.next_ended().await;
-        self.batches.remove(position);
-        match ended {
+        match self.batches.next().await {
             Ok((writer, result)) => {
                 self.idle.push(writer);
                 result
@@ -95,36 +80,22 @@ impl InFlight {
         }
     }
 
-    /// The position of the batch that [`InFlight::next_written`] waits for, and what its task returned.
-    async fn next_ended(&mut self) -> (usize, Result<Ended, JoinError>) {
-        let Some(oldest) = self.batches.front() else { return pending().await };
-        let until = oldest.started + PATIENCE;
-        let ended = self.batches.iter_mut().enumerate().map(async |(position, batch)| {
-            if position > 0 {
-                sleep_until(until).await;
-            }
-            (position, (&mut batch.task).await)
-        });
-        select_all(ended.map(Box::pin)).await.0
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
     /// Whether `batch` has to wait: it may write to a row that one in flight writes to.
     pub(super) fn conflicts_with(&self, batch: &ParsedBatch) -> bool {
-        self.batches.iter().any(|other| !other.rows.is_disjoint(&batch.rows))
+        self.batches.notes().any(|rows| !rows.is_disjoint(&batch.rows))
     }
 
     /// Starts to write `batch`, which came from `consumer`.
     pub(super) fn start(&mut self, worker: &Arc<Worker>, mut batch: ParsedBatch, consumer: &Consumer) {
         let (worker, writer) = (Arc::clone(worker), self.idle.pop().unwrap_or_else(|| worker.writer()));
         let (rows, consumer) = (std::mem::take(&mut batch.rows), consumer.status());
-        let task = tokio::spawn(async move {
+        self.batches.start(rows, async move {
             let result = worker.write_batch(&writer, batch, &consumer).await;
             (writer, result)
         });
-        self.batches.push_back(BatchInFlight { started: Instant::now(), rows, task: AbortOnDropHandle::new(task) });
     }
 }

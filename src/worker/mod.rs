@@ -1,6 +1,6 @@
 //! The worker: applies webhooks from the work queue to `bank_links`, and records dead messages in `dead_letters`.
 //!
-//! One batch, in reading order: `consume` receives it, `in_flight` runs two at a time, and `batch` passes each through `parse`,
+//! One batch, in reading order: `consume` receives it, `in_flight` runs two at a time (`in_order`), and `batch` passes each through `parse`,
 //! `write` (`isolate` writes the batch in as few parts as possible and finds a faulty delivery, `transaction` is one attempt),
 //! `classify`, `settle` and `report`.
 //! `dependency_gate` and `outage_backoff` hold work back while RabbitMQ or the database is unavailable.
@@ -12,6 +12,7 @@ mod dead_letter_gauges;
 mod dependency_gate;
 mod held;
 mod in_flight;
+mod in_order;
 mod isolate;
 mod outage_backoff;
 mod panic_failure;

@@ -40,8 +40,8 @@ async fn publish_slow(app: &TestApp, entity: Uuid, wait_event: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_batch_is_written_while_the_one_before_waits() {
-    let entities: [Uuid; 3] = std::array::from_fn(|_| Uuid::new_v4());
+async fn full_batches_are_written_while_the_one_before_waits() {
+    let entities: [Uuid; 5] = std::array::from_fn(|_| Uuid::new_v4());
     let app = with_a_slow_batch(entities[0], "PERFORM pg_advisory_xact_lock(1);").await;
     let other_session = Database::connect(app.database_url()).await.unwrap();
     let lock = other_session.begin().await.unwrap();
@@ -50,7 +50,9 @@ async fn a_full_batch_is_written_while_the_one_before_waits() {
     for entity in &entities[1..] {
         app.publish_webhook(&fixtures::created(*entity)).await;
     }
-    app.until_link(entities[1]).await;
+    for entity in &entities[1..] {
+        app.until_link(*entity).await;
+    }
     assert!(app.bank_link(entities[0]).await.is_none(), "the first batch still waits");
     lock.commit().await.unwrap();
     app.until_link(entities[0]).await;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testkit::app::console::{ConsoleServer, accounts, token};
 use testkit::browser::Browser;
 use testkit::tool::find_tool;
+use testkit::waiting::within;
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
@@ -31,9 +32,15 @@ pub(super) async fn fill(browser: &Browser, selector: &str, text: &str) {
     field.send_keys(text).await.unwrap();
 }
 
-/// Clicks the first element that the selector selects.
+/// Clicks the first element that the selector selects, and again if the page put another in its place meanwhile.
 async fn follow(browser: &Browser, selector: &str) {
-    browser.client.wait().for_element(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+    let click = async || browser.client.wait().for_element(Locator::Css(selector)).await.unwrap().click().await;
+    within(async {
+        while let Err(error) = click().await {
+            assert!(error.is_stale_element_reference(), "{selector}: {error}");
+        }
+    })
+    .await;
 }
 
 /// Asserts that axe-core finds nothing serious on the page that is open, if it can be had.
