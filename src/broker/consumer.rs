@@ -33,8 +33,8 @@ pub struct Consumer {
     pub(super) streams: Streams,
     /// Those of the consumers that are not cancelled.
     pub(super) consumer_tags: Vec<ShortString>,
-    /// Whether consumers were cancelled on this channel, so that another one is to be opened.
-    pub(super) is_to_be_closed: bool,
+    /// Whether another channel is to be opened: consumers of this one were cancelled.
+    pub(super) replaces_channel: bool,
     pub(super) prefetch: Prefetch,
     /// Received, but in no batch yet.
     pub(super) buffer: Vec<Delivery>,
@@ -65,7 +65,7 @@ impl Consumer {
             channel_number,
             streams: Streams::new(),
             consumer_tags: Vec::new(),
-            is_to_be_closed: false,
+            replaces_channel: false,
             prefetch,
             buffer: Vec::new(),
             unacknowledged: 0,
@@ -96,13 +96,13 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next_batch`].
     pub async fn next_full_batch(&mut self, limit: usize) -> Result<Vec<Delivery>, Error> {
-        while self.prefetch.allows_overlap() && !self.is_to_be_closed {
+        while self.prefetch.allows_overlap() && !self.replaces_channel {
             self.receive_ready()?;
-            if is_full_batch(&self.buffer, limit) {
+            if self.prefetch.allows_overlap() && is_full_batch(&self.buffer, limit) {
                 return Ok(take_batch(&mut self.buffer, limit));
             }
             self.receive_next().await?;
-            // What arrives meanwhile wakes no task.
+            // What arrives meanwhile hardly wakes the task.
             tokio::time::sleep(COLLECTING_TIME).await;
         }
         std::future::pending().await
@@ -190,7 +190,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Buffers a delivery. `None` is the end of a consumer, which is expected once it is cancelled.
+    /// Buffers a delivery. `None` is the end of a consumer, which is expected once all are cancelled.
     fn receive(&mut self, delivery: Received) -> Result<(), Error> {
         match delivery {
             Some(delivery) => {

@@ -16,11 +16,14 @@ use super::streams::{Streams, until_end};
 
 impl Consumer {
     /// Raises the prefetch with one more consumer; lowers it on a new channel, once every delivery is handed out. Not while the caller
-    /// holds deliveries: closing their channel would return them to the queue. If it comes to hold some of those that were
-    /// received by then, another consumer goes on beside them.
+    /// holds deliveries: closing their channel would return them to the queue. If it holds some of those that were received before
+    /// the cancel, a new consumer on the same channel goes on until it holds none.
     pub(super) async fn adjust_prefetch(&mut self) -> Result<(), Error> {
-        let (current, wanted) = (self.prefetch.current, self.prefetch.wanted());
-        if self.unacknowledged == self.buffer.len() && (self.is_to_be_closed || wanted < current) {
+        let held = self.unacknowledged - self.buffer.len();
+        // A prefetch of 1 would be used up by one that is held.
+        let wanted = self.prefetch.wanted().max(u16::try_from(held + 1).unwrap_or(u16::MAX));
+        let current = self.prefetch.current;
+        if held == 0 && (self.replaces_channel || wanted < current) {
             self.cancel_consumers().await?;
             if self.buffer.is_empty() {
                 let closed = self.channel.close(200, "lowering the prefetch".into());
@@ -40,6 +43,8 @@ impl Consumer {
     /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
     pub(super) async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
+        // If this is cancelled, nobody reads what the consumer receives.
+        let replaces_channel = std::mem::replace(&mut self.replaces_channel, true);
         let (deadline, channel, queue) = (self.connection.deadline, &self.channel, self.queue.as_str().into());
         within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let started = channel.basic_consume(queue, "".into(), BasicConsumeOptions::default(), FieldTable::default());
@@ -47,15 +52,17 @@ impl Consumer {
         self.consumer_tags.push(consumer.tag());
         self.streams.push(Box::pin(until_end(consumer)));
         self.prefetch.current += prefetch;
+        self.replaces_channel = replaces_channel;
         Ok(())
     }
 
-    /// Cancels the consumers and buffers what they have received.
+    /// Cancels the consumers and buffers what they have received. Goes on when called again after it was cancelled itself.
     pub(super) async fn cancel_consumers(&mut self) -> Result<(), Error> {
-        self.is_to_be_closed = true;
-        for tag in std::mem::take(&mut self.consumer_tags) {
+        self.replaces_channel = true;
+        while let Some(tag) = self.consumer_tags.last().cloned() {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default());
             within(self.connection.deadline, cancelled).await?;
+            self.consumer_tags.pop();
         }
         self.receive_ready()
     }

@@ -136,9 +136,11 @@ async fn serve(
 async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
     let published_at = Instant::now();
     let PublishRequest { outgoing, unconfirmed: mut message } = request;
-    let Outgoing { exchange, routing_key, properties, body, .. } = outgoing;
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let written = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties);
+    let written = async {
+        let Outgoing { exchange, routing_key, properties, body, .. } = outgoing;
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await
+    };
     let mut confirm = match message.until_deadline(written).await {
         Ok(Ok(confirm)) => confirm,
         Ok(Err(error)) => return Progress::Answer(message, published_at, Err(error.into())),

@@ -21,8 +21,8 @@ use crate::broker::{Consumer, Delivery};
 
 /// Maximum number of batches in flight.
 const MAX_IN_FLIGHT: usize = 2;
-/// How long a batch that is written waits for the one before. In order, one ack covers a batch; out of order it takes one for each
-/// delivery, and RabbitMQ writes each to a log. A batch that waits for a lock holds the others up no longer.
+/// How long after its start a batch may hold up those behind it. In order, one ack covers a batch; out of order it takes one for each
+/// delivery, and RabbitMQ writes each to a log. A batch that waits for a lock delays the others by no more than this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The batches from one consumer that are being written. Dropping it rolls back their transactions.

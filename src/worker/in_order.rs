@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The tasks, each with a note about it. Dropping them aborts them.
 pub(super) struct InOrder<N, T> {
-    /// How long a task may hold up the results of those that were started after it.
+    /// How long after its start a task may hold up the results of those behind it.
     patience: Duration,
     /// In the order in which they were started.
     tasks: VecDeque<Task<N, T>>,
