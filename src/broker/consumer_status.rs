@@ -1,4 +1,4 @@
-//! Whether a consumer is still there, for whoever holds its deliveries.
+//! Whether a consumer is still there, for a task that holds its deliveries.
 
 use lapin::ChannelStatus;
 

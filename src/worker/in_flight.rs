@@ -23,7 +23,7 @@ use crate::broker::{Consumer, Delivery};
 const MAX_IN_FLIGHT: usize = 2;
 /// How long after its start a batch may hold up those behind it. In order, one ack covers a batch; out of order it takes one for each
 /// delivery, and RabbitMQ writes each to a log. A batch that waits for a lock delays the others by no more than this.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ORDER_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The batches from one consumer that are being written. Dropping it rolls back their transactions.
 pub(super) struct InFlight {
@@ -45,7 +45,7 @@ impl InFlight {
     /// On SQLite, whose only connection is shared by all, one batch follows the other.
     pub(super) fn new(worker: &Worker) -> Self {
         let batches = if worker.store.has_parallel_writes() { MAX_IN_FLIGHT } else { 1 };
-        Self { idle: (0..batches).map(|_| worker.writer()).collect(), batches: InOrder::new(PATIENCE) }
+        Self { idle: (0..batches).map(|_| worker.writer()).collect(), batches: InOrder::new(ORDER_DEADLINE) }
     }
 
     /// Waits until a batch is written or, if another one may be started, received; up to `limit` deliveries. May be cancelled as
@@ -65,7 +65,7 @@ impl InFlight {
         }
     }
 
-    /// Waits until the oldest batch is written, or any once that takes longer than [`PATIENCE`]. Never returns if none is in flight.
+    /// Waits until the oldest batch is written, or any once that takes longer than [`ORDER_DEADLINE`]. Never returns if none is in flight.
     pub(super) async fn next_written(&mut self) -> Result<WrittenBatch, BatchReleased> {
         match self.batches.next().await {
             Ok((writer, result)) => {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// The tasks, each with a note about it. Dropping them aborts them.
 pub(super) struct InOrder<N, T> {
     /// How long after its start a task may hold up the results of those behind it.
-    patience: Duration,
+    deadline: Duration,
     /// In the order in which they were started.
     tasks: VecDeque<Task<N, T>>,
 }
@@ -24,8 +24,8 @@ struct Task<N, T> {
 }
 
 impl<N, T: Send + 'static> InOrder<N, T> {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, tasks: VecDeque::new() }
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { deadline, tasks: VecDeque::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -41,11 +41,11 @@ impl<N, T: Send + 'static> InOrder<N, T> {
         self.tasks.push_back(Task { started: Instant::now(), note, handle });
     }
 
-    /// Waits for the result of the oldest task, or of any once that has lasted longer than the patience. Never returns without a task.
+    /// Waits for the result of the oldest task, or of any once that has lasted longer than the deadline. Never returns without a task.
     /// Loses nothing when cancelled.
     pub(super) async fn next(&mut self) -> Result<T, JoinError> {
         let Some(oldest) = self.tasks.front() else { return pending().await };
-        let until = oldest.started + self.patience;
+        let until = oldest.started + self.deadline;
         let results = self.tasks.iter_mut().enumerate().map(async |(position, task)| {
             if position > 0 {
                 sleep_until(until).await;
@@ -66,8 +66,8 @@ mod tests {
     use super::*;
 
     /// A task that waits for the message returned, and one that is done.
-    async fn one_waits_and_one_is_done(patience: Duration) -> (InOrder<char, &'static str>, oneshot::Sender<()>) {
-        let mut tasks = InOrder::new(patience);
+    async fn one_waits_and_one_is_done(deadline: Duration) -> (InOrder<char, &'static str>, oneshot::Sender<()>) {
+        let mut tasks = InOrder::new(deadline);
         let (finish, finished) = oneshot::channel();
         tasks.start('a', async {
             finished.await.unwrap();
