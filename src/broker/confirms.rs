@@ -42,7 +42,7 @@ pub(super) enum Next {
 }
 
 impl Confirms {
-    /// Takes RabbitMQ's answer to a message published at `published_at`. A failure completes the request at once.
+    /// Takes RabbitMQ's answer to a message published at `published_at`. A failure completes it at once.
     pub(super) fn on_answer(
         &mut self,
         message: Unconfirmed,
@@ -62,7 +62,7 @@ impl Confirms {
         }
     }
 
-    /// Completes the request with its error. A timeout may condemn the channel: RabbitMQ may be stuck, and lapin 4.12.3
+    /// Completes the message with its error. A timeout may condemn the channel: RabbitMQ may be stuck, and lapin 4.12.3
     /// keeps the confirm that was given up until the channel ends (`src/returned_messages.rs`).
     fn fail(&mut self, message: Unconfirmed, published_at: Instant, error: Error) -> Next {
         let is_channel_failure = match &error {

@@ -33,7 +33,7 @@ pub struct Consumer {
     pub(super) streams: Streams,
     /// Those of the consumers that are not cancelled.
     pub(super) consumer_tags: Vec<ShortString>,
-    /// Whether another channel is to be opened: consumers of this one were cancelled.
+    /// Whether another channel is to be opened: consumers of this one were cancelled, or the start of one was interrupted.
     pub(super) replaces_channel: bool,
     pub(super) prefetch: Prefetch,
     /// Received, but in no batch yet.

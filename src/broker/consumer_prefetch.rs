@@ -43,7 +43,7 @@ impl Consumer {
     /// Starts a consumer on the channel. RabbitMQ applies `basic.qos` to consumers that start after it.
     pub(super) async fn start_consumer(&mut self, prefetch: u16) -> Result<(), Error> {
         debug!(queue = self.queue, prefetch, "consuming");
-        // If this is cancelled, no task reads what the consumer receives.
+        // If this future is dropped before the end, no task reads what the consumer receives.
         let replaces_channel = std::mem::replace(&mut self.replaces_channel, true);
         let (deadline, channel, queue) = (self.connection.deadline, &self.channel, self.queue.as_str().into());
         within(deadline, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;

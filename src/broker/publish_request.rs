@@ -29,9 +29,11 @@ pub(super) struct Unconfirmed {
 
 impl PublishRequest {
     /// A request made now, to be confirmed until `deadline`, and its outcome. The caller must drop the outcome at the deadline.
-    pub(super) fn new(outgoing: Outgoing, deadline: Instant) -> (Self, Outcome) {
+    pub(super) fn new(mut outgoing: Outgoing, deadline: Instant) -> (Self, Outcome) {
         let (reply, outcome) = oneshot::channel();
-        let unconfirmed = Unconfirmed { id: outgoing.id.clone(), requested_at: Instant::now(), deadline, reply };
+        // From here on only the confirm needs it; what is published has it in its properties.
+        let id = std::mem::take(&mut outgoing.id);
+        let unconfirmed = Unconfirmed { id, requested_at: Instant::now(), deadline, reply };
         (Self { outgoing, unconfirmed }, outcome)
     }
 }
@@ -52,7 +54,7 @@ impl Unconfirmed {
         self.deadline - published_at >= (self.deadline - self.requested_at) / 2
     }
 
-    /// Waits for `future` until the deadline. The caller stops waiting then, so this takes a timer only if it has gone before.
+    /// Waits for `future` until the deadline. The caller stops waiting then, so this takes a timer only if the caller has gone before.
     pub(super) async fn until_deadline<F: Future>(&mut self, future: F) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
         tokio::select! {

@@ -1,4 +1,5 @@
-//! A consumer changes its prefetch while it consumes: bodies become large and small again.
+//! A consumer changes its prefetch while it consumes: bodies become large and small again, messages come that were delivered before, and
+//! deliveries are held.
 
 use std::time::Duration;
 
@@ -117,6 +118,7 @@ async fn a_message_that_was_delivered_before_makes_no_batch_beside_another() {
     within(consumer.ack(&beside_another, None)).await.unwrap();
 
     lost.close().await;
+    // A batch would be returned as soon as the message arrives. That none is returned can only be seen for a while.
     let again = timeout(Duration::from_millis(200), consumer.next_full_batch(1)).await;
     assert!(again.is_err(), "{again:?}");
     assert_eq!(take(&mut consumer, |_| false).await.0, 1);
