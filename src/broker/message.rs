@@ -114,7 +114,8 @@ pub struct Outgoing {
     pub(super) id: String,
     pub(super) exchange: String,
     pub(super) routing_key: String,
-    pub(super) properties: BasicProperties,
+    /// Boxed, because they are large, and an outgoing message is moved often.
+    pub(super) properties: Box<BasicProperties>,
     pub(super) body: Bytes,
 }
 
@@ -160,7 +161,7 @@ impl Outgoing {
     ) -> Self {
         let headers = table(traceparent.map(|traceparent| ("traceparent", text(traceparent))));
         let (id, event_type) = (id.to_string(), cut(event_type, MAX_SHORT_STRING_BYTES));
-        let properties = properties(&id, event::CONTENT_TYPE, headers).with_type(event_type.into());
+        let properties = Box::new(properties(&id, event::CONTENT_TYPE, headers).with_type(event_type.into()));
         let routing_key = cut(routing_key, MAX_SHORT_STRING_BYTES).to_owned();
         Self { id, exchange: topology.events(), routing_key, properties, body: json.into() }
     }
@@ -168,7 +169,7 @@ impl Outgoing {
     /// A made-up event of the rehearsal `rehearsal`, straight to `queue`.
     pub(super) fn rehearsal(queue: &str, rehearsal: &str, event: &RehearsedEvent) -> Self {
         let (id, headers) = (event.id.to_string(), table([("x-rehearsal", text(rehearsal))]));
-        let properties = properties(&id, event::CONTENT_TYPE, headers).with_type(event.event_type.into());
+        let properties = Box::new(properties(&id, event::CONTENT_TYPE, headers).with_type(event.event_type.into()));
         // The default exchange routes by the queue's name.
         Self { id, exchange: String::new(), routing_key: queue.to_owned(), properties, body: event.json.clone().into() }
     }
@@ -180,7 +181,7 @@ impl Outgoing {
     }
 
     fn build(message: &Message, headers: FieldTable, exchange: String, routing_key: String) -> Self {
-        let properties = properties(&message.id, "application/json", headers);
+        let properties = Box::new(properties(&message.id, "application/json", headers));
         Self { id: message.id.clone(), exchange, routing_key, properties, body: message.body.clone() }
     }
 }

@@ -1,7 +1,5 @@
 //! A request to the publishing task.
 
-use std::pin::pin;
-
 use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -55,8 +53,7 @@ impl Unconfirmed {
     }
 
     /// Waits for `future` until the deadline. The caller stops waiting then, so this takes a timer only if the caller has gone before.
-    pub(super) async fn until_deadline<F: Future>(&mut self, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
+    pub(super) async fn until_deadline<F: Future + Unpin>(&mut self, mut future: F) -> Result<F::Output, Elapsed> {
         tokio::select! {
             biased;
             output = &mut future => Ok(output),
@@ -67,6 +64,7 @@ impl Unconfirmed {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -100,7 +98,7 @@ pub(super) mod tests {
     async fn an_answer_is_awaited_until_the_deadline_even_if_the_caller_is_gone() {
         let (PublishRequest { mut unconfirmed, .. }, outcome) = request("a");
         drop(outcome);
-        assert!(unconfirmed.until_deadline(tokio::task::yield_now()).await.is_ok());
+        assert!(unconfirmed.until_deadline(pin!(tokio::task::yield_now())).await.is_ok());
         unconfirmed.deadline = Instant::now();
         assert!(unconfirmed.until_deadline(std::future::pending::<()>()).await.is_err());
     }

@@ -70,9 +70,9 @@ impl Publisher {
     async fn publish_in_span(&self, outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
         self.connection.ready()?;
         let deadline = Instant::now() + timeout;
+        let place = timeout_at(deadline, self.requests.reserve()).await.map_err(|_| Error::TimedOut)?;
         let (request, outcome) = PublishRequest::new(outgoing, deadline);
-        let queued = timeout_at(deadline, self.requests.send(request)).await.map_err(|_| Error::TimedOut)?;
-        queued.map_err(|_| Error::Disconnected)?;
+        place.map_err(|_| Error::Disconnected)?.send(request);
         answer(outcome, deadline).await
     }
 

@@ -136,12 +136,15 @@ async fn serve(
 async fn publish(channel: &Channel, request: PublishRequest) -> Progress {
     let published_at = Instant::now();
     let PublishRequest { outgoing, unconfirmed: mut message } = request;
-    let written = async {
+    let written = {
         let Outgoing { exchange, routing_key, properties, body, .. } = outgoing;
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await
+        // Boxed, because it is larger than all that is kept of the message until it is confirmed.
+        let writing = Box::pin(channel.basic_publish(exchange, routing_key, options, &body, *properties));
+        message.until_deadline(writing).await
     };
-    let mut confirm = match message.until_deadline(written).await {
+    let mut confirm = match written {
         Ok(Ok(confirm)) => confirm,
         Ok(Err(error)) => return Progress::Answer(message, published_at, Err(error.into())),
         // Half a message may be written, so the channel is unusable.

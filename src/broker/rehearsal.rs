@@ -36,7 +36,7 @@ async fn send(channel: &Channel, outgoing: Outgoing, deadline: Duration) -> Resu
     let Outgoing { exchange, routing_key, properties, body, .. } = outgoing;
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, routing_key) = (exchange.as_str().into(), routing_key.as_str().into());
-    let confirm = within(deadline, channel.basic_publish(exchange, routing_key, options, &body, properties)).await?;
+    let confirm = within(deadline, channel.basic_publish(exchange, routing_key, options, &body, *properties)).await?;
     match within(deadline, confirm).await? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => Err(Error::Returned),

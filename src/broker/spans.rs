@@ -46,7 +46,8 @@ pub(super) fn publish_span(outgoing: &mut Outgoing, server: &Server) -> Span {
     if let Some(traceparent) = span.continued(parent.as_deref()).filter(|own| parent.as_ref() != Some(own)) {
         let mut headers: FieldTable = outgoing.properties.headers().clone().unwrap_or_default();
         headers.insert("traceparent".into(), text(traceparent));
-        outgoing.properties = std::mem::take(&mut outgoing.properties).with_headers(headers);
+        let properties = std::mem::take(outgoing.properties.as_mut());
+        *outgoing.properties = properties.with_headers(headers);
     }
     span
 }

@@ -2,22 +2,19 @@
 //!
 //! It neither parses bodies nor uses the database.
 
-mod problem;
+mod answer;
 mod report;
 mod senders;
 mod signature;
 mod spans;
 mod webhooks;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service;
 
 pub use crate::server::forwarded::{Network, parse_networks};
 pub use senders::Senders;
@@ -26,7 +23,7 @@ pub use signature::verify;
 use crate::broker::Publisher;
 use crate::domain::signature::Keys;
 use crate::readiness::{Readiness, running};
-use crate::server::{self, TrackedBody};
+use crate::server;
 use report::Metrics;
 
 /// The OpenAPI 3.1 document of the ingress.
@@ -102,11 +99,7 @@ impl Ingress {
     /// Serves webhooks on `listener` until `stop`, then returns once the requests in progress are answered.
     pub async fn run(self: Arc<Self>, listener: TcpListener) {
         let (limits, stop) = (self.settings.limits.server, self.stop.clone());
-        let router = webhooks::router(self);
-        let handler = move |client: SocketAddr, mut request: Request<TrackedBody>| {
-            request.extensions_mut().insert(client);
-            router.clone().call(request)
-        };
+        let handler = move |client, request| Arc::clone(&self).answer(client, request);
         server::serve(listener, limits, handler, stop).await;
     }
 

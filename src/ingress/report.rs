@@ -1,6 +1,6 @@
 //! The ingress's metrics (docs/CONTRACT.md#8-metrics). Each is looked up once, because that takes longer than to count.
 
-use axum::http::StatusCode;
+use hyper::StatusCode;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::http::HeaderMap;
+use hyper::HeaderMap;
 
 use crate::server::forwarded::{Network, contains, sender};
 

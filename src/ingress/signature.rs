@@ -1,6 +1,6 @@
 //! Takes the signature out of a request's headers, and verifies it.
 
-use axum::http::HeaderMap;
+use hyper::HeaderMap;
 
 use crate::domain::signature::{HEADER, Keys};
 

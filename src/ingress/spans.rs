@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use axum::http::StatusCode;
+use hyper::StatusCode;
 
 use crate::telemetry::{Span, SpanKind};
 
 /// The only route, which is also the whole path.
-const ROUTE: &str = "/webhooks/lean";
+pub(super) const ROUTE: &str = "/webhooks/lean";
 
 /// The span of a post whose headers arrived at `arrived`, in the sender's trace if it has one.
 pub(super) fn start(traceparent: Option<&str>, arrived: Instant) -> Span {

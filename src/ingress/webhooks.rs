@@ -2,31 +2,27 @@
 //!
 //! The checks and their order are in docs/CONTRACT.md#4-http.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::extract::{Extension, Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap};
+use hyper::{Method, Request};
 use metrics::Gauge;
-use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Ingress;
-use super::problem::Rejection;
+use super::answer::{Answer, Rejection, accepted};
 use super::signature::verify;
 use super::spans;
 use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
+use crate::server::TrackedBody;
 use crate::telemetry::{Span, trace_id, valid_traceparent};
 
 /// How many bodies of the maximum size fit into the memory for large bodies. A request that does not fit is answered 503.
@@ -41,48 +37,53 @@ const LINGERING_BYTES: usize = 8 * 1024 * 1024;
 /// A body, and the part of the body budget that it occupies.
 type BudgetedBody<'a> = (Bytes, Option<SemaphorePermit<'a>>);
 
-pub(super) fn router(ingress: Arc<Ingress>) -> Router {
-    Router::new()
-        .route("/webhooks/lean", post(receive))
-        .method_not_allowed_fallback(async |State(ingress): State<Arc<Ingress>>| {
-            ingress.respond(Err(Rejection::MethodNotAllowed))
-        })
-        .fallback(async |State(ingress): State<Arc<Ingress>>| ingress.respond(Err(Rejection::NotFound)))
-        .with_state(ingress)
-}
-
-async fn receive(
-    State(ingress): State<Arc<Ingress>>,
-    Extension(client): Extension<SocketAddr>,
-    request: Request,
-) -> Response {
-    let started = Instant::now();
-    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let traceparent = traceparent.and_then(valid_traceparent);
-    let mut span = Span::none();
-    let result = async {
-        let (body, _budget) = ingress.check(client, request).await?;
-        // Only now, because a stranger must not make spans or choose their trace.
-        span = spans::start(traceparent.as_deref(), started);
-        ingress.publish(body, span.continued(traceparent.as_deref())).await
-    };
-    let result = result.await;
-    let response = ingress.respond(result);
-    spans::answered(&mut span, response.status());
-    ingress.metrics.request_duration.record(started.elapsed());
-    response
-}
-
 /// The memory for large bodies, in KiB, if none may be larger than this.
 pub(super) fn body_budget_kib(max_body_bytes: usize) -> usize {
     (LARGEST_BODIES * max_body_bytes.div_ceil(1024)).min(MAX_BODY_BUDGET_KIB)
 }
 
 impl Ingress {
-    /// Makes every check that does not need RabbitMQ, and returns the body.
-    async fn check(&self, client: SocketAddr, request: Request) -> Result<BudgetedBody<'_>, Rejection> {
+    /// Answers a request of the client at this address.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        client: SocketAddr,
+        request: Request<TrackedBody>,
+    ) -> Result<Answer, Infallible> {
         let (head, body) = request.into_parts();
-        if !self.settings.senders.allow(client, &head.headers) {
+        Ok(match (head.uri.path(), head.method) {
+            (spans::ROUTE, Method::POST) => self.receive(client, &head.headers, body).await,
+            (spans::ROUTE, _) => self.respond(Err(Rejection::MethodNotAllowed)),
+            _ => self.respond(Err(Rejection::NotFound)),
+        })
+    }
+
+    async fn receive(&self, client: SocketAddr, headers: &HeaderMap, body: TrackedBody) -> Answer {
+        let started = Instant::now();
+        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = traceparent.and_then(valid_traceparent);
+        let mut span = Span::none();
+        let result = match self.check(client, headers, body).await {
+            Ok((body, _budget)) => {
+                // Only now, because a stranger must not make spans or choose their trace.
+                span = spans::start(traceparent.as_deref(), started);
+                self.publish(body, span.continued(traceparent.as_deref())).await
+            }
+            Err(rejection) => Err(rejection),
+        };
+        let answer = self.respond(result);
+        spans::answered(&mut span, answer.status());
+        self.metrics.request_duration.record(started.elapsed());
+        answer
+    }
+
+    /// Makes every check that does not need RabbitMQ, and returns the body.
+    async fn check(
+        &self,
+        client: SocketAddr,
+        headers: &HeaderMap,
+        body: TrackedBody,
+    ) -> Result<BudgetedBody<'_>, Rejection> {
+        if !self.settings.senders.allow(client, headers) {
             return Err(Rejection::SenderNotAllowed);
         }
         if self.stop.is_cancelled() {
@@ -91,18 +92,18 @@ impl Ingress {
         if self.publish_permits.available_permits() == 0 {
             return Err(Rejection::Overloaded);
         }
-        let body = timeout(self.settings.limits.body_deadline, self.read_body(body, &head.headers)).await;
+        let body = timeout(self.settings.limits.body_deadline, self.read_body(body, headers)).await;
         let (body, budget) = body.map_err(|_| Rejection::BodyTimeout)??;
         if body.is_empty() {
             return Err(Rejection::EmptyBody);
         }
-        let key = verify(&self.settings.keys, &head.headers, &body);
+        let key = verify(&self.settings.keys, headers, &body);
         self.metrics.count_signature(key);
         key.map(|_| (body, budget)).ok_or(Rejection::InvalidSignature)
     }
 
     /// Reads the body, unless it is too large: that is known from its announced length, or while reading.
-    async fn read_body(&self, mut body: Body, headers: &HeaderMap) -> Result<BudgetedBody<'_>, Rejection> {
+    async fn read_body(&self, mut body: TrackedBody, headers: &HeaderMap) -> Result<BudgetedBody<'_>, Rejection> {
         let limit = self.settings.max_body_bytes;
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|announced| announced > limit as u64) {
@@ -133,7 +134,7 @@ impl Ingress {
     }
 
     /// Reads on for a moment: if the connection closed at once, a sender that still writes would not see the answer. Returns `rejection`.
-    async fn read_on(&self, mut body: Body, rejection: Rejection) -> Rejection {
+    async fn read_on(&self, mut body: TrackedBody, rejection: Rejection) -> Rejection {
         let read_on = async {
             let mut read = 0;
             while let Some(Ok(frame)) = body.frame().await {
@@ -147,10 +148,14 @@ impl Ingress {
         rejection
     }
 
-    fn respond(&self, result: Result<String, Rejection>) -> Response {
-        let response = result.map(|message_id| Json(Accepted { message_id })).into_response();
-        self.metrics.count_request(response.status());
-        response
+    /// The answer to a request, which is also counted. 200 says which id the message got.
+    fn respond(&self, result: Result<String, Rejection>) -> Answer {
+        let answer = match result {
+            Ok(message_id) => accepted(&message_id),
+            Err(rejection) => rejection.into(),
+        };
+        self.metrics.count_request(answer.status());
+        answer
     }
 
     /// Publishes the body and waits for RabbitMQ's confirm. Returns the message's id.
@@ -187,10 +192,4 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.decrement(1);
     }
-}
-
-/// The answer 200.
-#[derive(Serialize)]
-struct Accepted {
-    message_id: String,
 }

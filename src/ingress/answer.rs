@@ -1,11 +1,23 @@
-//! The errors that a sender gets, as `application/problem+json` (RFC 9457).
+//! What a sender is answered with: the id of the accepted message, or an error as `application/problem+json` (RFC 9457).
 
-use axum::http::header::ALLOW;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
 
 use crate::broker;
 use crate::server::problem;
+
+/// The answer to a request.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// 200: the webhook is in RabbitMQ, with this id.
+pub(super) fn accepted(message_id: &str) -> Answer {
+    let mut answer = Answer::new(json!({ "message_id": message_id }).to_string().into());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
 
 /// Why a request is rejected. The variants are in the order of the checks (docs/CONTRACT.md#4-http).
 #[derive(Debug)]
@@ -47,10 +59,10 @@ impl Rejection {
     }
 }
 
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        let (status, detail) = self.status_and_detail();
-        let mut response = problem(status, detail).into_response();
+impl From<Rejection> for Answer {
+    fn from(rejection: Rejection) -> Self {
+        let (status, detail) = rejection.status_and_detail();
+        let mut response = problem(status, detail);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
