@@ -1,10 +1,11 @@
 //! Claims events, publishes them, and deletes or defers them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use super::claim_start::Start;
 use super::publish::{Published, deferral, max_deferral, publish_all};
@@ -12,6 +13,7 @@ use super::report::record_published;
 use super::{Relay, Unavailable};
 use crate::broker::{self, Publisher};
 use crate::failpoints::failpoint;
+use crate::store::Store;
 use crate::store::handover::HandedOver;
 use crate::store::outbox_claims::{self, Claim, Due};
 use crate::telemetry::trace_id;
@@ -53,28 +55,41 @@ impl Relay {
         Ok((claim, start))
     }
 
-    /// Publishes what workers of this process hand over, until `stop` is cancelled and nothing more can come.
+    /// Publishes what workers of this process hand over, until `stop` is cancelled and nothing more can come. The next events are
+    /// published while the outbox is told what became of those before: that takes the database as long as RabbitMQ took to confirm them.
     ///
     /// Events that cannot be published now are released, for a claim to publish them.
     pub(super) async fn publish_handed_over(&self, mut handed_over: HandedOver) {
         // Its own clone: how long a transaction may take depends on the one before.
         let store = self.store.clone();
-        let mut is_closed = false;
+        let mut before = None;
         loop {
-            tokio::select! {
-                claim = handed_over.next(&store) => {
-                    let Some(claim) = claim else { return };
-                    let oldest = claim.events.first().map(|event| event.created_at);
-                    if let Err(cause) = publish_and_settle(&self.handed_over_publisher, claim, |_| {}).await {
-                        debug!(%cause, "events that were handed over will be claimed");
-                        self.claim_start().look_back_to(oldest);
-                    }
-                }
-                () = self.stop.cancelled(), if !is_closed => {
-                    handed_over.close();
-                    is_closed = true;
-                }
+            let settle_before = OptionFuture::from(before.take().map(|published| self.settle_handed_over(published)));
+            let (published, _) = tokio::join!(self.publish_next(&mut handed_over, &store), settle_before);
+            if published.is_none() {
+                return;
             }
+            before = published;
+        }
+    }
+
+    /// Waits for events that are handed over, and publishes them; `None` once there will be no more.
+    async fn publish_next(&self, handed_over: &mut HandedOver, store: &Store) -> Option<PublishedClaim> {
+        let claim = match self.stop.run_until_cancelled(handed_over.next(store)).await {
+            Some(claim) => claim,
+            None => {
+                handed_over.close();
+                handed_over.next(store).await
+            }
+        };
+        Some(publish(&self.handed_over_publisher, claim?, |_| {}).await)
+    }
+
+    async fn settle_handed_over(&self, published: PublishedClaim) {
+        let oldest = published.oldest;
+        if let Err(cause) = published.settle().await {
+            debug!(%cause, "events that were handed over will be claimed");
+            self.claim_start().look_back_to(oldest);
         }
     }
 
@@ -113,16 +128,19 @@ fn is_full(claim: &Claim) -> bool {
     claim.events.len() as u64 >= MAX_CLAIMED
 }
 
-/// Publishes the claimed events, passes what became of them to `observe`, deletes those that were confirmed and defers those that
-/// were refused or not answered in time. Fails if others were not published.
-async fn publish_and_settle(
-    publisher: &Publisher,
-    mut claim: Claim,
-    observe: impl FnOnce(&Published<'_>),
-) -> Result<(), Unavailable> {
-    if claim.events.is_empty() {
-        return Ok(());
-    }
+/// A claim whose events were published, as far as that was possible, and what is to become of each in the outbox.
+struct PublishedClaim {
+    claim: Claim,
+    /// When the oldest of the events was appended.
+    oldest: Option<DateTime<Utc>>,
+    confirmed: Vec<Uuid>,
+    deferred: Vec<(Uuid, Duration)>,
+    /// Why the rest could not be published.
+    outage: Option<broker::Error>,
+}
+
+/// Publishes the claimed events, and passes what became of them to `observe`.
+async fn publish(publisher: &Publisher, mut claim: Claim, observe: impl FnOnce(&Published<'_>)) -> PublishedClaim {
     let events = std::mem::take(&mut claim.events);
     let published = publish_all(publisher, &events).await;
     failpoint("before deleting");
@@ -136,7 +154,27 @@ async fn publish_and_settle(
             "deferred an event");
         (event.id, delay)
     });
-    let deferred: Vec<_> = deferred.collect();
-    claim.finish(&confirmed.iter().map(|event| event.id).collect::<Vec<_>>(), &deferred).await?;
-    outage.map_or(Ok(()), |cause| Err(cause.into()))
+    let (deferred, confirmed) = (deferred.collect(), confirmed.iter().map(|event| event.id).collect());
+    PublishedClaim { claim, oldest: events.first().map(|event| event.created_at), confirmed, deferred, outage }
+}
+
+impl PublishedClaim {
+    /// Deletes the events that were confirmed, and defers those that were refused or not answered in time. Fails if others were not
+    /// published.
+    async fn settle(self) -> Result<(), Unavailable> {
+        self.claim.finish(&self.confirmed, &self.deferred).await?;
+        self.outage.map_or(Ok(()), |cause| Err(cause.into()))
+    }
+}
+
+/// Publishes the events of a claim, if it has any, and settles them.
+async fn publish_and_settle(
+    publisher: &Publisher,
+    claim: Claim,
+    observe: impl FnOnce(&Published<'_>),
+) -> Result<(), Unavailable> {
+    if claim.events.is_empty() {
+        return Ok(());
+    }
+    publish(publisher, claim, observe).await.settle().await
 }

@@ -1,13 +1,16 @@
 //! Events that a worker hands to the relay of its own process: under a lease, no relay claims them.
 
+use std::time::Duration;
+
 use banklink::domain::event::Event;
 use banklink::domain::timestamp::Timestamp;
 use banklink::store::handover::{Handover, Reservation};
 use banklink::store::outbox::{NewEvent, append};
 use banklink::store::outbox_claims::{Due, claim};
 use rstest::rstest;
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 use serde_json::json;
-use testkit::waiting::within;
+use testkit::waiting::{until, within};
 use testkit::{On, TestApp, fixtures};
 use uuid::Uuid;
 
@@ -57,7 +60,7 @@ async fn leased_events_are_claimed_by_no_relay_until_they_are_released_or_the_le
     let leased = within(handed_over.next(&app.store)).await.unwrap();
     assert_eq!(leased.events.iter().map(|event| event.id).collect::<Vec<_>>(), ids, "together, in their order");
     assert_eq!(leased.events[0].json, r#""as it was written""#);
-    leased.finish(&[ids[0]], &[(ids[1], std::time::Duration::from_secs(60))]).await.unwrap();
+    leased.finish(&[ids[0]], &[(ids[1], Duration::from_secs(60))]).await.unwrap();
     let outbox = app.outbox().await;
     let deferred = outbox.iter().find(|event| event.id == ids[1]).unwrap();
     assert_eq!((outbox.len(), deferred.refusals), (2, 1), "one was published, one refused");
@@ -138,4 +141,40 @@ async fn a_process_that_dies_with_leased_events_leaves_them_to_the_next(#[case] 
     assert_eq!(app.next_event().await, first, "the same id, the same event");
     assert_eq!(first["data"]["entity_id"], json!(entity));
     app.until_outbox_is_empty().await;
+}
+
+/// Without that, the second event would come once the database has given up to delete the first one.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_published_while_those_before_are_deleted() {
+    let builder = TestApp::builder(On::Postgres);
+    let app = builder.lock_deadline(Duration::from_secs(10)).silence_deadline(Duration::from_secs(20)).build().await;
+    let [first, second] = [Uuid::new_v4(), Uuid::new_v4()];
+    let function = format!(
+        "CREATE FUNCTION slow() RETURNS trigger AS $$ BEGIN IF OLD.entity_id = '{first}' THEN \
+         PERFORM pg_advisory_xact_lock(1); END IF; RETURN OLD; END $$ LANGUAGE plpgsql"
+    );
+    let trigger = "CREATE TRIGGER slow BEFORE DELETE ON outbox_events FOR EACH ROW EXECUTE FUNCTION slow()";
+    for sql in [function.as_str(), trigger] {
+        app.store.connection().execute_unprepared(sql).await.unwrap();
+    }
+    let other_session = Database::connect(app.database_url()).await.unwrap();
+    let lock = other_session.begin().await.unwrap();
+    lock.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.unwrap();
+
+    app.publish_webhook(&fixtures::created(first)).await;
+    assert_eq!(app.next_event().await["data"]["entity_id"], json!(first));
+    until("the first event's deletion", async || is_deletion_waiting(&app).await).await;
+    app.publish_webhook(&fixtures::created(second)).await;
+    assert_eq!(app.next_event().await["data"]["entity_id"], json!(second));
+    assert!(is_deletion_waiting(&app).await, "the first event's deletion has ended");
+    lock.commit().await.unwrap();
+    app.until_outbox_is_empty().await;
+    other_session.close().await.unwrap();
+}
+
+async fn is_deletion_waiting(app: &TestApp) -> bool {
+    let waiting =
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory' LIMIT 1";
+    let waiting = Statement::from_string(DbBackend::Postgres, waiting);
+    app.store.connection().query_one_raw(waiting).await.unwrap().is_some()
 }

@@ -124,6 +124,11 @@ impl TestAppBuilder {
         Self { store_deadlines: Deadlines { lock, ..self.store_deadlines }, ..self }
     }
 
+    /// Sets after how long without a result a transaction is given up.
+    pub fn silence_deadline(self, silence: Duration) -> Self {
+        Self { store_deadlines: Deadlines { silence, ..self.store_deadlines }, ..self }
+    }
+
     /// The namespace that the app will use, for queues that must exist before it.
     #[must_use]
     pub fn namespace(&self) -> &str {
