@@ -26,12 +26,12 @@ pub(super) struct Unconfirmed {
 }
 
 impl PublishRequest {
-    /// A request made now, to be confirmed until `deadline`, and its outcome. The caller must drop the outcome at the deadline.
-    pub(super) fn new(mut outgoing: Outgoing, deadline: Instant) -> (Self, Outcome) {
+    /// A request made at `requested_at`, to be confirmed until `deadline`, and its outcome. The caller must drop the outcome at the deadline.
+    pub(super) fn new(mut outgoing: Outgoing, requested_at: Instant, deadline: Instant) -> (Self, Outcome) {
         let (reply, outcome) = oneshot::channel();
         // From here on only the confirm needs it; what is published has it in its properties.
         let id = std::mem::take(&mut outgoing.id);
-        let unconfirmed = Unconfirmed { id, requested_at: Instant::now(), deadline, reply };
+        let unconfirmed = Unconfirmed { id, requested_at, deadline, reply };
         (Self { outgoing, unconfirmed }, outcome)
     }
 }
@@ -76,7 +76,8 @@ pub(super) mod tests {
     pub(in crate::broker) fn request(id: &str) -> (PublishRequest, Outcome) {
         let topology = Topology::new("ns", Schedule::parse("5s").unwrap(), 20);
         let message = Message { id: id.to_owned(), ..Message::received("{}".into(), Timestamp::now(), None) };
-        PublishRequest::new(Outgoing::webhook(&topology, &message), Instant::now() + Duration::from_secs(4))
+        let now = Instant::now();
+        PublishRequest::new(Outgoing::webhook(&topology, &message), now, now + Duration::from_secs(4))
     }
 
     #[test]

@@ -69,9 +69,10 @@ impl Publisher {
 
     async fn publish_in_span(&self, outgoing: Outgoing, timeout: Duration) -> Result<(), Error> {
         self.connection.ready()?;
-        let deadline = Instant::now() + timeout;
+        let requested_at = Instant::now();
+        let deadline = requested_at + timeout;
         let place = timeout_at(deadline, self.requests.reserve()).await.map_err(|_| Error::TimedOut)?;
-        let (request, outcome) = PublishRequest::new(outgoing, deadline);
+        let (request, outcome) = PublishRequest::new(outgoing, requested_at, deadline);
         place.map_err(|_| Error::Disconnected)?.send(request);
         answer(outcome, deadline).await
     }
@@ -96,10 +97,12 @@ impl Publisher {
 
     /// Requests as many of the messages as the connection and the deadline allow, in their order.
     async fn request_all(&self, messages: Vec<Outgoing>, deadline: Instant) -> Vec<Outcome> {
+        let requested_at = Instant::now();
         let mut outcomes = Vec::with_capacity(messages.len());
         let mut messages = messages.into_iter();
         while self.connection.ready().is_ok() && messages.len() > 0 {
-            let part = messages.by_ref().take(MAX_QUEUED).map(|outgoing| PublishRequest::new(outgoing, deadline));
+            let part = messages.by_ref().take(MAX_QUEUED);
+            let part = part.map(|outgoing| PublishRequest::new(outgoing, requested_at, deadline));
             let (requests, replies): (Vec<_>, Vec<_>) = part.unzip();
             let Ok(Ok(places)) = timeout_at(deadline, self.requests.reserve_many(requests.len())).await else { break };
             places.zip(requests).for_each(|(place, request)| place.send(request));

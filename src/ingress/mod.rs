@@ -29,6 +29,9 @@ use report::Metrics;
 /// The OpenAPI 3.1 document of the ingress.
 pub const DOCUMENT: &str = include_str!("openapi.json");
 
+/// The only route, which is also the whole path.
+const ROUTE: &str = "/webhooks/lean";
+
 /// The settings of the ingress.
 pub struct Settings {
     /// The secrets that webhooks may be signed with.

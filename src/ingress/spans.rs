@@ -4,10 +4,8 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 
+use super::ROUTE;
 use crate::telemetry::{Span, SpanKind};
-
-/// The only route, which is also the whole path.
-pub(super) const ROUTE: &str = "/webhooks/lean";
 
 /// The span of a post whose headers arrived at `arrived`, in the sender's trace if it has one.
 pub(super) fn start(traceparent: Option<&str>, arrived: Instant) -> Span {

@@ -16,10 +16,9 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::Ingress;
 use super::answer::{Answer, Rejection, accepted};
 use super::signature::verify;
-use super::spans;
+use super::{Ingress, ROUTE, spans};
 use crate::broker::{Message, Outgoing};
 use crate::domain::timestamp::Timestamp;
 use crate::server::TrackedBody;
@@ -49,20 +48,19 @@ impl Ingress {
         client: SocketAddr,
         request: Request<TrackedBody>,
     ) -> Result<Answer, Infallible> {
-        let (head, body) = request.into_parts();
-        Ok(match (head.uri.path(), head.method) {
-            (spans::ROUTE, Method::POST) => self.receive(client, &head.headers, body).await,
-            (spans::ROUTE, _) => self.respond(Err(Rejection::MethodNotAllowed)),
+        Ok(match (request.uri().path(), request.method()) {
+            (ROUTE, &Method::POST) => self.receive(client, request).await,
+            (ROUTE, _) => self.respond(Err(Rejection::MethodNotAllowed)),
             _ => self.respond(Err(Rejection::NotFound)),
         })
     }
 
-    async fn receive(&self, client: SocketAddr, headers: &HeaderMap, body: TrackedBody) -> Answer {
+    async fn receive(&self, client: SocketAddr, request: Request<TrackedBody>) -> Answer {
         let started = Instant::now();
-        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.and_then(valid_traceparent);
         let mut span = Span::none();
-        let result = match self.check(client, headers, body).await {
+        let result = match self.check(client, request).await {
             Ok((body, _budget)) => {
                 // Only now, because a stranger must not make spans or choose their trace.
                 span = spans::start(traceparent.as_deref(), started);
@@ -76,14 +74,10 @@ impl Ingress {
         answer
     }
 
-    /// Makes every check that does not need RabbitMQ, and returns the body.
-    async fn check(
-        &self,
-        client: SocketAddr,
-        headers: &HeaderMap,
-        body: TrackedBody,
-    ) -> Result<BudgetedBody<'_>, Rejection> {
-        if !self.settings.senders.allow(client, headers) {
+    /// Makes every check that does not need RabbitMQ, and returns the body. Nothing else of the request is kept until it is answered.
+    async fn check(&self, client: SocketAddr, request: Request<TrackedBody>) -> Result<BudgetedBody<'_>, Rejection> {
+        let (head, body) = request.into_parts();
+        if !self.settings.senders.allow(client, &head.headers) {
             return Err(Rejection::SenderNotAllowed);
         }
         if self.stop.is_cancelled() {
@@ -92,12 +86,12 @@ impl Ingress {
         if self.publish_permits.available_permits() == 0 {
             return Err(Rejection::Overloaded);
         }
-        let body = timeout(self.settings.limits.body_deadline, self.read_body(body, headers)).await;
+        let body = timeout(self.settings.limits.body_deadline, self.read_body(body, &head.headers)).await;
         let (body, budget) = body.map_err(|_| Rejection::BodyTimeout)??;
         if body.is_empty() {
             return Err(Rejection::EmptyBody);
         }
-        let key = verify(&self.settings.keys, headers, &body);
+        let key = verify(&self.settings.keys, &head.headers, &body);
         self.metrics.count_signature(key);
         key.map(|_| (body, budget)).ok_or(Rejection::InvalidSignature)
     }

@@ -56,7 +56,7 @@ impl Relay {
     }
 
     /// Publishes what workers of this process hand over, until `stop` is cancelled and nothing more can come. The next events are
-    /// published while the outbox is told what became of those before: that takes the database as long as RabbitMQ took to confirm them.
+    /// published while those before are settled, because the database may take as long for that as RabbitMQ to confirm them.
     ///
     /// Events that cannot be published now are released, for a claim to publish them.
     pub(super) async fn publish_handed_over(&self, mut handed_over: HandedOver) {

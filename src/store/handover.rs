@@ -15,7 +15,8 @@ use super::outbox_claims::{Claim, PendingEvent};
 
 /// How long no other relay can claim the events.
 const LEASE: TimeDelta = TimeDelta::seconds(10);
-/// What must be left of a lease when the relay begins to publish: RabbitMQ may take 5 s to confirm, and the database its time to delete.
+/// What must be left of a lease when the relay begins to publish: RabbitMQ may take 5 s to confirm, while the database deletes the events
+/// before, and then the database its time to delete these. If it takes longer, other relays publish them again.
 const MIN_REMAINING: TimeDelta = TimeDelta::seconds(7);
 /// Maximum number of transactions whose events wait for the relay: no more than it publishes while their leases allow.
 const MAX_WAITING: usize = 8;

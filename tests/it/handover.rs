@@ -143,11 +143,11 @@ async fn a_process_that_dies_with_leased_events_leaves_them_to_the_next(#[case] 
     app.until_outbox_is_empty().await;
 }
 
-/// Without that, the second event would come once the database has given up to delete the first one.
+/// Otherwise the deletion of the first event would have ended before the second one arrives: it waits for a lock, at most for that deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_published_while_those_before_are_deleted() {
     let builder = TestApp::builder(On::Postgres);
-    let app = builder.lock_deadline(Duration::from_secs(10)).silence_deadline(Duration::from_secs(20)).build().await;
+    let app = builder.lock_deadline(Duration::from_secs(8)).silence_deadline(Duration::from_secs(16)).build().await;
     let [first, second] = [Uuid::new_v4(), Uuid::new_v4()];
     let function = format!(
         "CREATE FUNCTION slow() RETURNS trigger AS $$ BEGIN IF OLD.entity_id = '{first}' THEN \
@@ -164,6 +164,7 @@ async fn events_are_published_while_those_before_are_deleted() {
     app.publish_webhook(&fixtures::created(first)).await;
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(first));
     until("the first event's deletion", async || is_deletion_waiting(&app).await).await;
+    assert!(app.outbox().await[0].leased_until.is_some(), "it was handed over");
     app.publish_webhook(&fixtures::created(second)).await;
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(second));
     assert!(is_deletion_waiting(&app).await, "the first event's deletion has ended");
