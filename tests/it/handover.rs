@@ -8,10 +8,10 @@ use banklink::store::handover::{Handover, Reservation};
 use banklink::store::outbox::{NewEvent, append};
 use banklink::store::outbox_claims::{Due, claim};
 use rstest::rstest;
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::json;
 use testkit::waiting::{until, within};
-use testkit::{On, TestApp, fixtures};
+use testkit::{On, Slow, TestApp, fixtures};
 use uuid::Uuid;
 
 fn event(id: Uuid, payload: &str) -> NewEvent {
@@ -143,39 +143,25 @@ async fn a_process_that_dies_with_leased_events_leaves_them_to_the_next(#[case] 
     app.until_outbox_is_empty().await;
 }
 
-/// Otherwise the deletion of the first event would have ended before the second one arrives: it waits for a lock, at most for that deadline.
+/// If events waited for that, the second one would arrive only once the deletion of the first has been given up: the lock is held until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_published_while_those_before_are_deleted() {
     let builder = TestApp::builder(On::Postgres);
     let app = builder.lock_deadline(Duration::from_secs(8)).silence_deadline(Duration::from_secs(16)).build().await;
     let [first, second] = [Uuid::new_v4(), Uuid::new_v4()];
-    let function = format!(
-        "CREATE FUNCTION slow() RETURNS trigger AS $$ BEGIN IF OLD.entity_id = '{first}' THEN \
-         PERFORM pg_advisory_xact_lock(1); END IF; RETURN OLD; END $$ LANGUAGE plpgsql"
-    );
-    let trigger = "CREATE TRIGGER slow BEFORE DELETE ON outbox_events FOR EACH ROW EXECUTE FUNCTION slow()";
-    for sql in [function.as_str(), trigger] {
-        app.store.connection().execute_unprepared(sql).await.unwrap();
-    }
+    app.delay(Slow::DeleteEvent, first, "PERFORM pg_advisory_xact_lock(1);").await;
     let other_session = Database::connect(app.database_url()).await.unwrap();
     let lock = other_session.begin().await.unwrap();
     lock.execute_unprepared("SELECT pg_advisory_xact_lock(1)").await.unwrap();
 
     app.publish_webhook(&fixtures::created(first)).await;
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(first));
-    until("the first event's deletion", async || is_deletion_waiting(&app).await).await;
+    until("the first event's deletion", async || app.is_waiting_for("advisory").await).await;
     assert!(app.outbox().await[0].leased_until.is_some(), "it was handed over");
     app.publish_webhook(&fixtures::created(second)).await;
     assert_eq!(app.next_event().await["data"]["entity_id"], json!(second));
-    assert!(is_deletion_waiting(&app).await, "the first event's deletion has ended");
+    assert!(app.is_waiting_for("advisory").await, "the first event's deletion has ended");
     lock.commit().await.unwrap();
     app.until_outbox_is_empty().await;
     other_session.close().await.unwrap();
-}
-
-async fn is_deletion_waiting(app: &TestApp) -> bool {
-    let waiting =
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory' LIMIT 1";
-    let waiting = Statement::from_string(DbBackend::Postgres, waiting);
-    app.store.connection().query_one_raw(waiting).await.unwrap().is_some()
 }

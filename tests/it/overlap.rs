@@ -1,23 +1,15 @@
 //! Two batches in flight, on PostgreSQL: a full one is written while the one before still waits for the database.
 
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use testkit::waiting::until;
-use testkit::{On, TestApp, fixtures};
+use testkit::{On, Slow, TestApp, fixtures};
 use uuid::Uuid;
 
 /// An app whose batches of two webhooks are full, after a first batch that is still being written: `body` of a trigger delays the
 /// insert of `entity`.
 async fn with_a_slow_batch(entity: Uuid, body: &str) -> TestApp {
     let app = TestApp::builder(On::Postgres).workers(0).batch_size(2).schedule("1h").unsubscribed().build().await;
-    let database = app.store.connection();
-    let function = format!(
-        "CREATE FUNCTION slow() RETURNS trigger AS \
-         $$ BEGIN IF NEW.entity_id = '{entity}' THEN {body} END IF; RETURN NEW; END $$ LANGUAGE plpgsql"
-    );
-    let trigger = "CREATE TRIGGER slow BEFORE INSERT ON bank_links FOR EACH ROW EXECUTE FUNCTION slow()";
-    for sql in [function.as_str(), trigger] {
-        database.execute_unprepared(sql).await.unwrap();
-    }
+    app.delay(Slow::InsertBankLink, entity, body).await;
     app.start_worker();
     // Until a first delivery is settled, the prefetch is 1, and batches follow each other.
     let first = Uuid::new_v4();
@@ -29,14 +21,7 @@ async fn with_a_slow_batch(entity: Uuid, body: &str) -> TestApp {
 /// Publishes `entity.created` and waits until the trigger delays it.
 async fn publish_slow(app: &TestApp, entity: Uuid, wait_event: &str) {
     app.publish_webhook(&fixtures::created(entity)).await;
-    let waiting = format!(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = '{wait_event}' LIMIT 1"
-    );
-    until("a slow batch", async || {
-        let statement = Statement::from_string(DbBackend::Postgres, waiting.clone());
-        app.store.connection().query_one_raw(statement).await.unwrap().is_some()
-    })
-    .await;
+    until("a slow batch", async || app.is_waiting_for(wait_event).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

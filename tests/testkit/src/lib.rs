@@ -27,7 +27,7 @@ pub mod waiting;
 
 use std::path::{Path, PathBuf};
 
-pub use app::{On, TestApp, TestAppBuilder};
+pub use app::{On, Slow, TestApp, TestAppBuilder};
 
 /// The secret that every webhook of the tests is signed with, unless the test is about secrets.
 pub const SECRET: &str = "a-secret-of-the-tests";

@@ -9,6 +9,7 @@ mod database;
 mod letters;
 mod program;
 mod rows;
+mod slow_database;
 
 use std::sync::{Arc, Mutex};
 
@@ -35,6 +36,7 @@ pub use broker::channel;
 pub use builder::TestAppBuilder;
 use database::TestDatabase;
 pub use letters::{insert_dead_letters, lease_holder};
+pub use slow_database::Slow;
 
 /// The kind of database that an app uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
